@@ -1,0 +1,314 @@
+"""Every message between the control plane and an agent, over MQTT and at registration.
+
+Each is one JSON object in camelCase with a `type` and a version `v`. Both sides ignore members that they do not
+know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
+
+    agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks
+    agent  ── topics.taskStateChanges ─►  TaskStateChanges
+    agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | Probe | Refused
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
+
+from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
+
+MAX_MESSAGE_BYTES = 100_000
+"""What a sender fills a message up to. IoT Core refuses more than 128 KiB."""
+
+
+def _aware(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Timestamp = Annotated[datetime, AfterValidator(_aware)]
+"""An aware UTC datetime; ISO 8601 on the wire."""
+
+TaskId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class Message(BaseModel):
+    """A frozen value that is camelCase in JSON and ignores what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    def to_json(self) -> str:
+        """The message as it goes over the wire: members that are None are left out."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Raises pydantic.ValidationError."""
+        return cls.model_validate_json(text)
+
+
+# --- what both directions use -----------------------------------------------------------------------------------
+
+
+class Attribute(Message):
+    """An attribute of a container instance; a capability has no value."""
+
+    name: str
+    value: str | None = None
+
+
+class HostPort(Message):
+    """A port of the machine that something else than our tasks listens on."""
+
+    port: int = Field(ge=1, le=65535)
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+
+class NetworkBinding(Message):
+    """Where a container's port was bound on the machine."""
+
+    bind_ip: str = Field(alias="bindIP")
+    container_port: int
+    host_port: int
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+
+# --- agent to control plane: requests ---------------------------------------------------------------------------
+
+
+class _Request(Message):
+    v: int = 1
+    request_id: str = Field(min_length=1, max_length=64)
+    """Made by the agent, repeated in the answer, so that a late answer to an earlier request is told apart."""
+
+
+class RegisterContainerInstance(_Request):
+    """What the machine is. Answered by a Reconciliation, like Reconcile, or by Refused."""
+
+    type: Literal["RegisterContainerInstance"] = "RegisterContainerInstance"
+    digest: str = Field(min_length=1, max_length=64)
+    """Of everything below; Reconcile names it, so that the full text is sent only when it has changed."""
+    agent_version: str
+    docker_version: str | None = None
+    cpu: int = Field(ge=0)
+    """CPU units: 1,024 for each core."""
+    memory: int = Field(ge=0)
+    """MiB, less what is kept for the machine itself."""
+    ports_in_use: tuple[HostPort, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    """Capability attributes (no value) and others."""
+
+
+class Reconcile(_Request):
+    """Opens each connection: raises the epoch and asks for all that should run here.
+
+    Answered by a Reconciliation, by RegistrationRequired if the digest is not the registered one, or by Refused.
+    """
+
+    type: Literal["Reconcile"] = "Reconcile"
+    digest: str = Field(min_length=1, max_length=64)
+
+
+class DescribeTasks(_Request):
+    """Asks by name about tasks that the agent does not know enough of, or that the list did not name.
+
+    Answered by TaskCommands with this requestId, in as many messages as it takes. A task of another instance is
+    answered with STOPPED; one that the control plane has never heard of comes back in `unknownTasks`.
+    """
+
+    type: Literal["DescribeTasks"] = "DescribeTasks"
+    task_ids: tuple[TaskId, ...] = Field(default=(), max_length=500)
+    task_definitions: tuple[str, ...] = Field(default=(), max_length=100)
+    """`family:revision` of definitions that the agent lacks."""
+
+
+AgentRequest = RegisterContainerInstance | Reconcile | DescribeTasks
+AGENT_REQUEST: TypeAdapter[RegisterContainerInstance | Reconcile | DescribeTasks] = TypeAdapter(
+    Annotated[RegisterContainerInstance | Reconcile | DescribeTasks, Field(discriminator="type")]
+)
+
+
+# --- agent to control plane: reports ----------------------------------------------------------------------------
+
+
+class ContainerReport(Message):
+    """One container of a TaskReport."""
+
+    name: str
+    last_status: TaskStatus
+    exit_code: int | None = None
+    reason: str | None = Field(default=None, max_length=1024)
+    runtime_id: str | None = None
+    image_digest: str | None = None
+    network_bindings: tuple[NetworkBinding, ...] = ()
+    health_status: HealthStatus = HealthStatus.UNKNOWN
+
+
+class TaskReport(Message):
+    """The whole state of one task. (epoch, number), compared as a pair, orders a task's reports."""
+
+    task_id: TaskId
+    epoch: int = Field(ge=1)
+    number: int = Field(ge=1)
+    command_version: int = Field(default=0, ge=0)
+    """The version of the newest command for this task that the agent has seen: the report answers it."""
+    last_status: TaskStatus
+    stop_code: StopCode | None = None
+    """Set with STOPPED: why, as the machine saw it."""
+    stopped_reason: str | None = Field(default=None, max_length=1024)
+    containers: tuple[ContainerReport, ...] = ()
+    pull_started_at: Timestamp | None = None
+    pull_stopped_at: Timestamp | None = None
+    started_at: Timestamp | None = None
+    stopping_at: Timestamp | None = None
+    execution_stopped_at: Timestamp | None = None
+    stopped_at: Timestamp | None = None
+
+
+class TaskStateChanges(Message):
+    """One or more reports; each stands for itself."""
+
+    v: int = 1
+    type: Literal["TaskStateChanges"] = "TaskStateChanges"
+    reports: tuple[TaskReport, ...] = Field(min_length=1, max_length=100)
+
+
+# --- control plane to agent -------------------------------------------------------------------------------------
+
+
+class RegistrationRequired(Message):
+    """The digest in Reconcile is not the one registered: send RegisterContainerInstance."""
+
+    v: int = 1
+    type: Literal["RegistrationRequired"] = "RegistrationRequired"
+    request_id: str
+
+
+class ListedTask(Message):
+    """One line of the list of what should run."""
+
+    task_id: TaskId
+    desired_status: DesiredStatus
+    task_definition: str
+    """`family:revision`."""
+    report_epoch: int = 0
+    report_number: int = 0
+    """The newest report that the control plane holds; (0, 0): none."""
+
+
+class Reconciliation(Message):
+    """One page of the list of what should run. The list counts only once all `pages` have come."""
+
+    v: int = 1
+    type: Literal["Reconciliation"] = "Reconciliation"
+    request_id: str
+    page: int = Field(ge=1)
+    pages: int = Field(ge=1)
+    epoch: int = Field(ge=1)
+    """The epoch to report under from now on; numbers start again at 1."""
+    version: int
+    """The instance's version, read before the list."""
+    tasks: tuple[ListedTask, ...] = ()
+
+
+class TaskCommand(Message):
+    """What should become of one task. With desiredStatus STOPPED only the first two members matter."""
+
+    task_id: TaskId
+    desired_status: DesiredStatus
+    task_arn: str = ""
+    cluster_arn: str = ""
+    task_definition: str = ""
+    """`family:revision`."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """TaskOverride of the ECS API."""
+    group: str | None = None
+    started_by: str | None = None
+    launch_type: str = "EXTERNAL"
+    created_at: Timestamp | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class TaskCommands(Message):
+    """Pushed when something should change, and the answer to DescribeTasks."""
+
+    v: int = 1
+    type: Literal["TaskCommands"] = "TaskCommands"
+    request_id: str | None = None
+    version: int
+    """The instance's version, read before the tasks: an agent ignores, for one task, what is older than it has seen."""
+    tasks: tuple[TaskCommand, ...] = ()
+    task_definitions: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """`family:revision` to the TaskDefinition of the ECS API. May lack some; ask with DescribeTasks."""
+    unknown_tasks: tuple[TaskId, ...] = ()
+
+
+class Probe(Message):
+    """Are you there? The agent answers with Reconcile."""
+
+    v: int = 1
+    type: Literal["Probe"] = "Probe"
+
+
+class Refused(Message):
+    """The control plane will not do what was asked, and asking again soon will not help."""
+
+    v: int = 1
+    type: Literal["Refused"] = "Refused"
+    request_id: str
+    error: str
+    """A stable name: InactiveInstance, ClusterNotFoundException, InvalidParameterException."""
+    message: str
+
+
+ControlPlaneMessage = RegistrationRequired | Reconciliation | TaskCommands | Probe | Refused
+CONTROL_PLANE_MESSAGE: TypeAdapter[RegistrationRequired | Reconciliation | TaskCommands | Probe | Refused] = (
+    TypeAdapter(
+        Annotated[RegistrationRequired | Reconciliation | TaskCommands | Probe | Refused, Field(discriminator="type")]
+    )
+)
+
+
+# --- registration of a machine, over HTTPS ----------------------------------------------------------------------
+
+
+class ActivateRequest(Message):
+    """POST to the registration endpoint. The same CSR sent again gets the same identity."""
+
+    v: int = 1
+    activation_id: str = Field(max_length=64)
+    activation_code: str = Field(max_length=128)
+    csr: str = Field(max_length=4096)
+    """PEM. The private key never leaves the machine."""
+
+
+class Topics(Message):
+    """Where an instance publishes and what it subscribes to."""
+
+    requests: str
+    task_state_changes: str
+    commands: str
+
+
+class Identity(Message):
+    """The answer to ActivateRequest: who the machine is from now on."""
+
+    v: int = 1
+    container_instance_id: str
+    container_instance_arn: str
+    cluster: str
+    client_id: str
+    """MQTT client id, which is the thing's name."""
+    certificate_pem: str
+    mqtt_endpoint: str
+    """`host:port`."""
+    mqtt_ca_pem: str | None = None
+    """What to verify the MQTT endpoint with; None: the machine's own trust store (it holds Amazon's roots)."""
+    topics: Topics
+    attributes: tuple[Attribute, ...] = ()
+    """Custom attributes that the activation gives to its instances."""
+
+
+class ActivationRefused(Message):
+    """The answer with HTTP status 400, 403 or 503."""
+
+    error: str
+    message: str

@@ -1,0 +1,28 @@
+"""Names that control plane, agent and CLI must agree on."""
+
+from ecs_protocol.messages import Topics
+
+
+def thing_name(prefix: str, container_instance_id: str) -> str:
+    """The thing, and so the MQTT client id, of an instance; `prefix` tells deployments of one account apart."""
+    return f"{prefix}-{container_instance_id}"
+
+
+def container_instance_id(prefix: str, thing: str) -> str | None:
+    """The inverse; None if the thing is not of this deployment."""
+    head = f"{prefix}-"
+    return thing[len(head) :] if thing.startswith(head) and len(thing) == len(head) + 32 else None
+
+
+def rule_name(prefix: str, what: str) -> str:
+    """IoT rule names take letters, digits and underscores only."""
+    return f"{prefix.replace('-', '_')}_{what}"
+
+
+def topics(prefix: str, thing: str) -> Topics:
+    """What goes up uses Basic Ingest, which IoT Core does not charge as a message."""
+    return Topics(
+        requests=f"$aws/rules/{rule_name(prefix, 'agent_request')}/{prefix}/{thing}/request",
+        task_state_changes=f"$aws/rules/{rule_name(prefix, 'task_state_change')}/{prefix}/{thing}/task-state-change",
+        commands=f"{prefix}/{thing}/commands",
+    )
