@@ -1,0 +1,103 @@
+"""A container instance, as the two items that it is (see "Cost and scale" in docs/decisions/0001-one-table.md).
+
+ContainerInstance is the small one: all that placement and presence need, and the counters that rule 1 guards.
+Registration is the large one, written only when an agent registers.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from control_plane.domain.entity import Entity
+from control_plane.domain.resources import Resources
+from ecs_protocol.messages import Attribute, HostPort
+
+
+class InstanceStatus(StrEnum):
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstance.html"""
+
+    ACTIVE = "ACTIVE"
+    DRAINING = "DRAINING"
+    INACTIVE = "INACTIVE"
+
+
+class ContainerInstance(Entity):
+    """The small item. `cpu` and `memory` are what is left; they may be below zero after a registration with less."""
+
+    instance_id: str
+    cluster: str
+    status: InstanceStatus = InstanceStatus.ACTIVE
+    registration: int
+    """Counts registrations. A task remembers the one that it took resources from."""
+    version: int
+    """Raised by every change that clients or agents see."""
+    tasks: int = 0
+    cpu: int
+    memory: int
+    ports: frozenset[str] = frozenset()
+    """Host ports that our tasks hold, as `8080/tcp`."""
+    reserved_ports: frozenset[str] = frozenset()
+    """Host ports that something else on the machine holds."""
+    capabilities: str
+    """Digest of the set of capability attributes; the set itself is stored once."""
+    attributes: dict[str, str] = Field(default_factory=dict)
+    """Custom attributes, and those built-in ones that have a value."""
+    agent_connected: bool = False
+    transport: str = "mqtt"
+    epoch: int = 0
+    """Raised at every reconciliation; reports are numbered under it (rule 4)."""
+    session: str | None = None
+    """IoT Core's session identifier of the newest connection known, and its versionNumber."""
+    session_version: int = 0
+    session_ended: bool = False
+    updated_at: datetime
+
+    def can_take(self, wanted: Resources) -> bool:
+        """Whether what is left suffices; the condition of the commit says the same (store/instances.py)."""
+        return not self.shortages(wanted)
+
+    def shortages(self, wanted: Resources) -> tuple[str, ...]:
+        """Every resource that is short, as RunTask's failures name them."""
+        taken = self.ports | self.reserved_ports
+        return tuple(
+            reason
+            for reason, short in (
+                ("RESOURCE:CPU", wanted.cpu > 0 and self.cpu < wanted.cpu),
+                ("RESOURCE:MEMORY", wanted.memory > 0 and self.memory < wanted.memory),
+                ("RESOURCE:PORTS", any(port in taken for port in port_names(wanted))),
+            )
+            if short
+        )
+
+
+class Registration(Entity):
+    """The large item: what the machine said of itself when it registered."""
+
+    instance_id: str
+    cluster: str
+    registration: int
+    digest: str
+    agent_version: str
+    docker_version: str | None = None
+    cpu: int
+    memory: int
+    ports_in_use: tuple[HostPort, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    principal: str
+    """Id of the certificate that registered it."""
+    registered_at: datetime
+
+
+class InstanceIdentity(Entity):
+    """Which cluster and certificate a machine's identity was issued for. Written at activation."""
+
+    instance_id: str
+    cluster: str
+    principal: str
+    attributes: tuple[Attribute, ...] = ()
+
+
+def port_names(resources: Resources) -> frozenset[str]:
+    """`8080/tcp` for each host port."""
+    return frozenset(f"{port}/{protocol}" for port, protocol in resources.ports)

@@ -1,0 +1,270 @@
+"""Entities as the ECS API describes them, and as its events carry them.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Types.html
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from control_plane.domain.arns import Arns
+from control_plane.domain.cluster import Cluster
+from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
+from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
+from control_plane.domain.task import Task
+from ecs_protocol.messages import ContainerReport
+from ecs_protocol.statuses import HealthStatus, TaskStatus
+
+Described = dict[str, Any]
+
+
+def present(members: Mapping[str, Any]) -> Described:
+    """Without the members that are None, as Amazon ECS leaves them out."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def describe_cluster(
+    cluster: Cluster,
+    arns: Arns,
+    *,
+    instances: Iterable[ContainerInstance],
+    tasks: Sequence[Task],
+    services: Iterable[Service],
+) -> Described:
+    return {
+        "clusterArn": arns.cluster(cluster.name),
+        "clusterName": cluster.name,
+        "status": str(cluster.status),
+        "registeredContainerInstancesCount": sum(
+            instance.status is not InstanceStatus.INACTIVE for instance in instances
+        ),
+        "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
+        "pendingTasksCount": sum(_is_pending(task) for task in tasks),
+        "activeServicesCount": sum(service.status is ServiceStatus.ACTIVE for service in services),
+        "statistics": [],
+        "tags": [],
+        "settings": [],
+        "capacityProviders": [],
+        "defaultCapacityProviderStrategy": [],
+    }
+
+
+def describe_container_instance(
+    instance: ContainerInstance, registration: Registration, arns: Arns, *, tasks: Sequence[Task]
+) -> Described:
+    """`tasks` are those on it that have not stopped."""
+    return {
+        "containerInstanceArn": arns.container_instance(instance.cluster, instance.instance_id),
+        "ec2InstanceId": "",
+        "version": instance.version,
+        "versionInfo": present(
+            {
+                "agentVersion": registration.agent_version,
+                "dockerVersion": f"DockerVersion: {registration.docker_version}"
+                if registration.docker_version
+                else None,
+            }
+        ),
+        "remainingResources": _resources(
+            instance.cpu, instance.memory, sorted(instance.ports | instance.reserved_ports)
+        ),
+        "registeredResources": _resources(
+            registration.cpu,
+            registration.memory,
+            sorted(f"{port.port}/{port.protocol}" for port in registration.ports_in_use),
+        ),
+        "status": str(instance.status),
+        "agentConnected": instance.agent_connected,
+        "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
+        "pendingTasksCount": sum(_is_pending(task) for task in tasks),
+        "attributes": [present(attribute.model_dump(by_alias=True)) for attribute in registration.attributes],
+        "registeredAt": registration.registered_at,
+        "attachments": [],
+        "tags": [],
+    }
+
+
+def _is_pending(task: Task) -> bool:
+    return task.last_status in {TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING}
+
+
+def _resources(cpu: int, memory: int, ports: Sequence[str]) -> list[Described]:
+    def integer(name: str, value: int) -> Described:
+        return {"name": name, "type": "INTEGER", "doubleValue": 0.0, "longValue": 0, "integerValue": value}
+
+    def strings(name: str, protocol: str) -> Described:
+        numbers = [port.split("/")[0] for port in ports if port.endswith(f"/{protocol}")]
+        return {
+            "name": name,
+            "type": "STRINGSET",
+            "doubleValue": 0.0,
+            "longValue": 0,
+            "integerValue": 0,
+            "stringSetValue": sorted(numbers, key=int),
+        }
+
+    return [
+        integer("CPU", cpu),
+        integer("MEMORY", memory),
+        strings("PORTS", "tcp"),
+        strings("PORTS_UDP", "udp"),
+    ]
+
+
+def describe_task(
+    task: Task, definition: Mapping[str, Any], arns: Arns, *, agent_connected: bool | None = None
+) -> Described:
+    """`agent_connected` is its instance's; None where it is not known, as in events."""
+    connectivity = None if agent_connected is None or task.stopped else agent_connected
+    return present(
+        {
+            "taskArn": arns.task(task.cluster, task.task_id),
+            "clusterArn": arns.cluster(task.cluster),
+            "taskDefinitionArn": arns.task_definition(task.task_definition),
+            "containerInstanceArn": arns.container_instance(task.cluster, task.instance_id),
+            "group": task.group,
+            "startedBy": task.started_by,
+            "launchType": "EXTERNAL",
+            "lastStatus": str(task.last_status),
+            "desiredStatus": str(task.desired_status),
+            "connectivity": None if connectivity is None else "CONNECTED" if connectivity else "DISCONNECTED",
+            "healthStatus": _task_health(task.containers),
+            "cpu": str(task.cpu),
+            "memory": str(task.memory),
+            "containers": _containers(task, definition, arns),
+            "overrides": {
+                "containerOverrides": [{"name": each["name"]} for each in definition["containerDefinitions"]],
+                "inferenceAcceleratorOverrides": [],
+                **task.overrides,
+            },
+            "attachments": [],
+            "attributes": [],
+            "enableExecuteCommand": False,
+            "tags": [],
+            "version": task.version,
+            "createdAt": task.created_at,
+            "pullStartedAt": task.pull_started_at,
+            "pullStoppedAt": task.pull_stopped_at,
+            "startedAt": task.started_at,
+            "stoppingAt": task.stopping_at,
+            "executionStoppedAt": task.execution_stopped_at,
+            "stoppedAt": task.stopped_at,
+            "stopCode": None if task.stop_code is None else str(task.stop_code),
+            "stoppedReason": task.stopped_reason,
+        }
+    )
+
+
+def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[Described]:
+    """One for each container definition; what its machine has said of it, if it has said anything yet."""
+    reports = {report.name: report for report in task.containers}
+    silent = TaskStatus.STOPPED if task.stopped else TaskStatus.PENDING
+    described = []
+    for each in definition["containerDefinitions"]:
+        report = reports.get(each["name"]) or ContainerReport(name=each["name"], last_status=silent)
+        status = TaskStatus.STOPPED if task.stopped else report.last_status
+        described.append(
+            present(
+                {
+                    "containerArn": arns.container(task.cluster, task.task_id, each["name"]),
+                    "taskArn": arns.task(task.cluster, task.task_id),
+                    "name": each["name"],
+                    "image": each["image"],
+                    "imageDigest": report.image_digest,
+                    "runtimeId": report.runtime_id,
+                    "lastStatus": str(status),
+                    "exitCode": report.exit_code,
+                    "reason": report.reason,
+                    "networkBindings": [binding.model_dump(by_alias=True) for binding in report.network_bindings],
+                    "networkInterfaces": [],
+                    "healthStatus": str(report.health_status),
+                    "cpu": str(each.get("cpu", 0)),
+                    "memory": str(each["memory"]) if "memory" in each else None,
+                    "memoryReservation": str(each["memoryReservation"]) if "memoryReservation" in each else None,
+                }
+            )
+        )
+    return described
+
+
+def _task_health(containers: Iterable[ContainerReport]) -> str:
+    """UNHEALTHY if any container is, HEALTHY if all that have a health are, else UNKNOWN."""
+    known = {report.health_status for report in containers} - {HealthStatus.UNKNOWN}
+    if HealthStatus.UNHEALTHY in known:
+        return str(HealthStatus.UNHEALTHY)
+    return str(HealthStatus.HEALTHY if known else HealthStatus.UNKNOWN)
+
+
+def describe_service(service: Service, arns: Arns, *, events: Sequence[ServiceEvent]) -> Described:
+    """The counts are what the scheduler last saw: a service that it has not looked at since is not steady."""
+    deployment = service.deployment
+    active = service.status is not ServiceStatus.INACTIVE
+    return {
+        "serviceArn": arns.service(service.cluster, service.name),
+        "serviceName": service.name,
+        "clusterArn": arns.cluster(service.cluster),
+        "status": str(service.status),
+        "desiredCount": service.desired_count,
+        "runningCount": service.running_count,
+        "pendingCount": service.pending_count,
+        "launchType": "EXTERNAL",
+        "taskDefinition": arns.task_definition(service.task_definition),
+        "deploymentConfiguration": {"maximumPercent": 200, "minimumHealthyPercent": 100},
+        "deployments": [
+            {
+                "id": deployment.deployment_id,
+                "status": "PRIMARY",
+                "taskDefinition": arns.task_definition(deployment.task_definition),
+                "desiredCount": service.desired_count,
+                "runningCount": service.running_count,
+                "pendingCount": service.pending_count,
+                "failedTasks": service.failed_starts,
+                "createdAt": deployment.created_at,
+                "updatedAt": deployment.updated_at,
+                "launchType": "EXTERNAL",
+                "rolloutState": str(deployment.rollout_state),
+                "rolloutStateReason": _rollout_reason(deployment.deployment_id, str(deployment.rollout_state)),
+            }
+        ]
+        if active
+        else [],
+        "events": [{"id": event.event_id, "createdAt": event.created_at, "message": event.message} for event in events],
+        "createdAt": service.created_at,
+        "loadBalancers": [],
+        "serviceRegistries": [],
+        "placementConstraints": [],
+        "placementStrategy": [],
+        "schedulingStrategy": "REPLICA",
+        "deploymentController": {"type": "ECS"},
+        "enableECSManagedTags": False,
+        "propagateTags": "NONE",
+        "enableExecuteCommand": False,
+    }
+
+
+def _rollout_reason(deployment_id: str, state: str) -> str:
+    return (
+        f"ECS deployment {deployment_id} "
+        + {
+            "IN_PROGRESS": "in progress.",
+            "COMPLETED": "completed.",
+            "FAILED": "failed.",
+        }[state]
+    )
+
+
+def service_event_detail(event: ServiceEvent, arns: Arns, at: datetime) -> Described:
+    """Of `ECS Service Action` and `ECS Deployment State Change`.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html
+    """
+    return present(
+        {
+            "eventType": event.event_type,
+            "eventName": event.event_name,
+            "clusterArn": arns.cluster(event.cluster) if event.detail_type == "ECS Service Action" else None,
+            "deploymentId": event.deployment_id,
+            "updatedAt" if event.deployment_id else "createdAt": at,
+            "reason": event.reason,
+        }
+    )

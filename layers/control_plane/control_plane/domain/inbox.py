@@ -1,0 +1,56 @@
+"""What wakes the functions: keys and messages, as the handlers have parsed them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A message from a machine, with what IoT Core attached to it; only `payload` is the machine's own word."""
+
+    client_id: str
+    principal: str
+    """Id of the certificate that the connection was made with."""
+    topic: str
+    payload: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Presence:
+    """An IoT lifecycle event. https://docs.aws.amazon.com/iot/latest/developerguide/life-cycle-events.html"""
+
+    client_id: str
+    event_type: Literal["connected", "disconnected"]
+    session: str
+    version_number: int
+    timestamp: datetime
+    disconnect_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskKey:
+    """A task whose machine is to be told something."""
+
+    cluster: str
+    task_id: str
+    instance_id: str
+
+
+@dataclass(frozen=True)
+class ServiceKey:
+    """A service that the scheduler is to look at."""
+
+    cluster: str
+    service: str
+
+
+@dataclass(frozen=True)
+class StreamRecord:
+    """A change of the table. `new_image` is in Python's own types; empty if the item is gone."""
+
+    event_id: str
+    event_name: Literal["INSERT", "MODIFY", "REMOVE"]
+    new_image: Mapping[str, Any]

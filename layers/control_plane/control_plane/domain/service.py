@@ -1,0 +1,84 @@
+"""A service, its deployment, and the events that its users read.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Service.html
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from control_plane.domain.entity import Entity
+
+
+class ServiceStatus(StrEnum):
+    """ACTIVE, DRAINING while a deleted service's tasks end, INACTIVE once they have."""
+
+    ACTIVE = "ACTIVE"
+    DRAINING = "DRAINING"
+    INACTIVE = "INACTIVE"
+
+
+class RolloutState(StrEnum):
+    """Of a deployment."""
+
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class Deployment(Entity):
+    """What a service is being brought to. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html"""
+
+    deployment_id: str
+    task_definition: str
+    rollout_state: RolloutState = RolloutState.IN_PROGRESS
+    created_at: datetime
+    updated_at: datetime
+
+
+class Service(Entity):
+    """`lock` is raised by whoever writes the service, so that of two runs of the scheduler one starts over.
+
+    The counts are what the scheduler last saw. `shards` is over how many keys the list of its tasks is spread.
+    """
+
+    name: str
+    cluster: str
+    status: ServiceStatus = ServiceStatus.ACTIVE
+    desired_count: int
+    task_definition: str
+    deployment: Deployment
+    client_token: str | None = None
+    created_at: datetime
+    updated_at: datetime
+    lock: int = 1
+    shards: int = 1
+    running_count: int = 0
+    pending_count: int = 0
+    steady: bool = False
+    planned: bool = False
+    """False once somebody has changed what is wanted, until the scheduler has looked: its own writes wake nobody."""
+    failed_starts: int = 0
+    """Tasks in a row that ended before they were RUNNING."""
+    not_before: datetime | None = None
+    """No task is started earlier than this: starts that fail are spaced out."""
+    short: bool = False
+    """Whether the last run could not place all that it wanted, so that events say it once."""
+
+
+class ServiceEvent(Entity):
+    """A line of DescribeServices' events; with `event_name` it also goes to EventBridge.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html
+    """
+
+    event_id: str
+    cluster: str
+    service: str
+    created_at: datetime
+    message: str
+    detail_type: str | None = None
+    """`ECS Service Action` or `ECS Deployment State Change`."""
+    event_name: str | None = None
+    event_type: str = "INFO"
+    deployment_id: str | None = None
+    reason: str | None = None

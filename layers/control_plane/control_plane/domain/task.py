@@ -1,0 +1,172 @@
+"""A task, and what a report or a request makes of it. Pure: the flows commit what is decided here.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from control_plane.domain.entity import Entity
+from control_plane.domain.resources import Resources
+from ecs_protocol.messages import ContainerReport, ListedTask, TaskReport
+from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, StopCode, TaskStatus
+
+
+class Awaiting(StrEnum):
+    """What the task's machine has been told, or is to be told, and has not answered."""
+
+    START = "START"
+    STOP = "STOP"
+
+
+class Verdict(StrEnum):
+    """What a report is worth."""
+
+    ADVANCE = "ADVANCE"
+    LATE = "LATE"
+    """Not newer than what is stored: a repetition, or overtaken by a later one. It changes nothing."""
+
+
+class Task(Entity):
+    """One item of at most 1 KB for a plain task; `containers` is empty until its machine has reported."""
+
+    task_id: str
+    cluster: str
+    instance_id: str
+    registration: int
+    """The instance's registration that the resources were taken from, and go back to."""
+    task_definition: str
+    """`family:revision`."""
+    capacity_provider_name: str = "EXTERNAL"
+    group: str
+    service: str | None = None
+    deployment_id: str | None = None
+    started_by: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    cpu: int
+    memory: int
+    ports: tuple[str, ...] = ()
+    """Static host ports that it holds, as `8080/tcp`."""
+    desired_status: DesiredStatus = DesiredStatus.RUNNING
+    last_status: TaskStatus = TaskStatus.PENDING
+    awaiting: Awaiting | None = Awaiting.START
+    awaiting_since: datetime | None = None
+    version: int = 1
+    report_epoch: int = 0
+    report_number: int = 0
+    containers: tuple[ContainerReport, ...] = ()
+    created_at: datetime
+    updated_at: datetime
+    pull_started_at: datetime | None = None
+    pull_stopped_at: datetime | None = None
+    started_at: datetime | None = None
+    stopping_at: datetime | None = None
+    execution_stopped_at: datetime | None = None
+    stopped_at: datetime | None = None
+    stop_code: StopCode | None = None
+    stopped_reason: str | None = None
+
+    @property
+    def resources(self) -> Resources:
+        """What it takes of its instance."""
+        pairs = (port.split("/") for port in self.ports)
+        return Resources(
+            cpu=self.cpu, memory=self.memory, ports=frozenset((int(number), protocol) for number, protocol in pairs)
+        )
+
+    @property
+    def stopped(self) -> bool:
+        return self.last_status is TaskStatus.STOPPED
+
+    def listed(self) -> ListedTask:
+        """Its line in the list that an agent reconciles with."""
+        return ListedTask(
+            task_id=self.task_id,
+            desired_status=self.desired_status,
+            task_definition=self.task_definition,
+            report_epoch=self.report_epoch,
+            report_number=self.report_number,
+        )
+
+
+def judge(task: Task, report: TaskReport) -> Verdict:
+    """Whether a report says something new. (epoch, number) is compared as a pair (rule 4)."""
+    if task.stopped or (report.epoch, report.number) <= (task.report_epoch, task.report_number):
+        return Verdict.LATE
+    return Verdict.ADVANCE
+
+
+def apply_report(task: Task, report: TaskReport, now: datetime) -> Task:
+    """The task after a report that was judged ADVANCE.
+
+    The status only moves forward: a machine whose own memory was restored may truthfully report an earlier one, which
+    is recorded as heard (epoch and number) and moves nothing. Why the task was stopped is the control plane's word if
+    it has said so, else the machine's.
+    """
+    status = report.last_status if report.last_status in SUCCESSORS[task.last_status] else task.last_status
+    stopped = status is TaskStatus.STOPPED
+    return task.model_copy(
+        update={
+            "last_status": status,
+            "desired_status": DesiredStatus.STOPPED if stopped else task.desired_status,
+            "awaiting": _still_awaiting(task, status),
+            "version": task.version + 1,
+            "report_epoch": report.epoch,
+            "report_number": report.number,
+            "containers": report.containers or task.containers,
+            "updated_at": now,
+            "pull_started_at": report.pull_started_at or task.pull_started_at,
+            "pull_stopped_at": report.pull_stopped_at or task.pull_stopped_at,
+            "started_at": task.started_at or report.started_at or (now if status is TaskStatus.RUNNING else None),
+            "stopping_at": task.stopping_at or report.stopping_at or (now if stopped else None),
+            "execution_stopped_at": report.execution_stopped_at or task.execution_stopped_at,
+            "stopped_at": (report.stopped_at or now) if stopped else None,
+            "stop_code": task.stop_code or (report.stop_code if stopped else None),
+            "stopped_reason": task.stopped_reason or (report.stopped_reason if stopped else None),
+        }
+    )
+
+
+def _still_awaiting(task: Task, status: TaskStatus) -> Awaiting | None:
+    """Any report answers a start: its machine knows the task. Only a task on its way down answers a stop."""
+    if task.awaiting is Awaiting.STOP and status in SUCCESSORS[TaskStatus.RUNNING]:
+        return None
+    return None if task.awaiting is Awaiting.START else task.awaiting
+
+
+def request_stop(task: Task, code: StopCode, reason: str, now: datetime) -> Task:
+    """The task as it is once somebody wants it stopped. The first reason given stays."""
+    if task.desired_status is DesiredStatus.STOPPED:
+        return task
+    return task.model_copy(
+        update={
+            "desired_status": DesiredStatus.STOPPED,
+            "awaiting": Awaiting.STOP,
+            "awaiting_since": now,
+            "version": task.version + 1,
+            "updated_at": now,
+            "stopping_at": now,
+            "stop_code": code,
+            "stopped_reason": reason,
+        }
+    )
+
+
+def stop_without_its_machine(task: Task, code: StopCode, reason: str, now: datetime) -> Task:
+    """The task as it is once its instance is gone: nobody is left to report its end."""
+    return task.model_copy(
+        update={
+            "desired_status": DesiredStatus.STOPPED,
+            "last_status": TaskStatus.STOPPED,
+            "awaiting": None,
+            "version": task.version + 1,
+            "updated_at": now,
+            "stopping_at": task.stopping_at or now,
+            "stopped_at": now,
+            "stop_code": task.stop_code or code,
+            "stopped_reason": task.stopped_reason or reason,
+        }
+    )

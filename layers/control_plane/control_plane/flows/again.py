@@ -1,0 +1,29 @@
+"""Deciding again after a lost race: on fresh data, a bounded number of times, with jitter."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from aws_lambda_powertools import Logger
+
+from control_plane.domain.races import LostRace
+from control_plane.runtime import ControlPlane
+
+T = TypeVar("T")
+ATTEMPTS = 8
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 0.5
+
+logger = Logger(child=True)
+
+
+def until_won(cp: ControlPlane, decide_and_commit: Callable[[int], T]) -> T:
+    """Call with the attempt's number (0 at first) until it raises no LostRace; the last one is raised."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return decide_and_commit(attempt)
+        except LostRace as race:
+            if attempt == ATTEMPTS - 1:
+                raise
+            logger.info("Lost a race, deciding again", extra={"race": type(race).__name__, "attempt": attempt})
+            cp.sleep(cp.random() * min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempt))
+    raise AssertionError("unreachable: the last attempt returns or raises")

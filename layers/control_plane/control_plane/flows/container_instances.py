@@ -1,0 +1,132 @@
+"""ListContainerInstances, DescribeContainerInstances, DeregisterContainerInstance.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeregisterContainerInstance.html
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from control_plane.domain.arns import resource_name
+from control_plane.domain.cluster import Cluster
+from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
+from control_plane.domain.description import describe_container_instance
+from control_plane.domain.errors import InvalidParameterException, ServerException
+from control_plane.domain.pages import page_of
+from control_plane.domain.races import LostRace
+from control_plane.domain.task import Task, stop_without_its_machine
+from control_plane.flows.again import until_won
+from control_plane.flows.lookup import identifier, require_cluster
+from control_plane.flows.tasks import looks_like_an_id
+from control_plane.runtime import ControlPlane
+from control_plane.store import instances, tasks
+from ecs_protocol.statuses import StopCode
+
+STOPPED_AT_ONCE = 25
+"""Tasks of a deregistered instance that one transaction stops."""
+
+
+def list_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {containerInstanceArns, nextToken}; those that are deregistered are not listed."""
+    cluster = require_cluster(cp, request.get("cluster"))
+    shards = sorted(cluster.shards)
+    found = instances.of_cluster(cp.table, cluster.name, shards) if shards else []
+    wanted = request.get("status")
+    ids = [
+        instance.instance_id
+        for instance in found
+        if instance.status is not InstanceStatus.INACTIVE and wanted in {None, str(instance.status)}
+    ]
+    page, token = page_of(sorted(ids), request.get("nextToken"), request.get("maxResults", 100))
+    arns = [cp.arns.container_instance(cluster.name, instance_id) for instance_id in page]
+    return {"containerInstanceArns": arns, **({"nextToken": token} if token else {})}
+
+
+def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {containerInstances, failures}. A deregistered one is described as INACTIVE, as by Amazon ECS."""
+    cluster = require_cluster(cp, request.get("cluster"))
+    described: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    for name in dict.fromkeys(request["containerInstances"]):
+        instance_id = identifier(name, cluster, "Container instance")
+        found = _load(cp, cluster, instance_id)
+        if found is None:
+            failures.append({"arn": cp.arns.container_instance(cluster.name, instance_id), "reason": "MISSING"})
+        else:
+            described.append(_described(cp, found))
+    return {"containerInstances": described, "failures": failures}
+
+
+def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {containerInstance}. With `force` its tasks are stopped as far as ECS is concerned.
+
+    First the instance is closed, so that nothing more is placed on it, then what is left is done in steps that may be
+    repeated. If this dies in between, the sweeper takes the same steps (flows/sweep.py).
+    """
+    cluster = require_cluster(cp, request.get("cluster"))
+    instance_id = identifier(request["containerInstance"], cluster, "Container instance")
+
+    def close(_attempt: int) -> ContainerInstance:
+        instance = _load(cp, cluster, instance_id)
+        if instance is None:
+            raise InvalidParameterException("Referenced container instance was not found.")
+        if instance.status is InstanceStatus.INACTIVE:
+            raise InvalidParameterException("The referenced container instance is already deregistered.")
+        if instance.tasks and not request.get("force"):
+            raise InvalidParameterException("Found running tasks on the instance.")
+        cp.table.commit([instances.deregistered(instance, cp.clock(), force=request.get("force", False))])
+        return instance
+
+    try:
+        instance = until_won(cp, close)
+    except LostRace as race:
+        raise ServerException("The container instance is changing too often. Try again.") from race
+    cp.fleet.forget(cluster.name)
+    retire(cp, instance)
+    closed = instances.load(cp.table, cluster.name, instance_id)
+    if closed is None:
+        raise ServerException("The container instance vanished while it was deregistered.")
+    return {"containerInstance": _described(cp, closed)}
+
+
+def retire(cp: ControlPlane, instance: ContainerInstance) -> None:
+    """What is left to do about an instance that is INACTIVE: its tasks and its certificate. May be repeated."""
+    held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
+    for start in range(0, len(held), STOPPED_AT_ONCE):
+        chunk = held[start : start + STOPPED_AT_ONCE]
+        until_won(cp, partial(_stop, cp, chunk))
+    registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
+    if registration is not None:
+        cp.registry.retire(registration.principal)
+
+
+def _stop(cp: ControlPlane, chunk: Sequence[Task], _attempt: int) -> None:
+    """Nothing is given back: the instance takes no task any more."""
+    now = cp.clock()
+    current = [tasks.load(cp.table, task.cluster, task.task_id) for task in chunk]
+    writes = [
+        write
+        for task in current
+        if task is not None and not task.stopped
+        for write in tasks.stopped(
+            task,
+            stop_without_its_machine(
+                task, StopCode.TERMINATION_NOTICE, "Container instance was deregistered by force.", now
+            ),
+        )
+    ]
+    if writes:
+        cp.table.commit(writes)
+
+
+def _load(cp: ControlPlane, cluster: Cluster, instance_id: str) -> ContainerInstance | None:
+    instance_id = resource_name(instance_id)
+    return instances.load(cp.table, cluster.name, instance_id) if looks_like_an_id(instance_id) else None
+
+
+def _described(cp: ControlPlane, instance: ContainerInstance) -> dict[str, Any]:
+    registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
+    if registration is None:
+        raise LookupError(f"container instance {instance.instance_id} has no registration")
+    held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
+    return describe_container_instance(instance, registration, cp.arns, tasks=held)

@@ -1,0 +1,50 @@
+"""What many operations begin with: find what a request names, or refuse in Amazon ECS's words."""
+
+from typing import Any
+
+from control_plane.domain.arns import cluster_of, resource_name
+from control_plane.domain.cluster import DEFAULT_CLUSTER, Cluster, ClusterStatus
+from control_plane.domain.errors import ClientException, ClusterNotFoundException, InvalidParameterException
+from control_plane.runtime import ControlPlane
+from control_plane.store import clusters, task_definitions
+
+
+def require_cluster(cp: ControlPlane, name_or_arn: str | None) -> Cluster:
+    """The ACTIVE cluster that a request names, `default` if it names none.
+
+    Looks once more, strongly consistent, before it says that there is none.
+    """
+    name = resource_name(name_or_arn or DEFAULT_CLUSTER)
+    cluster = clusters.load(cp.table, name, consistent=False) or clusters.load(cp.table, name)
+    if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
+        raise ClusterNotFoundException("Cluster not found.")
+    return cluster
+
+
+def identifier(name_or_arn: str, cluster: Cluster, what: str) -> str:
+    """The last part of a name or ARN; an ARN must be of the cluster that the request names."""
+    named = cluster_of(name_or_arn)
+    if named is not None and named != cluster.name:
+        raise InvalidParameterException(f"{what} identifier is for {named}. Your cluster is {cluster.name}")
+    return resource_name(name_or_arn)
+
+
+def require_task_definition(cp: ControlPlane, family_and_revision_or_arn: str) -> dict[str, Any]:
+    """The definition that `family`, `family:revision` or an ARN names; the newest of a family if no revision is."""
+    name = resource_name(family_and_revision_or_arn)
+    family, _, revision = name.partition(":")
+    if not revision:
+        definition = task_definitions.newest(cp.table, family)
+    elif revision.isdecimal():
+        definition = cp.definitions.get(f"{family}:{int(revision)}")
+    else:
+        raise ClientException(f"Invalid revision number. Number: {revision}")
+    if definition is None:
+        raise ClientException("Unable to describe task definition.")
+    cp.definitions.remember(definition_name(definition), definition)
+    return definition
+
+
+def definition_name(definition: dict[str, Any]) -> str:
+    """`family:revision`."""
+    return f"{definition['family']}:{definition['revision']}"

@@ -1,0 +1,120 @@
+"""Amazon ECS's events, from the table's stream, each from its record's new image alone.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_cwe_events.html
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from control_plane.domain.container_instance import ContainerInstance, Registration
+from control_plane.domain.description import describe_container_instance, describe_task, service_event_detail
+from control_plane.domain.inbox import ServiceKey, StreamRecord
+from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
+from control_plane.domain.task import Task
+from control_plane.flows.tasks import definition_of
+from control_plane.runtime import ControlPlane
+from control_plane.store import instances, services, tasks
+
+logger = Logger(child=True)
+
+_NOT_IN_EVENTS = frozenset({"runningTasksCount", "pendingTasksCount"})
+"""Of an instance: they are no part of its item, and an event is made from that alone."""
+
+
+def publish_events(cp: ControlPlane, records: Sequence[StreamRecord]) -> None:
+    """Publish the events of a batch and wake the services that it concerns.
+
+    What EventBridge does not take goes to the retry queue as a finished event. Raises only if a queue cannot be
+    reached; the batch comes again then, and events and keys are repeated, which both sides bear.
+    """
+    entries = [entry for record in records for entry in _entries(cp, record)]
+    refused: Sequence[Mapping[str, Any]] = entries
+    if entries:
+        try:
+            refused = cp.bus.put(entries)
+        except (ClientError, BotoCoreError):
+            logger.exception("EventBridge cannot be reached")
+    if refused:
+        cp.queues.publish_later(refused)
+    keys = [(key, record.event_id) for record in records for key in _concerned(cp, record)]
+    if keys:
+        cp.queues.wake_services(keys)
+
+
+def publish_finished(cp: ControlPlane, entries: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Publish events from the retry queue. Returns the indexes of those that failed again."""
+    failed: set[int] = set()
+    for index, entry in enumerate(entries):
+        if cp.bus.put([entry]):
+            failed.add(index)
+    return failed
+
+
+def _entries(cp: ControlPlane, record: StreamRecord) -> Iterator[dict[str, Any]]:
+    match record.new_image.get("kind"):
+        case tasks.KIND:
+            yield _task_entry(cp, tasks.from_item(dict(record.new_image)))
+        case instances.KIND:
+            entry = _instance_entry(cp, instances.from_item(dict(record.new_image)))
+            if entry is not None:
+                yield entry
+        case services.EVENT_KIND:
+            event = ServiceEvent.model_validate(record.new_image)
+            if event.detail_type is not None:
+                arn = cp.arns.service(event.cluster, event.service)
+                detail = service_event_detail(event, cp.arns, event.created_at)
+                yield cp.bus.entry(event.detail_type, [arn], detail, event.created_at)
+
+
+def _task_entry(cp: ControlPlane, task: Task) -> dict[str, Any]:
+    detail = {**describe_task(task, definition_of(cp, task), cp.arns), "updatedAt": task.updated_at}
+    return cp.bus.entry("ECS Task State Change", [cp.arns.task(task.cluster, task.task_id)], detail, task.updated_at)
+
+
+def _instance_entry(cp: ControlPlane, instance: ContainerInstance) -> dict[str, Any] | None:
+    registration = _registration_of(cp, instance)
+    if registration is None:
+        return None
+    described = describe_container_instance(instance, registration, cp.arns, tasks=())
+    detail = {name: value for name, value in described.items() if name not in _NOT_IN_EVENTS}
+    arn = cp.arns.container_instance(instance.cluster, instance.instance_id)
+    return cp.bus.entry(
+        "ECS Container Instance State Change",
+        [arn],
+        {**detail, "clusterArn": cp.arns.cluster(instance.cluster), "updatedAt": instance.updated_at},
+        instance.updated_at,
+    )
+
+
+def _registration_of(cp: ControlPlane, instance: ContainerInstance) -> Registration | None:
+    """Cached by registration number: it never changes under it. A later one stands for one that is gone."""
+    cache: dict[tuple[str, int], Registration] = cp.registrations
+    key = (instance.instance_id, instance.registration)
+    if key not in cache:
+        found = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
+        if found is None:
+            return None
+        cache[key] = found
+    return cache[key]
+
+
+def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
+    """The services that a change is to wake: a task's own; one whose wish has changed; those that wait for room."""
+    image = record.new_image
+    match image.get("kind"):
+        case tasks.KIND:
+            return [ServiceKey(image["cluster"], image["service"])] if image.get("service") else []
+        case services.KIND:
+            service = Service.model_validate(image)
+            return [] if service.planned else [ServiceKey(service.cluster, service.name)]
+        case instances.REGISTRATION_KIND:
+            return [
+                ServiceKey(service.cluster, service.name)
+                for service in services.of_cluster(cp.table, image["cluster"])
+                if service.status is ServiceStatus.ACTIVE and not service.steady
+            ]
+        case _:
+            return []

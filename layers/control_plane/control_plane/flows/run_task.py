@@ -1,0 +1,264 @@
+"""RunTask and StartTask: place tasks now, and answer with those that were placed and why the others were not.
+
+    decide ──► one transaction: the tasks, what they take of their instances, the client token
+      ▲                                │ an instance has changed, or the fleet read was stale
+      └────────── read afresh ◄────────┘
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StartTask.html
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from control_plane.domain.arns import resource_name
+from control_plane.domain.cluster import Cluster
+from control_plane.domain.container_instance import ContainerInstance, port_names
+from control_plane.domain.description import describe_task
+from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
+from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
+from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
+from control_plane.domain.resources import Resources
+from control_plane.domain.task import Task
+from control_plane.domain.task_definition import task_resources, validate_overrides
+from control_plane.flows.again import until_won
+from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
+from control_plane.runtime import ControlPlane
+from control_plane.store import instances, keys, tasks, tokens
+from control_plane.store.table import Write
+
+MAX_FAILURES = 100
+"""Of one answer: the reasons of the first instances stand for those of a large fleet."""
+
+Failures = list[dict[str, str]]
+
+
+def run_task(cp: ControlPlane, request: Mapping[str, Any], *, kept: timedelta = tokens.KEPT) -> dict[str, Any]:
+    """Answers {tasks, failures}. `kept` is how long the same client token gets the same answer."""
+    order = _Order.of(cp, request, "RunTask")
+
+    def choose(attempt: int) -> tuple[list[Placed], Failures]:
+        candidates = cp.fleet.candidates(order.cluster.name, cp.clock(), fresh=attempt > 0)
+        answers = place(order.demand, request.get("count", 1), candidates)
+        if attempt == 0 and any(isinstance(answer, Unplaced) for answer in answers):
+            # What was remembered of the fleet may be old: no task is refused on that.
+            candidates = cp.fleet.candidates(order.cluster.name, cp.clock(), fresh=True)
+            answers = place(order.demand, request.get("count", 1), candidates)
+        if not candidates:
+            raise InvalidParameterException("No Container Instances were found in your cluster.")
+        return [answer for answer in answers if isinstance(answer, Placed)], _failures(cp, order, answers)
+
+    return _carry_out(cp, order, choose, kept)
+
+
+def start_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """One task on each of the container instances that the request names. Answers {tasks, failures}."""
+    order = _Order.of(cp, request, "StartTask")
+    wanted = [identifier(name, order.cluster, "Container instance") for name in request["containerInstances"]]
+
+    def choose(_attempt: int) -> tuple[list[Placed], Failures]:
+        placed: list[Placed] = []
+        failures: Failures = []
+        for instance_id in dict.fromkeys(wanted):
+            arn = cp.arns.container_instance(order.cluster.name, instance_id)
+            instance = _load_instance(cp, order.cluster.name, instance_id)
+            if instance is None:
+                failures.append({"arn": arn, "reason": "MISSING"})
+                continue
+            candidate = Candidate(instance, instances.load_capabilities(cp.table, instance.capabilities))
+            reasons = refusals(order.demand, candidate)
+            if reasons:
+                failures.append({"arn": arn, "reason": reasons[0], "detail": ", ".join(reasons)})
+            else:
+                placed.append(Placed(instance_id, instance.registration))
+        return placed, failures
+
+    return _carry_out(cp, order, choose, tokens.KEPT)
+
+
+class _Order:
+    """What a request asks for, checked."""
+
+    def __init__(
+        self, operation: str, request: Mapping[str, Any], cluster: Cluster, definition: dict[str, Any]
+    ) -> None:
+        self.operation = operation
+        self.cluster = cluster
+        self.definition = definition
+        self.overrides: dict[str, Any] = request.get("overrides", {})
+        self.group: str = request.get("group") or f"family:{definition['family']}"
+        self.started_by: str | None = request.get("startedBy")
+        self.token: str | None = request.get("clientToken")
+        self.digest = digest_of(request)
+        self.demand = demand_of(definition, self.overrides)
+
+    @classmethod
+    def of(cls, cp: ControlPlane, request: Mapping[str, Any], operation: str) -> "_Order":
+        """Raises the errors of RunTask."""
+        cluster = require_cluster(cp, request.get("cluster"))
+        definition = require_task_definition(cp, request["taskDefinition"])
+        if definition["status"] != "ACTIVE":
+            raise InvalidParameterException("TaskDefinition is inactive")
+        require_external(definition)
+        validate_overrides(definition, request.get("overrides", {}))
+        return cls(operation, request, cluster, definition)
+
+
+def require_external(definition: Mapping[str, Any]) -> None:
+    """Refuse a definition that cannot run on one's own machines."""
+    if "EXTERNAL" not in definition.get("compatibilities", ()):
+        raise InvalidParameterException(
+            f"Task definition {definition_name(dict(definition))} does not support launch_type EXTERNAL."
+        )
+
+
+def digest_of(request: Mapping[str, Any]) -> str:
+    """Tells whether a request that comes with a used token is the same one."""
+    body = {name: value for name, value in request.items() if name != "clientToken"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def demand_of(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> Demand:
+    """What one task of a definition asks of an instance."""
+    required = frozenset(attribute["name"] for attribute in definition.get("requiresAttributes", ()))
+    return Demand(task_resources(definition, overrides), required)
+
+
+def new_task(
+    cp: ControlPlane, cluster: str, placed: Placed, definition: dict[str, Any], demand: Demand, **members: Any
+) -> Task:
+    """A task that is to start on the instance that was chosen for it."""
+    now = cp.clock()
+    return Task(
+        task_id=keys.task_id_on(placed.instance_id, cp.new_id()),
+        cluster=cluster,
+        instance_id=placed.instance_id,
+        registration=placed.registration,
+        task_definition=definition_name(definition),
+        cpu=demand.resources.cpu,
+        memory=demand.resources.memory,
+        ports=tuple(sorted(port_names(demand.resources))),
+        awaiting_since=now,
+        created_at=now,
+        updated_at=now,
+        **members,
+    )
+
+
+def placing(new_tasks: Sequence[Task], now: datetime) -> list[Write]:
+    """The writes that create tasks and take what they need: one for each task and one for each instance."""
+    by_instance: dict[tuple[str, str, int], list[Resources]] = defaultdict(list)
+    for task in new_tasks:
+        by_instance[task.cluster, task.instance_id, task.registration].append(task.resources)
+    takes = [instances.taken(*instance, wanted, now) for instance, wanted in by_instance.items()]
+    return [tasks.placed(task) for task in new_tasks] + takes
+
+
+def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) -> dict[str, Any]:
+    """Commit what `choose` decides, once for each client token.
+
+    A request that is repeated because its answer was lost finds what it took gone: so before anything is refused, and
+    whenever the token turns out to be used, the first answer is given again.
+    """
+
+    def decide_and_commit(attempt: int) -> dict[str, Any]:
+        now = cp.clock()
+        try:
+            placed, failures = choose(attempt)
+        except InvalidParameterException:
+            return _answered_before(cp, order, now) or _reraise()
+        if failures and (before := _answered_before(cp, order, now)):
+            return before
+        new = [
+            new_task(
+                cp,
+                order.cluster.name,
+                each,
+                order.definition,
+                order.demand,
+                group=order.group,
+                started_by=order.started_by,
+                overrides=order.overrides,
+            )
+            for each in placed
+        ]
+        if not new:
+            return {"tasks": [], "failures": failures}
+        writes = placing(new, now)
+        if order.token:
+            answered = tokens.Answered(
+                request=order.digest,
+                task_ids=tuple(task.task_id for task in new),
+                failures=tuple(failures),
+            )
+            writes.append(tokens.used(order.operation, order.cluster.name, order.token, answered, now, kept))
+        try:
+            cp.table.commit(writes)
+        except TokenUsedError:
+            before = _answered_before(cp, order, now)
+            if before is None:
+                raise
+            return before
+        except InstanceChangedError:
+            cp.fleet.forget(order.cluster.name)
+            raise
+        return {"tasks": [_described(cp, order, task) for task in new], "failures": failures}
+
+    try:
+        return until_won(cp, decide_and_commit)
+    except LostRace as race:
+        raise ServerException("Too many requests compete for the same resources. Try again.") from race
+
+
+def _reraise() -> dict[str, Any]:
+    raise  # noqa: PLE0704 - called within an except clause only
+
+
+def _answered_before(cp: ControlPlane, order: _Order, now: datetime) -> dict[str, Any] | None:
+    if not order.token:
+        return None
+    before = tokens.load(cp.table, order.operation, order.cluster.name, order.token, now)
+    if before is None:
+        return None
+    if before.request != order.digest:
+        raise ConflictException(
+            f"The {order.operation} request could not be processed due to conflicts. The provided clientToken is "
+            f"already in use with a different {order.operation} request. The resourceIds are the existing task ARNs "
+            "which are already associated with the clientToken.",
+            resource_ids=[cp.arns.task(order.cluster.name, task_id) for task_id in before.task_ids],
+        )
+    found = tasks.load_many(cp.table, order.cluster.name, before.task_ids)
+    return {
+        "tasks": [_described(cp, order, found[task_id]) for task_id in before.task_ids if task_id in found],
+        "failures": list(before.failures),
+    }
+
+
+def _described(cp: ControlPlane, order: _Order, task: Task) -> dict[str, Any]:
+    return describe_task(task, order.definition, cp.arns, agent_connected=True)
+
+
+def _failures(cp: ControlPlane, order: _Order, answers: Iterable[Placed | Unplaced]) -> Failures:
+    """Why the tasks that were not placed were not: the first reason of each instance, and all of them as detail."""
+    unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
+    if unplaced is None:
+        return []
+    return [
+        {
+            "arn": cp.arns.container_instance(order.cluster.name, instance_id),
+            "reason": reasons[0],
+            "detail": ", ".join(reasons),
+        }
+        for instance_id, reasons in list(unplaced.refusals.items())[:MAX_FAILURES]
+    ]
+
+
+def _load_instance(cp: ControlPlane, cluster: str, instance_id: str) -> ContainerInstance | None:
+    try:
+        return instances.load(cp.table, cluster, resource_name(instance_id))
+    except ValueError:  # not hexadecimal: no instance has such an id
+        return None

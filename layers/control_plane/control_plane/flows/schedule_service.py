@@ -1,0 +1,225 @@
+"""Bring services to what is wanted of them. Each run reads all afresh, plans, and commits in bounded chunks.
+
+    keys of a batch ──► distinct services ──► read ──► plan ──► place ──► commit a chunk ──┐
+                                               ▲                                          │ more to do
+                                               └──────────────── lost the lock ◄──────────┘
+
+Two runs may work on one service: every chunk is committed under the service's lock, so that one of them loses and
+begins anew with what the other did. A run that dies has committed whole chunks, and the next one sees them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from aws_lambda_powertools import Logger
+
+from control_plane.domain.inbox import ServiceKey
+from control_plane.domain.placement.place import Placed, Unplaced, place
+from control_plane.domain.races import LostRace
+from control_plane.domain.scheduling.plan import ServicePlan, plan
+from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
+from control_plane.domain.task import Task, request_stop
+from control_plane.flows.again import until_won
+from control_plane.flows.run_task import demand_of, new_task, placing
+from control_plane.flows.services import deployment_event
+from control_plane.runtime import ControlPlane
+from control_plane.store import instances, services, tasks
+from control_plane.store.table import Write
+from ecs_protocol.statuses import StopCode
+
+logger = Logger(child=True)
+
+CHUNK = 20
+"""Tasks that one transaction starts or stops: with instances, list items and events fewer than 100 writes."""
+
+MAX_CHUNKS = 40
+"""Of one run; what is left then, the sweeper brings back."""
+
+LOOK_AGAIN = timedelta(seconds=20)
+"""After which a service that could not place all its tasks is looked at again."""
+
+
+def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[ServiceKey]:
+    """Bring each service as far as it goes now. Returns those that failed and are to come again."""
+    failed: set[ServiceKey] = set()
+    for key in dict.fromkeys(wanted):
+        try:
+            schedule_service(cp, key)
+        except LostRace:
+            logger.warning("Lost too many races", extra={"cluster": key.cluster, "service": key.service})
+            failed.add(key)
+    return failed
+
+
+def schedule_service(cp: ControlPlane, key: ServiceKey) -> None:
+    """Commit chunk after chunk until there is nothing to do."""
+    for _ in range(MAX_CHUNKS):
+        if not until_won(cp, lambda attempt: _one_chunk(cp, key, attempt)):
+            return
+
+
+@dataclass
+class _Chunk:
+    """What one transaction will write, and what is told of it."""
+
+    writes: list[Write] = field(default_factory=list)
+    events: list[ServiceEvent] = field(default_factory=list)
+    started: int = 0
+    short: bool = False
+
+
+def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
+    """Whether there may be more to do."""
+    service = services.load(cp.table, key.cluster, key.service)
+    if service is None or service.status is ServiceStatus.INACTIVE:
+        return False
+    now = cp.clock()
+    listed = services.list_of(cp.table, service)
+    planned = plan(service, [task for _, task in listed.values() if task is not None], now)
+    chunk = _Chunk()
+    _start(cp, service, planned, chunk, now, fresh=attempt > 0)
+    _stop(cp, service, planned.stop[:CHUNK], chunk, now)
+    ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
+    struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
+    chunk.writes += [services.struck(service, each) for each in struck]
+
+    more = len(ended) > len(struck) or len(planned.stop) > CHUNK or (chunk.started < planned.start and not chunk.short)
+    after = _after(cp, service, planned, chunk, now, more=more)
+    if after == service and not chunk.writes:
+        return False
+    due = planned.not_before or (now + LOOK_AGAIN if chunk.short or more else None)
+    cp.table.commit(
+        [services.changed(service, after, due), *chunk.writes, *(services.told(event) for event in chunk.events)]
+    )
+    return more
+
+
+def _start(
+    cp: ControlPlane, service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, fresh: bool
+) -> None:
+    if not planned.start:
+        return
+    definition = cp.definitions.get(service.task_definition)
+    if definition is None:
+        raise LookupError(f"task definition {service.task_definition} of service {service.name} is missing")
+    demand = demand_of(definition, {})
+    count = min(planned.start, CHUNK)
+    answers = place(demand, count, cp.fleet.candidates(service.cluster, now, fresh=fresh))
+    if not fresh and any(isinstance(answer, Unplaced) for answer in answers):
+        answers = place(demand, count, cp.fleet.candidates(service.cluster, now, fresh=True))
+    placed = [answer for answer in answers if isinstance(answer, Placed)]
+    new = [
+        new_task(
+            cp,
+            service.cluster,
+            each,
+            definition,
+            demand,
+            group=f"service:{service.name}",
+            service=service.name,
+            started_by=service.deployment.deployment_id,
+            deployment_id=service.deployment.deployment_id,
+        )
+        for each in placed
+    ]
+    chunk.writes += placing(new, now) + [services.listed(service, task.task_id) for task in new]
+    chunk.started = len(new)
+    if new:
+        names = " ".join(f"(task {task.task_id})" for task in new)
+        chunk.events.append(_told(cp, service, now, f"(service {service.name}) has started {len(new)} tasks: {names}."))
+        # What was just taken is not in what is remembered of the fleet: the next choice reads it afresh.
+        cp.fleet.forget(service.cluster)
+    unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
+    if unplaced is not None:
+        chunk.short = True
+        if not service.short:
+            chunk.events.append(_short(cp, service, unplaced, now))
+
+
+def _short(cp: ControlPlane, service: Service, unplaced: Unplaced, now: datetime) -> ServiceEvent:
+    closest = min(unplaced.refusals.items(), key=lambda refusal: (len(refusal[1]), refusal[0]), default=None)
+    if closest is None:
+        why = "No Container Instances were found in your cluster."
+        reason = "MISSING"
+    else:
+        why = f"The closest matching (container-instance {closest[0]}) refused: {', '.join(closest[1])}."
+        reason = closest[1][0]
+    message = (
+        f"(service {service.name}) was unable to place a task because no container instance met all of its "
+        f"requirements. {why}"
+    )
+    event = _told(cp, service, now, message)
+    return event.model_copy(
+        update={
+            "detail_type": "ECS Service Action",
+            "event_name": "SERVICE_TASK_PLACEMENT_FAILURE",
+            "event_type": "ERROR",
+            "reason": reason,
+        }
+    )
+
+
+def _stop(cp: ControlPlane, service: Service, surplus: Iterable[Task], chunk: _Chunk, now: datetime) -> None:
+    stopping = list(surplus)
+    if not stopping:
+        return
+    deployment = service.deployment.deployment_id
+    reason = f"Scaling activity initiated by (deployment {deployment})"
+    chunk.writes += [
+        tasks.changed(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now)) for task in stopping
+    ]
+    places = sorted({task.instance_id for task in stopping})
+    chunk.writes += [instances.told(service.cluster, instance_id, now) for instance_id in places]
+    names = " ".join(f"(task {task.task_id})" for task in stopping)
+    chunk.events.append(
+        _told(cp, service, now, f"(service {service.name}) has stopped {len(stopping)} running tasks: {names}.")
+    )
+
+
+def _after(
+    cp: ControlPlane, service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, more: bool
+) -> Service:
+    """The service as the commit leaves it; equal to what it was if nobody needs to know."""
+    steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
+    deployment = service.deployment
+    if steady and not service.steady:
+        chunk.events.append(
+            _told(cp, service, now, f"(service {service.name}) has reached a steady state.").model_copy(
+                update={"detail_type": "ECS Service Action", "event_name": "SERVICE_STEADY_STATE"}
+            )
+        )
+        if deployment.rollout_state is RolloutState.IN_PROGRESS:
+            chunk.events.append(deployment_event(service, cp.new_id(), RolloutState.COMPLETED, now))
+            deployment = deployment.model_copy(update={"rollout_state": RolloutState.COMPLETED, "updated_at": now})
+    if planned.not_before is not None and service.not_before is None:
+        chunk.events.append(
+            _told(
+                cp, service, now, f"(service {service.name}) is unable to consistently start tasks successfully."
+            ).model_copy(
+                update={
+                    "detail_type": "ECS Service Action",
+                    "event_name": "SERVICE_TASK_START_IMPAIRED",
+                    "event_type": "WARN",
+                }
+            )
+        )
+    return service.model_copy(
+        update={
+            "status": planned.status,
+            "deployment": deployment,
+            "running_count": planned.running,
+            "pending_count": planned.pending + chunk.started,
+            "steady": steady,
+            "planned": True,
+            "failed_starts": planned.failed_starts,
+            "not_before": planned.not_before,
+            "short": chunk.short,
+        }
+    )
+
+
+def _told(cp: ControlPlane, service: Service, now: datetime, message: str) -> ServiceEvent:
+    return ServiceEvent(
+        event_id=cp.new_id(), cluster=service.cluster, service=service.name, created_at=now, message=message
+    )

@@ -1,0 +1,47 @@
+"""Tell agents what should change: woken by the table's stream, by the retry queue, and by the sweeper.
+
+A message is a key; the task's state is read here. What cannot be delivered goes to the retry queue as a key, so that
+the stream does not stand still. An agent that is not connected is not told: it asks for all when it connects.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from control_plane.domain.inbox import TaskKey
+from control_plane.flows.commands import commands_for, in_messages
+from control_plane.runtime import ControlPlane
+from control_plane.store import instances
+
+logger = Logger(child=True)
+
+RETRY_SECONDS = 5
+
+
+def send_agent_commands(cp: ControlPlane, wanted: Sequence[TaskKey]) -> None:
+    """Send what these tasks' machines are to do. Raises only if the retry queue cannot be reached either."""
+    by_instance: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for key in dict.fromkeys(wanted):
+        by_instance[key.cluster, key.instance_id].append(key.task_id)
+    undelivered: list[TaskKey] = []
+    for (cluster, instance_id), task_ids in by_instance.items():
+        try:
+            _send(cp, cluster, instance_id, task_ids)
+        except (ClientError, BotoCoreError, LookupError):
+            logger.exception("Could not send commands", extra={"cluster": cluster, "instance": instance_id})
+            undelivered += [TaskKey(cluster, task_id, instance_id) for task_id in task_ids]
+    if undelivered:
+        cp.queues.command_later(
+            [{"cluster": key.cluster, "taskId": key.task_id, "instanceId": key.instance_id} for key in undelivered],
+            RETRY_SECONDS,
+        )
+
+
+def _send(cp: ControlPlane, cluster: str, instance_id: str, task_ids: Sequence[str]) -> None:
+    instance = instances.load(cp.table, cluster, instance_id)
+    if instance is None or not instance.agent_connected:
+        return
+    for message in in_messages(commands_for(cp, instance, task_ids)):
+        cp.agents.send(instance_id, message)

@@ -1,0 +1,216 @@
+"""CreateService, UpdateService, DescribeServices, ListServices, DeleteService: they say what is wanted.
+
+The scheduler learns of it from the table's stream and makes it so (flows/schedule_service.py).
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from control_plane.domain.arns import resource_name
+from control_plane.domain.description import describe_service
+from control_plane.domain.errors import (
+    InvalidParameterException,
+    ServerException,
+    ServiceNotActiveException,
+    ServiceNotFoundException,
+)
+from control_plane.domain.pages import page_of
+from control_plane.domain.races import LostRace
+from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent, ServiceStatus
+from control_plane.flows.again import until_won
+from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
+from control_plane.flows.run_task import require_external
+from control_plane.runtime import ControlPlane
+from control_plane.store import services
+
+TASKS_FOR_EACH_SHARD = 100
+MAX_SHARDS = 8
+
+
+def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {service}. The same request with the same client token is answered with the service as it is."""
+    cluster = require_cluster(cp, request.get("cluster"))
+    name = request["serviceName"]
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", name):
+        raise InvalidParameterException(
+            "The specified service name is invalid: up to 255 letters (uppercase and lowercase), numbers, underscores, "
+            "and hyphens are allowed."
+        )
+    if "taskDefinition" not in request:
+        raise InvalidParameterException("TaskDefinition can not be blank.")
+    definition = require_task_definition(cp, request["taskDefinition"])
+    if definition["status"] != "ACTIVE":
+        raise InvalidParameterException("TaskDefinition is inactive")
+    require_external(definition)
+
+    def decide_and_commit(_attempt: int) -> Service:
+        existing = services.load(cp.table, cluster.name, name)
+        token = request.get("clientToken")
+        if existing and existing.status is not ServiceStatus.INACTIVE:
+            if token and existing.client_token == token:
+                return existing
+            if existing.status is ServiceStatus.DRAINING:
+                raise InvalidParameterException("Unable to Start a service that is still Draining.")
+            raise InvalidParameterException("Creation of service was not idempotent.")
+        now = cp.clock()
+        desired = request.get("desiredCount", 0)
+        deployment = Deployment(
+            deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
+            task_definition=definition_name(definition),
+            created_at=now,
+            updated_at=now,
+        )
+        service = Service(
+            name=name,
+            cluster=cluster.name,
+            desired_count=desired,
+            task_definition=definition_name(definition),
+            deployment=deployment,
+            client_token=token,
+            created_at=now,
+            updated_at=now,
+            lock=existing.lock + 1 if existing else 1,
+            shards=max(shards_for(desired), existing.shards if existing else 1),
+        )
+        cp.table.commit([services.created(service, existing), services.told(_deployment_began(cp, service))])
+        return service
+
+    return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=())}
+
+
+def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {service}; only desiredCount can be changed for now."""
+    cluster = require_cluster(cp, request.get("cluster"))
+    name = identifier(request["service"], cluster, "Service")
+
+    def decide_and_commit(_attempt: int) -> Service:
+        service = _require(cp, cluster.name, name)
+        if service.status is not ServiceStatus.ACTIVE:
+            raise ServiceNotActiveException("Service was not ACTIVE.")
+        desired = request.get("desiredCount", service.desired_count)
+        if desired == service.desired_count:
+            return service
+        now = cp.clock()
+        after = service.model_copy(
+            update={
+                "desired_count": desired,
+                "updated_at": now,
+                "steady": False,
+                "planned": False,
+                "shards": max(service.shards, shards_for(desired)),
+            }
+        )
+        cp.table.commit([services.changed(service, after)])
+        return after
+
+    return {
+        "service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=_events(cp, cluster.name, name))
+    }
+
+
+def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {service}, DRAINING. Without `force` it must have been scaled to 0."""
+    cluster = require_cluster(cp, request.get("cluster"))
+    name = identifier(request["service"], cluster, "Service")
+
+    def decide_and_commit(_attempt: int) -> Service:
+        service = _require(cp, cluster.name, name)
+        if service.status is not ServiceStatus.ACTIVE:
+            return service
+        if service.desired_count > 0 and not request.get("force"):
+            raise InvalidParameterException("The service cannot be stopped while it is scaled above 0.")
+        after = service.model_copy(
+            update={
+                "status": ServiceStatus.DRAINING,
+                "desired_count": 0,
+                "updated_at": cp.clock(),
+                "steady": False,
+                "planned": False,
+            }
+        )
+        cp.table.commit([services.changed(service, after)])
+        return after
+
+    return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=())}
+
+
+def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {services, failures}."""
+    cluster = require_cluster(cp, request.get("cluster"))
+    names = {name: identifier(name, cluster, "Service") for name in request["services"]}
+    found = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
+    return {
+        "services": [
+            describe_service(service, cp.arns, events=_events(cp, cluster.name, service.name))
+            for service in found.values()
+            if service
+        ],
+        "failures": [
+            {"arn": cp.arns.service(cluster.name, names[name]), "reason": "MISSING"}
+            for name, service in found.items()
+            if service is None
+        ],
+    }
+
+
+def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {serviceArns, nextToken}; 10 a page unless the request says otherwise."""
+    cluster = require_cluster(cp, request.get("cluster"))
+    wanted = {"launchType": "EXTERNAL", "schedulingStrategy": "REPLICA"}
+    none_fits = any(request.get(name) not in {None, value} for name, value in wanted.items())
+    names = [
+        service.name
+        for service in services.of_cluster(cp.table, cluster.name)
+        if service.status is not ServiceStatus.INACTIVE and not none_fits
+    ]
+    page, token = page_of(names, request.get("nextToken"), request.get("maxResults", 10))
+    arns = [cp.arns.service(cluster.name, resource_name(name)) for name in page]
+    return {"serviceArns": arns, **({"nextToken": token} if token else {})}
+
+
+def shards_for(desired_count: int) -> int:
+    """Over how many keys the list of a service's tasks is spread: a small one is read with one query."""
+    return min(MAX_SHARDS, 1 + desired_count // TASKS_FOR_EACH_SHARD)
+
+
+def deployment_event(service: Service, event_id: str, state: RolloutState, at: Any) -> ServiceEvent:
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html"""
+    deployment = service.deployment.deployment_id
+    words = {"IN_PROGRESS": "in progress", "COMPLETED": "completed", "FAILED": "failed"}[str(state)]
+    return ServiceEvent(
+        event_id=event_id,
+        cluster=service.cluster,
+        service=service.name,
+        created_at=at,
+        message=f"(service {service.name}) (deployment {deployment}) deployment {words}.",
+        detail_type="ECS Deployment State Change",
+        event_name=f"SERVICE_DEPLOYMENT_{state}",
+        event_type="ERROR" if state is RolloutState.FAILED else "INFO",
+        deployment_id=deployment,
+        reason=f"ECS deployment {deployment} {words}.",
+    )
+
+
+def _deployment_began(cp: ControlPlane, service: Service) -> ServiceEvent:
+    return deployment_event(service, cp.new_id(), RolloutState.IN_PROGRESS, service.created_at)
+
+
+def _events(cp: ControlPlane, cluster: str, name: str) -> list[ServiceEvent]:
+    return services.events(cp.table, cluster, name)
+
+
+def _require(cp: ControlPlane, cluster: str, name: str) -> Service:
+    service = services.load(cp.table, cluster, name)
+    if service is None or service.status is ServiceStatus.INACTIVE:
+        raise ServiceNotFoundException("Service not found.")
+    return service
+
+
+def _until_won(cp: ControlPlane, decide_and_commit: Callable[[int], Service]) -> Service:
+    try:
+        return until_won(cp, decide_and_commit)
+    except LostRace as race:
+        raise ServerException("The service is changing too often. Try again.") from race

@@ -1,0 +1,40 @@
+"""StopTask. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopTask.html"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from control_plane.domain.description import describe_task
+from control_plane.domain.errors import InvalidParameterException, ServerException
+from control_plane.domain.races import LostRace
+from control_plane.domain.task import Task, request_stop
+from control_plane.flows.again import until_won
+from control_plane.flows.lookup import identifier, require_cluster
+from control_plane.flows.tasks import definition_of, looks_like_an_id
+from control_plane.runtime import ControlPlane
+from control_plane.store import instances, tasks
+from ecs_protocol.statuses import StopCode
+
+DEFAULT_REASON = "Task stopped by user"
+
+
+def stop_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {task}. Stopping a task again, or one that has stopped, changes nothing."""
+    cluster = require_cluster(cp, request.get("cluster"))
+    task_id = identifier(request["task"], cluster, "Task")
+    reason = request.get("reason") or DEFAULT_REASON
+
+    def decide_and_commit(_attempt: int) -> Task:
+        task = tasks.load(cp.table, cluster.name, task_id) if looks_like_an_id(task_id) else None
+        if task is None:
+            raise InvalidParameterException("The referenced task was not found.")
+        now = cp.clock()
+        after = task if task.stopped else request_stop(task, StopCode.USER_INITIATED, reason, now)
+        if after is not task:
+            cp.table.commit([tasks.changed(task, after), instances.told(task.cluster, task.instance_id, now)])
+        return after
+
+    try:
+        task = until_won(cp, decide_and_commit)
+    except LostRace as race:
+        raise ServerException("The task is changing too often. Try again.") from race
+    return {"task": describe_task(task, definition_of(cp, task), cp.arns)}

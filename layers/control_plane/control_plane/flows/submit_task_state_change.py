@@ -1,0 +1,107 @@
+"""Agents report what became of tasks.
+
+    envelopes ─► who sent it ─► reports ─► judge each against the table ─► commit
+                                              ▲                              │ somebody wrote the task meanwhile
+                                              └──────── read it again ◄──────┘
+
+The reports of one batch that stop tasks of one instance are one transaction with what goes back to the instance; a
+report that stops nothing is one plain write. Each is conditional on the version of the task that it was judged
+against, so that a report that comes twice, late, or at the same time as another changes nothing twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+from pydantic import ValidationError
+
+from control_plane.domain.inbox import Envelope
+from control_plane.domain.races import InstanceChangedError, LostRace
+from control_plane.domain.task import Task, Verdict, apply_report, judge
+from control_plane.flows.again import until_won
+from control_plane.flows.sender import identify
+from control_plane.runtime import ControlPlane
+from control_plane.store import instances, tasks
+from control_plane.store.table import Write
+from ecs_protocol.messages import TaskReport, TaskStateChanges
+
+logger = Logger(child=True)
+
+TOGETHER = 30
+"""Reports in one transaction: each that stops a task takes two writes."""
+
+Sender = tuple[str, str]
+"""Cluster and instance id."""
+
+
+def submit_task_state_changes(cp: ControlPlane, envelopes: Sequence[Envelope]) -> set[int]:
+    """Handle a batch. Returns the indexes of the envelopes that failed and are to come again."""
+    reports: dict[Sender, list[tuple[int, TaskReport]]] = defaultdict(list)
+    failed: set[int] = set()
+    for index, envelope in enumerate(envelopes):
+        sender = identify(cp, envelope)
+        if sender is None:
+            continue
+        try:
+            changes = TaskStateChanges.from_json(envelope.payload)
+        except ValidationError as error:
+            logger.warning("Dropped what is no report", extra={"instance": sender.instance_id, "error": str(error)})
+            continue
+        reports[sender.cluster, sender.instance_id] += [(index, report) for report in changes.reports]
+    for sender_key, indexed in reports.items():
+        failed |= _submit(cp, sender_key, indexed)
+    return failed
+
+
+def _submit(cp: ControlPlane, sender: Sender, indexed: Sequence[tuple[int, TaskReport]]) -> set[int]:
+    """All reports of one instance, in the order of their numbers; only the newest of each task matters."""
+    newest: dict[str, tuple[int, TaskReport]] = {}
+    for index, report in sorted(indexed, key=lambda each: (each[1].epoch, each[1].number)):
+        newest[report.task_id] = (index, report)
+    failed: set[int] = set()
+    wanted = list(newest.values())
+    for start in range(0, len(wanted), TOGETHER):
+        chunk = wanted[start : start + TOGETHER]
+        try:
+            until_won(cp, lambda _attempt, chunk=chunk: _commit(cp, sender, [report for _, report in chunk]))  # type: ignore[misc]
+        except LostRace:
+            logger.warning("Lost too many races", extra={"instance": sender[1]})
+            failed |= {index for index, _ in chunk}
+    return failed
+
+
+def _commit(cp: ControlPlane, sender: Sender, reports: Iterable[TaskReport]) -> None:
+    """Judge reports against what the table says now, and commit what they change."""
+    cluster, instance_id = sender
+    now = cp.clock()
+    by_task = {report.task_id: report for report in reports}
+    stored = tasks.load_many(cp.table, cluster, by_task)
+    changes: list[tuple[Task, Task]] = []
+    for task_id, report in by_task.items():
+        task = stored.get(task_id)
+        if task is None or task.instance_id != instance_id:
+            logger.warning("Dropped a report of a task that is not its", extra={"task": task_id, "sender": instance_id})
+            continue
+        verdict = judge(task, report)
+        logger.info("Report", extra={"task": task_id, "status": report.last_status, "verdict": verdict})
+        if verdict is Verdict.ADVANCE:
+            changes.append((task, apply_report(task, report, now)))
+    for before, after in changes:
+        if not after.stopped:
+            cp.table.commit([tasks.changed(before, after)])
+    ends = [(before, after) for before, after in changes if after.stopped]
+    if ends:
+        _stop(cp, sender, ends, now)
+
+
+def _stop(cp: ControlPlane, sender: Sender, ends: Sequence[tuple[Task, Task]], now: datetime) -> None:
+    """Move the tasks and give back what they took; if their instance is gone, just move them (rule 2)."""
+    moves: list[Write] = [write for before, after in ends for write in tasks.stopped(before, after)]
+    registration = max(before.registration for before, _ in ends)
+    given = [before.resources for before, _ in ends]
+    try:
+        cp.table.commit([instances.released(*sender, registration, given, now), *moves])
+    except InstanceChangedError:
+        logger.warning("The instance of stopped tasks is gone", extra={"instance": sender[1]})
+        cp.table.commit(moves)

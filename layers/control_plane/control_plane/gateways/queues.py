@@ -1,0 +1,80 @@
+"""SQS: keys and finished events that somebody will look at later. A message is never the truth, only a reason to look."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from control_plane.domain.errors import InvalidParameterException
+from control_plane.domain.inbox import ServiceKey
+
+_MAX_ENTRIES = 10
+
+
+class QueueError(Exception):
+    """SQS took only some of the messages: the sender's own message must come again."""
+
+
+class Queues:
+    """`client` is a boto3 sqs client; a URL is empty where a function has no business with that queue."""
+
+    def __init__(
+        self, client: Any, *, service_scheduler: str, agent_commands: str, events: str, prefix: str = ""
+    ) -> None:
+        self._client = client
+        self._service_scheduler = service_scheduler
+        self._agent_commands = agent_commands
+        self._events = events
+        self._prefix = prefix
+
+    def wake_services(self, keys: Iterable[tuple[ServiceKey, str]]) -> None:
+        """Each with the id of the change that concerns it: never the body, which SQS would take for a repetition."""
+        self._send(
+            self._service_scheduler,
+            [
+                {
+                    "MessageBody": json.dumps({"cluster": key.cluster, "service": key.service}),
+                    "MessageGroupId": f"{key.cluster}/{key.service}",
+                    "MessageDeduplicationId": change,
+                }
+                for key, change in keys
+            ],
+        )
+
+    def command_later(self, keys: Sequence[Mapping[str, str]], delay_seconds: int = 0) -> None:
+        """Keys of tasks ({cluster, taskId}) or of instances ({cluster, instanceId}) whose commands are to be sent."""
+        self._send(
+            self._agent_commands,
+            [{"MessageBody": json.dumps(dict(key)), "DelaySeconds": delay_seconds} for key in keys],
+        )
+
+    def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Finished events: each is of one version, and its item may have moved on."""
+        self._send(self._events, [{"MessageBody": json.dumps(dict(entry))} for entry in entries])
+
+    def replay(self, name: str) -> int:
+        """Begin to move what lies in the dead-letter queue `<prefix>-<name>-dlq` back to its queue.
+
+        Answers about how many messages that are. Raises InvalidParameterException if there is no such queue.
+        """
+        try:
+            url = self._client.get_queue_url(QueueName=self._dead_letter_queue(name))["QueueUrl"]
+        except self._client.exceptions.QueueDoesNotExist as error:
+            raise InvalidParameterException(f"There is no dead-letter queue for {name}.") from error
+        attributes = self._client.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["QueueArn", "ApproximateNumberOfMessages"]
+        )["Attributes"]
+        self._client.start_message_move_task(SourceArn=attributes["QueueArn"])
+        return int(attributes["ApproximateNumberOfMessages"])
+
+    def _dead_letter_queue(self, name: str) -> str:
+        fifo = ".fifo" if name == "service-scheduler" else ""
+        return f"{self._prefix}-{name}-dlq{fifo}"
+
+    def _send(self, queue_url: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        for start in range(0, len(messages), _MAX_ENTRIES):
+            chunk = [
+                {**message, "Id": str(number)} for number, message in enumerate(messages[start : start + _MAX_ENTRIES])
+            ]
+            answer = self._client.send_message_batch(QueueUrl=queue_url, Entries=chunk)
+            if answer.get("Failed"):
+                raise QueueError(str(answer["Failed"]))

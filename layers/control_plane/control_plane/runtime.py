@@ -1,0 +1,101 @@
+"""The composition root: what flows are given, and the only reader of the environment."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from random import SystemRandom
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from control_plane.domain.arns import Arns
+from control_plane.domain.container_instance import Registration
+from control_plane.gateways.agents import AgentGateway
+from control_plane.gateways.event_bus import EventBus
+from control_plane.gateways.identities import IdentityRegistry
+from control_plane.gateways.queues import Queues
+from control_plane.store.cache import Definitions, Fleet, Identities
+from control_plane.store.table import Table
+
+_CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=10)
+
+
+@dataclass
+class ControlPlane:
+    """What a flow may use. Made once for each Lambda environment, by hand in tests.
+
+    Clients are made when first used, so that a function pays at its start only for what it needs.
+    """
+
+    table: Table
+    arns: Arns
+    prefix: str
+    agents: AgentGateway
+    registry: IdentityRegistry
+    bus: EventBus
+    queues: Queues
+    mqtt_ca_base64: str = ""
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+    """32 random hexadecimal digits."""
+    random: Callable[[], float] = field(default_factory=lambda: SystemRandom().random)
+    """0 to 1, for jitter."""
+    sleep: Callable[[float], None] = time.sleep
+
+    registrations: dict[tuple[str, int], Registration] = field(default_factory=dict)
+    """By instance id and registration number."""
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        return Definitions(self.table)
+
+    @cached_property
+    def identities(self) -> Identities:
+        return Identities(self.table)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        return Fleet(self.table)
+
+
+class _Client:
+    """A boto3 client that is made at its first call."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    @cached_property
+    def _made(self) -> Any:
+        return boto3.client(self._service, config=_CONFIG)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+
+@lru_cache(maxsize=1)
+def control_plane() -> ControlPlane:
+    """The control plane of this Lambda function. A variable that a function lacks is one that it has no use for."""
+    env = os.environ.get
+    return ControlPlane(
+        table=Table(_Client("dynamodb"), env("TABLE_NAME", "")),
+        arns=Arns(
+            region=env("AWS_REGION", ""), account=env("ACCOUNT_ID", ""), partition=env("AWS_PARTITION_NAME", "aws")
+        ),
+        prefix=env("PREFIX", ""),
+        agents=AgentGateway(_Client("iot-data"), env("PREFIX", "")),
+        registry=IdentityRegistry(_Client("iot"), env("IOT_POLICY_NAME", ""), env("MQTT_ENDPOINT", "")),
+        bus=EventBus(_Client("events"), env("EVENT_BUS_NAME", "")),
+        queues=Queues(
+            _Client("sqs"),
+            service_scheduler=env("SERVICE_QUEUE_URL", ""),
+            agent_commands=env("AGENT_COMMANDS_QUEUE_URL", ""),
+            events=env("EVENTS_QUEUE_URL", ""),
+            prefix=env("PREFIX", ""),
+        ),
+        mqtt_ca_base64=env("MQTT_CA_BASE64", ""),
+    )

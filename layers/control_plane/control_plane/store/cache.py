@@ -1,0 +1,95 @@
+"""What a warm function remembers. Only what cannot have changed, or what a commit's condition checks anyway."""
+
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from control_plane.domain.container_instance import ContainerInstance, InstanceIdentity
+from control_plane.domain.placement.place import Candidate
+from control_plane.store import clusters, instances, task_definitions
+from control_plane.store.items import Item
+from control_plane.store.table import Table
+
+FLEET_AGE = timedelta(seconds=5)
+
+
+class Definitions:
+    """Task definitions by `family:revision`. One that was deregistered is still what a running task was made from."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._known: dict[str, Item] = {}
+
+    def get(self, family_and_revision: str) -> Item | None:
+        if family_and_revision not in self._known:
+            family, _, revision = family_and_revision.rpartition(":")
+            definition = task_definitions.load(self._table, family, int(revision))
+            if definition is None:
+                return None
+            self._known[family_and_revision] = definition
+        return self._known[family_and_revision]
+
+    def remember(self, family_and_revision: str, definition: Item) -> None:
+        self._known[family_and_revision] = definition
+
+
+class Identities:
+    """Which cluster and certificate an instance was given."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._known: dict[str, InstanceIdentity] = {}
+
+    def get(self, instance_id: str, principal: str) -> InstanceIdentity | None:
+        """None unless `principal` is the instance's certificate. What does not match is looked up again."""
+        known = self._known.get(instance_id)
+        if known is None or known.principal != principal:
+            known = instances.load_identity(self._table, instance_id)
+            if known is None or known.principal != principal:
+                return None
+            self._known[instance_id] = known
+        return known
+
+
+class Fleet:
+    """The instances of each cluster, at most five seconds old.
+
+    A stale choice costs a retry, never an overcommit: the commit's condition decides (rule 1).
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._read: dict[str, tuple[datetime, dict[str, ContainerInstance]]] = {}
+        self._capabilities: dict[str, frozenset[str]] = {}
+        self._lock = threading.Lock()
+
+    def candidates(self, cluster: str, now: datetime, *, fresh: bool = False) -> Sequence[Candidate]:
+        """Every instance of a cluster. With `fresh` nothing remembered is used."""
+        with self._lock:
+            at, members = self._read.get(cluster, (now - FLEET_AGE, {}))
+            if fresh or now - at >= FLEET_AGE:
+                found = clusters.load(self._table, cluster, consistent=False)
+                shards = sorted(found.shards) if found else ()
+                members = {
+                    instance.instance_id: instance
+                    for instance in (instances.of_cluster(self._table, cluster, shards) if shards else ())
+                }
+                self._read[cluster] = (now, members)
+            return [Candidate(instance, self._capabilities_of(instance)) for instance in members.values()]
+
+    def note(self, instance: ContainerInstance) -> None:
+        """An instance as it is after a commit of ours: the next choice should know."""
+        with self._lock:
+            if instance.cluster in self._read:
+                self._read[instance.cluster][1][instance.instance_id] = instance
+
+    def forget(self, cluster: str) -> None:
+        """What was read of a cluster has turned out to be old."""
+        with self._lock:
+            self._read.pop(cluster, None)
+
+    def _capabilities_of(self, instance: ContainerInstance) -> frozenset[str]:
+        digest = instance.capabilities
+        if digest not in self._capabilities:
+            self._capabilities[digest] = instances.load_capabilities(self._table, digest)
+        return self._capabilities[digest]

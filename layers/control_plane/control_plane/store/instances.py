@@ -1,0 +1,306 @@
+"""Container instances. What an instance has left is only ever written here, under the conditions of rules 1 and 2."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from control_plane.domain.container_instance import (
+    ContainerInstance,
+    InstanceIdentity,
+    InstanceStatus,
+    Registration,
+    port_names,
+)
+from control_plane.domain.races import InstanceChangedError, ItemChangedError
+from control_plane.domain.resources import Resources
+from control_plane.store import keys
+from control_plane.store.items import Item, attributes
+from control_plane.store.table import Table, Write
+
+KIND = "containerInstance"
+REGISTRATION_KIND = "registration"
+FIRST_LOOK = timedelta(seconds=30)
+"""How long after a command the sweeper first looks whether it was answered."""
+
+
+def to_item(instance: ContainerInstance) -> Item:
+    return {**attributes(instance), "kind": KIND}
+
+
+def from_item(item: Item) -> ContainerInstance:
+    return ContainerInstance.model_validate(item)
+
+
+def load(table: Table, cluster: str, instance_id: str) -> ContainerInstance | None:
+    item = table.get(keys.instance(cluster, instance_id))
+    return None if item is None else from_item(item)
+
+
+def load_registration(table: Table, cluster: str, instance_id: str) -> Registration | None:
+    item = table.get(keys.registration(cluster, instance_id))
+    return None if item is None else Registration.model_validate(item)
+
+
+def of_cluster(table: Table, cluster: str, shards: Sequence[int]) -> list[ContainerInstance]:
+    """Every instance of a cluster, eventually consistent: candidates, never the answer (rule 3)."""
+    partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
+    return [from_item(item) for item in table.query_many(partitions, "I#", consistent=False)]
+
+
+def created(instance: ContainerInstance) -> Write:
+    """An instance that the table did not know."""
+    return Write(
+        "Put",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        item=to_item(instance),
+        condition="attribute_not_exists(#pk)",
+    )
+
+
+def registered_again(before: ContainerInstance, after: ContainerInstance, totals: Resources) -> Write:
+    """The same instance under a new registration. `totals` is by how much its totals have grown.
+
+    What is left is changed by the difference, not set: tasks may be placed and released meanwhile.
+    """
+    return Write(
+        "Update",
+        keys.instance(after.cluster, after.instance_id),
+        InstanceChangedError(after.instance_id),
+        update=(
+            "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
+            " #reservedPorts = :reservedPorts, #agentConnected = :true, #updatedAt = :now ADD #cpu :cpu,"
+            " #memory :memory, #version :one, #epoch :one"
+            if after.reserved_ports
+            else "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
+            " #agentConnected = :true, #updatedAt = :now REMOVE #reservedPorts ADD #cpu :cpu,"
+            " #memory :memory, #version :one, #epoch :one"
+        ),
+        condition="#registration = :before AND #status <> :inactive",
+        values={
+            ":registration": after.registration,
+            ":before": before.registration,
+            ":inactive": InstanceStatus.INACTIVE,
+            ":capabilities": after.capabilities,
+            ":attributes": after.attributes,
+            **({":reservedPorts": after.reserved_ports} if after.reserved_ports else {}),
+            ":true": True,
+            ":now": after.updated_at,
+            ":cpu": totals.cpu,
+            ":memory": totals.memory,
+            ":one": 1,
+        },
+    )
+
+
+def described(registration: Registration) -> Write:
+    """The registration item; goes with the write of the instance, whose condition guards both."""
+    return Write(
+        "Put",
+        keys.registration(registration.cluster, registration.instance_id),
+        InstanceChangedError(registration.instance_id),
+        item={**attributes(registration), "kind": REGISTRATION_KIND},
+    )
+
+
+def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Resources], now: datetime) -> Write:
+    """Take the resources of tasks that are placed together, if they suffice (rule 1).
+
+    The conditions say what ContainerInstance.shortages says. A resource that is not wanted is not looked at, so that
+    an instance below zero still takes what costs it nothing. Host ports of one placement never clash among
+    themselves: place() has counted them.
+    """
+    total = sum(wanted, start=Resources())
+    ports = port_names(total)
+    conditions = {
+        "it is the registration that was decided on": "#registration = :registration",
+        "it takes tasks": "#status = :active",
+        "CPU suffices": "#cpu >= :cpu" if total.cpu else None,
+        "memory suffices": "#memory >= :memory" if total.memory else None,
+    }
+    free_ports = [
+        f"NOT contains(#{held}, :port{number})" for number in range(len(ports)) for held in ("ports", "reservedPorts")
+    ]
+    return Write(
+        "Update",
+        keys.instance(cluster, instance_id),
+        InstanceChangedError(instance_id),
+        update=(
+            "SET #updatedAt = :now, #timeShard = if_not_exists(#timeShard, :shard),"
+            " #timeAt = if_not_exists(#timeAt, :due)"
+            " ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
+            + (", #ports :ports" if ports else "")
+        ),
+        condition=" AND ".join([condition for condition in conditions.values() if condition] + free_ports),
+        values={
+            ":registration": registration,
+            ":active": InstanceStatus.ACTIVE,
+            **({":cpu": total.cpu} if total.cpu else {}),
+            **({":memory": total.memory} if total.memory else {}),
+            ":minusCpu": -total.cpu,
+            ":minusMemory": -total.memory,
+            ":tasks": len(wanted),
+            ":one": 1,
+            ":now": now,
+            ":shard": keys.due_shard(instance_id),
+            ":due": int((now + FIRST_LOOK).timestamp()),
+            **({":ports": ports} if ports else {}),
+            **{f":port{number}": port for number, port in enumerate(sorted(ports))},
+        },
+    )
+
+
+def released(cluster: str, instance_id: str, registration: int, given: Sequence[Resources], now: datetime) -> Write:
+    """Give back what stopped tasks took. Fails if the instance, or the registration that they took it from, is gone.
+
+    A later registration of the same instance still holds what they took (registered_again adds differences), so that
+    it takes it back; one with a smaller number is another beginning and never knew of them.
+    """
+    total = sum(given, start=Resources())
+    ports = port_names(total)
+    return Write(
+        "Update",
+        keys.instance(cluster, instance_id),
+        InstanceChangedError(instance_id),
+        update="SET #updatedAt = :now ADD #cpu :cpu, #memory :memory, #tasks :tasks, #version :one"
+        + (" DELETE #ports :ports" if ports else ""),
+        condition="#registration >= :registration",
+        values={
+            ":registration": registration,
+            ":cpu": total.cpu,
+            ":memory": total.memory,
+            ":tasks": -len(given),
+            ":one": 1,
+            ":now": now,
+            **({":ports": ports} if ports else {}),
+        },
+    )
+
+
+def told(cluster: str, instance_id: str, now: datetime) -> Write:
+    """A command for a task here is to be sent: the version that commands carry grows, and the sweeper will look."""
+    return Write(
+        "Update",
+        keys.instance(cluster, instance_id),
+        InstanceChangedError(instance_id),
+        update=(
+            "SET #updatedAt = :now, #timeShard = if_not_exists(#timeShard, :shard),"
+            " #timeAt = if_not_exists(#timeAt, :due) ADD #version :one"
+        ),
+        condition="attribute_exists(#pk)",
+        values={
+            ":now": now,
+            ":one": 1,
+            ":shard": keys.due_shard(instance_id),
+            ":due": int((now + FIRST_LOOK).timestamp()),
+        },
+    )
+
+
+def epoch_raised(instance: ContainerInstance, now: datetime) -> Write:
+    """A reconciliation begins: what the agent reports from now on is numbered under a new epoch (rule 4).
+
+    It also proves the agent connected; only then is it a change that clients see.
+    """
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update="ADD #epoch :one"
+        if instance.agent_connected
+        else "SET #agentConnected = :true, #updatedAt = :now ADD #epoch :one, #version :one",
+        condition="#registration = :registration AND #status <> :inactive AND #agentConnected = :true"
+        if instance.agent_connected
+        else "#registration = :registration AND #status <> :inactive",
+        values={
+            ":one": 1,
+            ":registration": instance.registration,
+            ":inactive": InstanceStatus.INACTIVE,
+            ":true": True,
+            **({} if instance.agent_connected else {":now": now}),
+        },
+    )
+
+
+def presence(instance: ContainerInstance, *, session: str, session_version: int, ended: bool, now: datetime) -> Write:
+    """What is known of the newest connection, if nobody has learnt more since `instance` was read."""
+    changes = instance.agent_connected is ended
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update="SET #session = :session, #sessionVersion = :sessionVersion, #sessionEnded = :ended,"
+        " #agentConnected = :connected" + (", #updatedAt = :now ADD #version :one" if changes else ""),
+        condition="#registration = :registration AND #epoch = :epoch"
+        + (" AND #session = :before" if instance.session else " AND attribute_not_exists(#session)"),
+        values={
+            ":session": session,
+            ":sessionVersion": session_version,
+            ":ended": ended,
+            ":connected": not ended,
+            ":registration": instance.registration,
+            ":epoch": instance.epoch,
+            **({":before": instance.session} if instance.session else {}),
+            **({":now": now, ":one": 1} if changes else {}),
+        },
+    )
+
+
+def look_again(instance_cluster: str, instance_id: str, seen_due: int, next_due: datetime | None) -> Write:
+    """Move, or with None remove, the time at which the sweeper looks at an instance, if it is what it was."""
+    return Write(
+        "Update",
+        keys.instance(instance_cluster, instance_id),
+        ItemChangedError(instance_id),
+        update="SET #timeAt = :next" if next_due else "REMOVE #timeShard, #timeAt",
+        condition="#timeAt = :seen",
+        values={":seen": seen_due, **({":next": int(next_due.timestamp())} if next_due else {})},
+    )
+
+
+def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> Write:
+    """INACTIVE for good; without `force` only if no task is on it. The sweeper finishes what the caller does not."""
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update=(
+            "SET #status = :inactive, #agentConnected = :false, #updatedAt = :now, #timeShard = :shard, #timeAt = :due"
+            " ADD #version :one"
+        ),
+        condition="#status <> :inactive" + ("" if force else " AND #tasks = :none"),
+        values={
+            ":inactive": InstanceStatus.INACTIVE,
+            ":false": False,
+            ":now": now,
+            ":one": 1,
+            ":shard": keys.due_shard(instance.instance_id),
+            ":due": int((now + FIRST_LOOK).timestamp()),
+            **({} if force else {":none": 0}),
+        },
+    )
+
+
+def load_identity(table: Table, instance_id: str) -> InstanceIdentity | None:
+    item = table.get(keys.identity(instance_id))
+    return None if item is None else InstanceIdentity.model_validate(item)
+
+
+def identified(identity: InstanceIdentity) -> Write:
+    return Write(
+        "Put",
+        keys.identity(identity.instance_id),
+        ItemChangedError(identity.instance_id),
+        item=attributes(identity),
+    )
+
+
+def store_capabilities(table: Table, digest: str, names: Sequence[str]) -> None:
+    """Each distinct set is stored once, under its digest: writing it again changes nothing."""
+    key = keys.capabilities(digest)
+    if table.get(key, consistent=False) is None:
+        table.commit([Write("Put", key, ItemChangedError(digest), item={"names": list(names)})])
+
+
+def load_capabilities(table: Table, digest: str) -> frozenset[str]:
+    item = table.get(keys.capabilities(digest), consistent=False) or table.get(keys.capabilities(digest))
+    return frozenset(item["names"]) if item else frozenset()

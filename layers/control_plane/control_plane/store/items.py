@@ -1,0 +1,78 @@
+"""Between entities and DynamoDB items. The only place that knows DynamoDB's types."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, TypeVar
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from pydantic import BaseModel
+
+Item = dict[str, Any]
+"""An item in Python's own types."""
+
+WireItem = dict[str, dict[str, Any]]
+"""An item in DynamoDB's JSON."""
+
+E = TypeVar("E", bound=BaseModel)
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def to_wire(item: Mapping[str, Any]) -> WireItem:
+    """Members that are None or an empty set are left out: an item says only what there is to say."""
+    return {name: _serialize(value) for name, value in _plain(item).items()}
+
+
+def value_to_wire(value: Any) -> dict[str, Any]:
+    """One value, for an expression."""
+    wire: dict[str, Any] = _serialize(_plain(value))
+    return wire
+
+
+def from_wire(wire: Mapping[str, Mapping[str, Any]]) -> Item:
+    return {name: _native(_deserialize(value)) for name, value in wire.items()}
+
+
+def attributes(entity: BaseModel) -> Item:
+    """The entity's attributes; what is None or empty is left out."""
+    members = entity.model_dump(by_alias=True, exclude_none=True)
+    return {name: value for name, value in members.items() if value not in ((), [], {}, set(), frozenset())}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Enum():
+            return value.value
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        case float():
+            return Decimal(str(value))
+        case Mapping():
+            return {key: _plain(member) for key, member in value.items() if _says_something(member)}
+        case list() | tuple():
+            return [_plain(member) for member in value]
+        case set() | frozenset():
+            return {_plain(member) for member in value}
+        case _:
+            return value
+
+
+def _says_something(value: Any) -> bool:
+    return value is not None and value != set()
+
+
+def _native(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case dict():
+            return {key: _native(member) for key, member in value.items()}
+        case list():
+            return [_native(member) for member in value]
+        case set():
+            return {_native(member) for member in value}
+        case _:
+            return value

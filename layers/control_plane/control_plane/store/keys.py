@@ -1,0 +1,162 @@
+"""Every key of the table, in one place.
+
+    pk                                sk                     item
+    CLUSTERS#<0-3>                    <cluster>              cluster
+    FLEET#<cluster>#<0-63>            I#<instance>           container instance: what placement and presence need
+                                      R#<instance>           its registration: the rest
+                                      T#<tail>#<task>        task that has not stopped; tail: its id's last 8 digits,
+                                                             which are its instance's first 8
+    STOPPED#<task>                    TASK                   task that has stopped, kept for 30 days
+    IDENTITY#<instance>               IDENTITY               which cluster and certificate a machine was given
+    CAPABILITIES#<digest>             CAPABILITIES           a set of capability attributes
+    FAMILIES#<0-3>                    <family>               newest revision number of a family
+    TASKDEF#<family>                  <revision, 10 digits>  task definition
+    SERVICES#<cluster>#<0-7>          <service>              service
+    SERVICE#<cluster>#<name>#TASKS#n  <task>                 a task is on the service's list
+    SERVICE#<cluster>#<name>#EVENTS   <time>#<id>            service event, kept for 30 days
+    TOKEN#<operation>#<cluster>#<t>   TOKEN                  what the request with client token t was answered
+    ACTIVATION#<id>                   ACTIVATION             activation
+                                      CSR#<digest>           one identity that it gave out
+
+    index byTime: timeShard, timeAt (epoch seconds)
+    DUE#<0-15>                     containerInstance or service to look at, then
+    STOPPED#<cluster>#<0-15>       stopped tasks, for ListTasks
+
+Why a task's id ends in its instance's first digits: so that the task, its instance and its instance's other tasks
+share a partition key, can be found by the task's id alone, and can be listed strongly consistent by instance.
+"""
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+
+INSTANCE_SHARDS = 64
+LISTING_SHARDS = 16
+SERVICE_SHARDS = 8
+CLUSTER_SHARDS = 4
+TAIL = 8
+
+
+@dataclass(frozen=True)
+class Key:
+    pk: str
+    sk: str
+
+
+def _shard(name: str, count: int) -> int:
+    return zlib.crc32(name.encode()) % count
+
+
+def cluster(name: str) -> Key:
+    return Key(f"CLUSTERS#{_shard(name, CLUSTER_SHARDS)}", name)
+
+
+def cluster_partitions() -> list[str]:
+    return [f"CLUSTERS#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def task_id_on(instance_id: str, random_id: str) -> str:
+    """A task's id: 24 digits of its own and the first 8 of its instance."""
+    return random_id[: 32 - TAIL] + instance_id[:TAIL]
+
+
+def instance_shard(instance_id: str) -> int:
+    return int(instance_id[:TAIL], 16) % INSTANCE_SHARDS
+
+
+def instance_partition(cluster_name: str, shard: int) -> str:
+    return f"FLEET#{cluster_name}#{shard}"
+
+
+def instance(cluster_name: str, instance_id: str) -> Key:
+    return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"I#{instance_id}")
+
+
+def registration(cluster_name: str, instance_id: str) -> Key:
+    return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"R#{instance_id}")
+
+
+def task(cluster_name: str, task_id: str) -> Key:
+    tail = task_id[-TAIL:]
+    return Key(instance_partition(cluster_name, instance_shard(tail)), f"T#{tail}#{task_id}")
+
+
+def instance_tasks(cluster_name: str, instance_id: str) -> Key:
+    """`sk` is the beginning of the keys of an instance's tasks; another instance may share it, once in 4 billion."""
+    return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"T#{instance_id[:TAIL]}#")
+
+
+def stopped_task(task_id: str) -> Key:
+    return Key(f"STOPPED#{task_id}", "TASK")
+
+
+def stopped_shard(cluster_name: str, task_id: str) -> str:
+    return f"STOPPED#{cluster_name}#{_shard(task_id, LISTING_SHARDS)}"
+
+
+def stopped_shards(cluster_name: str) -> list[str]:
+    return [f"STOPPED#{cluster_name}#{shard}" for shard in range(LISTING_SHARDS)]
+
+
+def due_shard(name: str) -> str:
+    return f"DUE#{_shard(name, LISTING_SHARDS)}"
+
+
+def due_shards() -> list[str]:
+    return [f"DUE#{shard}" for shard in range(LISTING_SHARDS)]
+
+
+def identity(instance_id: str) -> Key:
+    return Key(f"IDENTITY#{instance_id}", "IDENTITY")
+
+
+def capabilities(digest: str) -> Key:
+    return Key(f"CAPABILITIES#{digest}", "CAPABILITIES")
+
+
+def family(name: str) -> Key:
+    return Key(f"FAMILIES#{_shard(name, CLUSTER_SHARDS)}", name)
+
+
+def family_partitions() -> list[str]:
+    return [f"FAMILIES#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def task_definition(family_name: str, revision: int) -> Key:
+    return Key(f"TASKDEF#{family_name}", f"{revision:010d}")
+
+
+def service(cluster_name: str, name: str) -> Key:
+    return Key(f"SERVICES#{cluster_name}#{_shard(name, SERVICE_SHARDS)}", name)
+
+
+def service_partitions(cluster_name: str) -> list[str]:
+    return [f"SERVICES#{cluster_name}#{shard}" for shard in range(SERVICE_SHARDS)]
+
+
+def service_task(cluster_name: str, service_name: str, shards: int, task_id: str) -> Key:
+    return Key(f"SERVICE#{cluster_name}#{service_name}#TASKS#{_shard(task_id, shards)}", task_id)
+
+
+def service_task_partitions(cluster_name: str, service_name: str, shards: int) -> list[str]:
+    return [f"SERVICE#{cluster_name}#{service_name}#TASKS#{shard}" for shard in range(shards)]
+
+
+def service_event(cluster_name: str, service_name: str, created_at: datetime, event_id: str) -> Key:
+    return Key(service_events_partition(cluster_name, service_name), f"{created_at.isoformat()}#{event_id}")
+
+
+def service_events_partition(cluster_name: str, service_name: str) -> str:
+    return f"SERVICE#{cluster_name}#{service_name}#EVENTS"
+
+
+def token(operation: str, cluster_name: str, client_token: str) -> Key:
+    return Key(f"TOKEN#{operation}#{cluster_name}#{client_token}", "TOKEN")
+
+
+def activation(activation_id: str) -> Key:
+    return Key(f"ACTIVATION#{activation_id}", "ACTIVATION")
+
+
+def activation_use(activation_id: str, csr_digest: str) -> Key:
+    return Key(f"ACTIVATION#{activation_id}", f"CSR#{csr_digest}")

@@ -1,0 +1,98 @@
+"""Services, the list of each one's tasks, and what their users are told."""
+
+from datetime import datetime, timedelta
+
+from control_plane.domain.races import ServiceChangedError
+from control_plane.domain.service import Service, ServiceEvent
+from control_plane.domain.task import Task
+from control_plane.store import keys, tasks
+from control_plane.store.items import attributes
+from control_plane.store.table import Table, Write
+
+KIND = "service"
+EVENT_KIND = "serviceEvent"
+EVENTS_KEPT = timedelta(days=30)
+EVENTS_SHOWN = 100
+
+
+def load(table: Table, cluster: str, name: str, *, consistent: bool = True) -> Service | None:
+    item = table.get(keys.service(cluster, name), consistent=consistent)
+    return None if item is None else Service.model_validate(item)
+
+
+def of_cluster(table: Table, cluster: str) -> list[Service]:
+    items = table.query_many(keys.service_partitions(cluster), consistent=False)
+    return sorted((Service.model_validate(item) for item in items), key=lambda service: service.name)
+
+
+def created(service: Service, replaces: Service | None) -> Write:
+    """A new service; its name may be that of one that is INACTIVE."""
+    return Write(
+        "Put",
+        keys.service(service.cluster, service.name),
+        ServiceChangedError(service.name),
+        item={**attributes(service), "kind": KIND},
+        condition="#lock = :lock" if replaces else "attribute_not_exists(#pk)",
+        values={":lock": replaces.lock} if replaces else {},
+    )
+
+
+def changed(before: Service, after: Service, due: datetime | None = None) -> Write:
+    """The service as it is now, if nobody wrote it since `before` was read. The sweeper looks at it when it is due."""
+    return Write(
+        "Put",
+        keys.service(after.cluster, after.name),
+        ServiceChangedError(after.name),
+        item={
+            **attributes(after),
+            "kind": KIND,
+            "lock": before.lock + 1,
+            **({"timeShard": keys.due_shard(after.name), "timeAt": int(due.timestamp())} if due else {}),
+        },
+        condition="#lock = :lock",
+        values={":lock": before.lock},
+    )
+
+
+def listed(service: Service, task_id: str) -> Write:
+    """A task joins the service's list, in the transaction that creates it."""
+    return Write(
+        "Put",
+        keys.service_task(service.cluster, service.name, service.shards, task_id),
+        ServiceChangedError(service.name),
+        item={"shards": service.shards},
+    )
+
+
+def struck(service: Service, key: keys.Key) -> Write:
+    """A task that has stopped leaves the list, in the commit that counts its end."""
+    return Write("Delete", key, ServiceChangedError(service.name), condition="attribute_exists(#pk)")
+
+
+def list_of(table: Table, service: Service) -> dict[str, tuple[keys.Key, Task | None]]:
+    """The tasks on a service's list, strongly consistent, by id, with the key that lists each."""
+    partitions = keys.service_task_partitions(service.cluster, service.name, service.shards)
+    lines = {item["sk"]: keys.Key(item["pk"], item["sk"]) for item in table.query_many(partitions)}
+    found = tasks.load_many(table, service.cluster, lines)
+    return {task_id: (key, found.get(task_id)) for task_id, key in lines.items()}
+
+
+def told(event: ServiceEvent) -> Write:
+    """A service event. Its key is its time and id, so that writing it again changes nothing."""
+    return Write(
+        "Put",
+        keys.service_event(event.cluster, event.service, event.created_at, event.event_id),
+        ServiceChangedError(event.service),
+        item={
+            **attributes(event),
+            "kind": EVENT_KIND,
+            "expiresAt": int((event.created_at + EVENTS_KEPT).timestamp()),
+        },
+    )
+
+
+def events(table: Table, cluster: str, name: str, limit: int = EVENTS_SHOWN) -> list[ServiceEvent]:
+    """The newest first."""
+    partition = keys.service_events_partition(cluster, name)
+    items = table.query(partition, consistent=False, newest_first=True, limit=limit)
+    return [ServiceEvent.model_validate(item) for item in items]

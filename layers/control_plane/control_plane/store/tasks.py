@@ -1,0 +1,120 @@
+"""Tasks. One that has not stopped lies beside its instance; once STOPPED it moves to a key of its own.
+
+The move is what releases once (rule 2): the task can be taken away from its instance's key a single time.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from control_plane.domain.races import TaskChangedError
+from control_plane.domain.task import Task
+from control_plane.store import keys
+from control_plane.store.items import Item, attributes
+from control_plane.store.table import Table, Write
+
+KIND = "task"
+KEPT = timedelta(days=30)
+"""How long a stopped task's item lives, so that an agent that was cut off is told STOPPED and not «no such task»."""
+
+SHOWN = timedelta(hours=1)
+"""How long List and Describe show a stopped task."""
+
+
+def to_item(task: Task) -> Item:
+    return {**attributes(task), "kind": KIND}
+
+
+def from_item(item: Item) -> Task:
+    return Task.model_validate(item)
+
+
+def placed(task: Task) -> Write:
+    """A new task; goes with the write that takes its resources."""
+    return Write(
+        "Put",
+        keys.task(task.cluster, task.task_id),
+        TaskChangedError(task.task_id),
+        item=to_item(task),
+        condition="attribute_not_exists(#pk)",
+    )
+
+
+def changed(before: Task, after: Task) -> Write:
+    """A task that has not stopped, as it is now, if nobody wrote it since `before` was read."""
+    return Write(
+        "Put",
+        keys.task(after.cluster, after.task_id),
+        TaskChangedError(after.task_id),
+        item=to_item(after),
+        condition="#version = :version",
+        values={":version": before.version},
+    )
+
+
+def stopped(before: Task, after: Task) -> list[Write]:
+    """The move of a task that has STOPPED; goes with the write that gives its resources back."""
+    stopped_at = after.stopped_at or after.updated_at
+    return [
+        Write(
+            "Delete",
+            keys.task(before.cluster, before.task_id),
+            TaskChangedError(before.task_id),
+            condition="#version = :version",
+            values={":version": before.version},
+        ),
+        Write(
+            "Put",
+            keys.stopped_task(after.task_id),
+            TaskChangedError(after.task_id),
+            item={
+                **to_item(after),
+                "timeShard": keys.stopped_shard(after.cluster, after.task_id),
+                "timeAt": int(stopped_at.timestamp()),
+                "expiresAt": int((stopped_at + KEPT).timestamp()),
+            },
+        ),
+    ]
+
+
+def load(table: Table, cluster: str, task_id: str) -> Task | None:
+    """Where it lies beside its instance first: a task moves only from there, so that it cannot be missed."""
+    item = table.get(keys.task(cluster, task_id)) or table.get(keys.stopped_task(task_id))
+    return from_item(item) if item is not None and item["cluster"] == cluster else None
+
+
+def load_many(table: Table, cluster: str, task_ids: Iterable[str], *, consistent: bool = True) -> dict[str, Task]:
+    """Those that exist, by id, stopped or not. Two looks, in the order that `load` explains."""
+    wanted = list(task_ids)
+    found = table.get_many([keys.task(cluster, task_id) for task_id in wanted], consistent=consistent)
+    tasks = {item["taskId"]: from_item(item) for item in found.values()}
+    gone = [keys.stopped_task(task_id) for task_id in wanted if task_id not in tasks]
+    for item in table.get_many(gone, consistent=consistent).values():
+        if item["cluster"] == cluster:
+            tasks[item["taskId"]] = from_item(item)
+    return tasks
+
+
+def of_instance(table: Table, cluster: str, instance_id: str) -> list[Task]:
+    """An instance's tasks that have not stopped, strongly consistent."""
+    key = keys.instance_tasks(cluster, instance_id)
+    items = table.query(key.pk, key.sk)
+    return [from_item(item) for item in items if item["instanceId"] == instance_id]
+
+
+def of_cluster(table: Table, cluster: str, shards: Sequence[int]) -> list[Task]:
+    """A cluster's tasks that have not stopped; for List and Describe."""
+    partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
+    return [from_item(item) for item in table.query_many(partitions, "T#", consistent=False)]
+
+
+def stopped_in_cluster(table: Table, cluster: str, now: datetime) -> list[Task]:
+    """A cluster's tasks that stopped within the last hour; for List."""
+    since = int((now - SHOWN).timestamp())
+    found = [item for shard in keys.stopped_shards(cluster) for item in table.query_time(shard, since=since)]
+    items = table.get_many([keys.Key(item["pk"], item["sk"]) for item in found], consistent=False)
+    return [from_item(item) for item in items.values()]
+
+
+def shown(task: Task, now: datetime) -> bool:
+    """Whether Describe shows it still."""
+    return task.stopped_at is None or now - task.stopped_at < SHOWN
