@@ -1,0 +1,130 @@
+"""What can happen to the agent: everything that `step` is told."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from ecs_anywhere_agent.container_spec import Origin
+from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_protocol.messages import ControlPlaneMessage, NetworkBinding, RegisterContainerInstance
+from ecs_protocol.statuses import HealthStatus
+
+
+class Condition(StrEnum):
+    """What a runtime sees of a container."""
+
+    CREATED = "CREATED"
+    RUNNING = "RUNNING"
+    EXITED = "EXITED"
+    GONE = "GONE"
+
+
+class Attempt(StrEnum):
+    """An action that a runtime may fail at, by what Amazon ECS calls the failure."""
+
+    PULL = "CannotPullContainerError"
+    CREATE = "CannotCreateContainerError"
+    START = "CannotStartContainerError"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSnapshot:
+    """One container as the runtime sees it; never a difference, so that it may come twice or late."""
+
+    ref: ContainerRef
+    condition: Condition
+    runtime_id: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    bindings: tuple[NetworkBinding, ...] = ()
+    health: HealthStatus = HealthStatus.UNKNOWN
+    image_digest: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStarted:
+    """The first event after the state was loaded: who the machine is."""
+
+    container_instance_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryTaken:
+    """All of this agent's containers; once, at the start, before any action."""
+
+    containers: tuple[ContainerSnapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerChanged:
+    """One container changed."""
+
+    snapshot: ContainerSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePulled:
+    """The container's image is there, pulled or not."""
+
+    ref: ContainerRef
+    image_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionFailed:
+    """What was tried cannot be done; trying again would not help."""
+
+    ref: ContainerRef
+    attempt: Attempt
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Subscribed to the commands, able to publish."""
+
+    session: str
+    """New and random at each connection: request ids are made from it."""
+    registration: RegisterContainerInstance
+    """What the machine is now; the request id in it is not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """Whatever was not acknowledged may be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """From the control plane."""
+
+    message: ControlPlaneMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAcknowledged:
+    """The broker has acknowledged (PUBACK) what PublishReports with this token published."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """It is `next_due(state)` or later."""
+
+
+Event = (
+    AgentStarted
+    | InventoryTaken
+    | ContainerChanged
+    | ImagePulled
+    | ActionFailed
+    | Connected
+    | Disconnected
+    | MessageReceived
+    | ReportAcknowledged
+    | TimerFired
+)

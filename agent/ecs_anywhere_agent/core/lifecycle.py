@@ -1,0 +1,212 @@
+"""How a task gets from what it is to what it should be, one action of each container at a time.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from ecs_anywhere_agent.container_spec import ContainerSpec, UnusableTaskDefinitionError, container_specs
+from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, RemoveContainer, StartContainer, StopContainer
+from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, Task
+from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
+
+NOT_STARTED = "Task failed to start"
+ESSENTIAL_EXITED = "Essential container in task exited"
+
+_NOTHING_RUNS_YET = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED, Phase.CREATED})
+"""Phases from which a container that should stop has stopped: a late answer to a pull changes nothing."""
+
+
+def advance(draft: Draft, task: Task) -> None:
+    """Take the task as far as it can go now, and note whether its state is worth a report."""
+    if task.stopped:
+        _forget_when_due(draft, draft.put(_answer_when_due(draft, task)))
+        return
+    task = _plan(draft, task)
+    task = _note_times(_decide_to_stop(task, draft.now), draft.now)
+    containers = tuple(
+        _stop(draft, task, container) if task.stopping else _start(draft, task, container)
+        for container in task.containers
+    )
+    task = _status(draft, replace(task, containers=containers))
+    draft.put(_worth_a_report(draft, task))
+
+
+def _plan(draft: Draft, task: Task) -> Task:
+    """The containers of the task, once it and its definition are known; an adopted task has some already."""
+    if task.planned or task.stopping or task.command is None:
+        return task
+    if task.task_definition not in draft.state.task_definitions:
+        return task
+    try:
+        specs = _specs(draft, task)
+    except UnusableTaskDefinitionError as error:
+        return replace(
+            task,
+            stopping_at=draft.now.wall,
+            stop_code=StopCode.TASK_FAILED_TO_START,
+            stopped_reason=f"{NOT_STARTED}: {error}"[:1024],
+        )
+    known = {container.name for container in task.containers}
+    made = tuple(
+        Container(name=spec.name, essential=spec.origin.essential, stop_timeout=spec.origin.stop_timeout)
+        for spec in specs
+        if spec.name not in known
+    )
+    return replace(task, planned=True, containers=(*task.containers, *made))
+
+
+def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
+    command = task.command
+    if command is None:
+        raise UnusableTaskDefinitionError("the control plane has not sent the task")
+    return container_specs(
+        draft.state.task_definitions[task.task_definition],
+        command.overrides,
+        container_instance_arn=draft.state.container_instance_arn,
+        cluster=command.cluster_arn,
+        task_arn=command.task_arn,
+    )
+
+
+def _decide_to_stop(task: Task, now: Instant) -> Task:
+    """The end of an essential container, or of all of them, ends the task."""
+    if task.stopping_at is not None:
+        return task
+    if task.desired is DesiredStatus.STOPPED:
+        return replace(task, stopping_at=now.wall)
+    ended = [container for container in task.containers if container.phase is Phase.STOPPED]
+    cause = next((container for container in ended if container.essential), None)
+    if cause is None and ended and len(ended) == len(task.containers):
+        cause = ended[0]
+    if cause is None:
+        return task
+    code, reason = (
+        (StopCode.ESSENTIAL_CONTAINER_EXITED, ESSENTIAL_EXITED)
+        if cause.has_started
+        else (StopCode.TASK_FAILED_TO_START, NOT_STARTED)
+    )
+    return replace(task, stopping_at=now.wall, stop_code=code, stopped_reason=reason)
+
+
+def _start(draft: Draft, task: Task, container: Container) -> Container:
+    ref = ContainerRef(task.task_id, container.name)
+    if container.phase not in {Phase.WAITING, Phase.PULLED, Phase.CREATED}:
+        return container
+    if container.phase is Phase.CREATED:
+        draft.do(StartContainer(ref))
+        return replace(container, phase=Phase.STARTING)
+    if task.task_definition not in draft.state.task_definitions or task.command is None:
+        return container
+    spec = next((spec for spec in _specs(draft, task) if spec.name == container.name), None)
+    if spec is None:
+        return container
+    if container.phase is Phase.WAITING:
+        draft.do(PullImage(ref, spec.image))
+        return replace(container, phase=Phase.PULLING)
+    draft.do(CreateContainer(ref, spec))
+    return replace(container, phase=Phase.CREATING)
+
+
+def _stop(draft: Draft, task: Task, container: Container) -> Container:
+    """While an answer to a create or a start is due it is waited for: its container is known only then."""
+    ref = ContainerRef(task.task_id, container.name)
+    if container.phase in _NOTHING_RUNS_YET:
+        return replace(container, phase=Phase.STOPPED)
+    if container.phase is Phase.RUNNING:
+        draft.do(StopContainer(ref))
+        kill_at = container.kill_at or draft.now.elapsed + container.stop_timeout
+        return replace(container, phase=Phase.STOPPING, kill_at=kill_at)
+    if container.phase is Phase.STOPPING and container.kill_at is not None and container.kill_at <= draft.now.elapsed:
+        draft.do(StopContainer(ref, kill=True))
+        return replace(container, kill_at=draft.now.elapsed + draft.rules.kill_again_after)
+    return container
+
+
+def _note_times(task: Task, now: Instant) -> Task:
+    def first(known: datetime | None, happened: bool) -> datetime | None:
+        return known or (now.wall if happened else None)
+
+    containers = task.containers
+    pulling = any(container.phase in {Phase.WAITING, Phase.PULLING} for container in containers)
+    started = bool(containers) and all(container.has_started for container in containers)
+    ended = next((container for container in containers if container.essential and _has_ended(container)), None)
+    return replace(
+        task,
+        pull_started_at=first(task.pull_started_at, pulling and not task.stopping),
+        pull_stopped_at=first(task.pull_stopped_at, task.pull_started_at is not None and not pulling),
+        started_at=first(task.started_at, started),
+        execution_stopped_at=task.execution_stopped_at or (ended and (ended.finished_at or now.wall)),
+    )
+
+
+def _has_ended(container: Container) -> bool:
+    return container.has_started and container.phase is Phase.STOPPED
+
+
+def _status(draft: Draft, task: Task) -> Task:
+    containers = task.containers
+    if task.stopping:
+        if all(container.phase is Phase.STOPPED for container in containers):
+            return replace(
+                task,
+                last_status=TaskStatus.STOPPED,
+                stopped_at=draft.now.wall,
+                forget_at=draft.now.elapsed + draft.rules.keep_stopped,
+            )
+        answer_at = draft.now.elapsed + draft.rules.answer_after
+        return (
+            task
+            if task.last_status is TaskStatus.STOPPING
+            else replace(task, last_status=TaskStatus.STOPPING, answer_at=task.answer_at or answer_at)
+        )
+    if containers and all(container.phase in {Phase.RUNNING, Phase.STOPPED} for container in containers):
+        return replace(task, last_status=TaskStatus.RUNNING, started_at=task.started_at or draft.now.wall)
+    return task
+
+
+def _worth_a_report(draft: Draft, task: Task) -> Task:
+    """RUNNING, STOPPED and what changes while RUNNING is reported at once; else where it stands, when that is due."""
+    before = draft.before.tasks.get(task.task_id)
+    advanced = before is None or before.last_status is not task.last_status
+    if advanced and task.last_status in {TaskStatus.RUNNING, TaskStatus.STOPPED}:
+        draft.log(f"task {task.task_id}: {task.last_status}{_because(task)}")
+        return replace(task, revision=task.revision + 1)
+    if task.last_status is TaskStatus.RUNNING and before is not None and _shown(before) != _shown(task):
+        return replace(task, revision=task.revision + 1)
+    return _answer_when_due(draft, task)
+
+
+def _answer_when_due(draft: Draft, task: Task) -> Task:
+    if task.answer_at is not None and task.answer_at <= draft.now.elapsed:
+        unpublished = task.revision > task.published_revision
+        return replace(task, answer_at=None, revision=task.revision if unpublished else task.revision + 1)
+    return task
+
+
+def _shown(task: Task) -> tuple[object, ...]:
+    return tuple(
+        (container.phase, container.runtime_id, container.exit_code, container.bindings, container.health)
+        for container in task.containers
+    )
+
+
+def _because(task: Task) -> str:
+    if not task.stopped:
+        return ""
+    exits = ", ".join(
+        f"{container.name}: {container.reason or f'exit code {container.exit_code}'}"
+        for container in task.containers
+        if container.reason is not None or container.exit_code is not None
+    )
+    return f" ({'; '.join(filter(None, (task.stopped_reason or 'told to stop', exits)))})"
+
+
+def _forget_when_due(draft: Draft, task: Task) -> None:
+    due = task.forget_at is None or task.forget_at <= draft.now.elapsed
+    delivered = task.orphan is not None or task.acknowledged_revision >= task.revision
+    if due and delivered and not task.listed:
+        draft.do(*(RemoveContainer(ContainerRef(task.task_id, container.name)) for container in task.containers))
+        draft.forget(task)

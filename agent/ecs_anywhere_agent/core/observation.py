@@ -1,0 +1,136 @@
+"""What a runtime saw becomes what the agent knows of a container."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from ecs_anywhere_agent.core.actions import RemoveContainer
+from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, ContainerSnapshot, ImagePulled
+from ecs_anywhere_agent.core.values import Container, ContainerRef, Orphan, Phase, Task
+
+_BEFORE_CREATION = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED})
+_TRIED_IN = {Attempt.PULL: Phase.PULLING, Attempt.CREATE: Phase.CREATING, Attempt.START: Phase.STARTING}
+
+GONE = "The container was removed from the machine."
+
+
+def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> None:
+    """The truth about every container at one moment.
+
+    An action that the inventory does not show as done counts as not done: its container goes back one phase and
+    `advance` gives the action again.
+    """
+    found = {snapshot.ref: snapshot for snapshot in containers}
+    for task in draft.tasks():
+        if not task.stopped:
+            draft.put(
+                replace(task, containers=tuple(_recount(task, container, found) for container in task.containers))
+            )
+    for snapshot in found.values():
+        _adopt(draft, snapshot)
+
+
+def see(draft: Draft, snapshot: ContainerSnapshot) -> None:
+    _change(draft, snapshot.ref, lambda container: merge(container, snapshot))
+
+
+def pulled(draft: Draft, event: ImagePulled) -> None:
+    def change(container: Container) -> Container:
+        if container.phase is not Phase.PULLING:
+            return container
+        return replace(container, phase=Phase.PULLED, image_digest=event.image_digest)
+
+    _change(draft, event.ref, change)
+
+
+def failed(draft: Draft, event: ActionFailed) -> None:
+    def change(container: Container) -> Container:
+        if container.phase is not _TRIED_IN[event.attempt]:
+            return container
+        return replace(container, phase=Phase.STOPPED, reason=f"{event.attempt}: {event.reason}"[:1024])
+
+    _change(draft, event.ref, change)
+
+
+def merge(container: Container, snapshot: ContainerSnapshot) -> Container:
+    """A container only moves forward: what comes late or twice changes nothing."""
+    if container.phase is Phase.STOPPED:
+        return container
+    known = replace(
+        container,
+        runtime_id=snapshot.runtime_id or container.runtime_id,
+        bindings=snapshot.bindings or container.bindings,
+        health=snapshot.health,
+        image_digest=snapshot.image_digest or container.image_digest,
+        has_started=container.has_started or snapshot.condition in {Condition.RUNNING, Condition.EXITED},
+        started_at=container.started_at or snapshot.started_at,
+        finished_at=snapshot.finished_at,
+    )
+    match snapshot.condition:
+        case Condition.CREATED:
+            return replace(known, phase=Phase.CREATED) if container.phase is Phase.CREATING else container
+        case Condition.RUNNING:
+            return known if container.phase is Phase.STOPPING else replace(known, phase=Phase.RUNNING)
+        case Condition.EXITED:
+            return replace(
+                known, phase=Phase.STOPPED, exit_code=snapshot.exit_code, reason=snapshot.reason, kill_at=None
+            )
+        case Condition.GONE:
+            if container.phase in _BEFORE_CREATION:
+                return container
+            return replace(container, phase=Phase.STOPPED, reason=snapshot.reason or GONE, kill_at=None)
+
+
+def _recount(task: Task, container: Container, found: dict[ContainerRef, ContainerSnapshot]) -> Container:
+    snapshot = found.get(ContainerRef(task.task_id, container.name))
+    if snapshot is None:
+        match container.phase:
+            case Phase.WAITING | Phase.PULLED | Phase.STOPPED:
+                return container
+            case Phase.PULLING:
+                return replace(container, phase=Phase.WAITING)
+            case Phase.CREATING:
+                return replace(container, phase=Phase.PULLED)
+            case _:
+                return replace(container, phase=Phase.STOPPED, reason=GONE, kill_at=None)
+    if container.phase is Phase.STOPPED:
+        return container
+    if snapshot.condition is Condition.CREATED:
+        return replace(container, phase=Phase.CREATED, runtime_id=snapshot.runtime_id)
+    seen = merge(container, snapshot)
+    return replace(seen, phase=Phase.RUNNING) if seen.phase is Phase.STOPPING else seen
+
+
+def _adopt(draft: Draft, snapshot: ContainerSnapshot) -> None:
+    """A container that the state does not know: the state file is older than the container, or is lost."""
+    task_id, name = snapshot.ref
+    origin = snapshot.origin
+    task = draft.task(task_id)
+    if task_id in draft.state.ended:
+        draft.do(RemoveContainer(snapshot.ref))
+        return
+    if origin is None or (task is not None and (task.stopped or _has(task, name))):
+        return
+    if task is None:
+        earlier = origin.container_instance_arn != draft.state.container_instance_arn
+        task = Task(
+            task_id=task_id,
+            task_definition=origin.task_definition,
+            orphan=Orphan.EARLIER_IDENTITY if earlier else None,
+        )
+        draft.log(f"task {task_id}: found running without a record of it, adopted")
+    container = Container(name=name, essential=origin.essential, stop_timeout=origin.stop_timeout, phase=Phase.CREATING)
+    draft.put(replace(task, containers=(*task.containers, merge(container, snapshot))))
+
+
+def _has(task: Task, name: str) -> bool:
+    return any(container.name == name for container in task.containers)
+
+
+def _change(draft: Draft, ref: ContainerRef, change: Callable[[Container], Container]) -> None:
+    task = draft.task(ref.task_id)
+    if task is None:
+        return
+    containers = tuple(change(container) if container.name == ref.name else container for container in task.containers)
+    if containers != task.containers:
+        draft.put(replace(task, containers=containers))

@@ -1,0 +1,134 @@
+"""One event in, a new state and what to do out."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ecs_anywhere_agent.core import asking, desired, observation, reconciling, reporting
+from ecs_anywhere_agent.core.actions import Action
+from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.events import (
+    ActionFailed,
+    AgentStarted,
+    Connected,
+    ContainerChanged,
+    Disconnected,
+    Event,
+    ImagePulled,
+    InventoryTaken,
+    MessageReceived,
+    ReportAcknowledged,
+    TimerFired,
+)
+from ecs_anywhere_agent.core.lifecycle import advance
+from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State
+from ecs_protocol.messages import (
+    ControlPlaneMessage,
+    Probe,
+    Reconciliation,
+    Refused,
+    RegistrationRequired,
+    TaskCommands,
+)
+
+RULES = Rules()
+
+
+def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tuple[State, tuple[Action, ...]]:
+    """Take in one event.
+
+    Store the state before doing the actions; the order of the actions matters only between those of one container.
+    An action that was stored and not done is given again after AgentStarted and InventoryTaken.
+    """
+    draft = Draft(state, now, rules)
+    _take_in(draft, event)
+    reconciling.reconcile_when_due(draft)
+    reporting.publish_again_when_due(draft)
+    for task in draft.tasks():
+        advance(draft, task)
+    asking.ask_for_what_is_missing(draft)
+    asking.send_what_is_due(draft)
+    reporting.publish(draft)
+    return draft.state, tuple(draft.actions)
+
+
+def next_due(state: State) -> float | None:
+    """When TimerFired is wanted, on the clock of Instant.elapsed; None: an event must come first."""
+    return min(_dues(state), default=None)
+
+
+def _dues(state: State) -> Iterator[float]:
+    for task in state.tasks.values():
+        if task.answer_at is not None:
+            yield task.answer_at
+        delivered = task.orphan is not None or task.acknowledged_revision >= task.revision
+        if task.forget_at is not None and delivered and not task.listed:
+            yield task.forget_at
+        for container in task.containers:
+            if container.kill_at is not None:
+                yield container.kill_at
+    if state.link is not None:
+        if state.link.request_due is not None:
+            yield state.link.request_due
+        if state.link.publishing is not None:
+            yield state.link.publishing.due
+        for ask in state.link.asks.values():
+            yield ask.due
+
+
+def _take_in(draft: Draft, event: Event) -> None:
+    match event:
+        case AgentStarted():
+            _start(draft, event)
+        case InventoryTaken():
+            observation.take_inventory(draft, event.containers)
+        case ContainerChanged():
+            observation.see(draft, event.snapshot)
+        case ImagePulled():
+            observation.pulled(draft, event)
+        case ActionFailed():
+            observation.failed(draft, event)
+        case Connected():
+            reconciling.open_link(draft, event)
+        case Disconnected():
+            reconciling.close_link(draft)
+        case MessageReceived():
+            _take_in_message(draft, event.message)
+        case ReportAcknowledged():
+            reporting.acknowledge(draft, event.token)
+        case TimerFired():
+            pass
+
+
+def _take_in_message(draft: Draft, message: ControlPlaneMessage) -> None:
+    match message:
+        case RegistrationRequired():
+            reconciling.register(draft, message)
+        case Reconciliation():
+            reconciling.collect(draft, message)
+        case TaskCommands():
+            desired.obey(draft, message)
+        case Probe():
+            reconciling.reconcile(draft)
+        case Refused():
+            reconciling.refused(draft, message)
+
+
+def _start(draft: Draft, event: AgentStarted) -> None:
+    """Under a new identity nobody in the cloud answers for what an earlier one started: it is kept, as orphans."""
+    draft.change(link=None)
+    draft.drop_expired_memories()
+    known = draft.state.container_instance_arn
+    if known == event.container_instance_arn:
+        return
+    draft.change(container_instance_arn=event.container_instance_arn, list_version=0, newest_version=0)
+    for task in draft.tasks():
+        draft.put(
+            replace(
+                task,
+                command_version=0,
+                acknowledged_report=(0, 0),
+                acknowledged_revision=0,
+                listed=False,
+                orphan=Orphan.EARLIER_IDENTITY if known else task.orphan,
+            )
+        )

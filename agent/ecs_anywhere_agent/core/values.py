@@ -1,0 +1,217 @@
+"""What the agent knows: immutable values that `step` takes and gives.
+
+A mapping in here is never changed in place: a step that changes an entry makes a new mapping, so that the store can
+tell by identity what to write.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from ecs_protocol.messages import (
+    HostPort,
+    NetworkBinding,
+    Reconciliation,
+    RegisterContainerInstance,
+    TaskCommand,
+)
+from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
+
+TaskDefinition = Mapping[str, Any]
+"""A task definition in the shape of DescribeTaskDefinition."""
+
+
+class Instant(NamedTuple):
+    """A moment on two clocks."""
+
+    elapsed: float
+    """Seconds on a clock that never goes back, not over a restart nor over a reboot: for every duration."""
+    wall: datetime
+    """Aware UTC: only for timestamps that are shown."""
+
+
+class Phase(StrEnum):
+    """How far a container is. The -ING phases say that an action is stored, and is done or about to be."""
+
+    WAITING = "WAITING"
+    PULLING = "PULLING"
+    PULLED = "PULLED"
+    CREATING = "CREATING"
+    CREATED = "CREATED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+
+
+class Orphan(StrEnum):
+    """Why nobody in the cloud answers for a task that runs here."""
+
+    UNKNOWN = "UNKNOWN"
+    """The control plane has never heard of it: asked about again at each reconciliation."""
+    EARLIER_IDENTITY = "EARLIER_IDENTITY"
+    """It was started under an identity that is gone: not asked about, since the answer would be to stop it."""
+
+
+class ContainerRef(NamedTuple):
+    """A container, for the core and for every runtime."""
+
+    task_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a task."""
+
+    name: str
+    essential: bool = True
+    stop_timeout: int = 30
+    phase: Phase = Phase.WAITING
+    runtime_id: str | None = None
+    image_digest: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    bindings: tuple[NetworkBinding, ...] = ()
+    health: HealthStatus = HealthStatus.UNKNOWN
+    has_started: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    kill_at: float | None = None
+    """When to stop asking and to kill; set while STOPPING."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task, and which of its reports the control plane has."""
+
+    task_id: str
+    desired: DesiredStatus = DesiredStatus.RUNNING
+    last_status: TaskStatus = TaskStatus.PENDING
+    command: TaskCommand | None = None
+    """None: adopted from the runtime, or told to stop before it was ever started."""
+    task_definition: str = ""
+    """`family:revision`."""
+    command_version: int = 0
+    """The newest version of the instance that was seen for this task."""
+    containers: tuple[Container, ...] = ()
+    planned: bool = False
+    """Every container of the task definition is in `containers`."""
+    orphan: Orphan | None = None
+    listed: bool = False
+    """The newest whole list names it."""
+    stop_code: StopCode | None = None
+    stopped_reason: str | None = None
+    pull_started_at: datetime | None = None
+    pull_stopped_at: datetime | None = None
+    started_at: datetime | None = None
+    stopping_at: datetime | None = None
+    execution_stopped_at: datetime | None = None
+    stopped_at: datetime | None = None
+    forget_at: float | None = None
+    answer_at: float | None = None
+    """When to report where the task stands if nothing has been reported till then."""
+
+    revision: int = 0
+    """Raised by each change worth a report."""
+    published_revision: int = 0
+    acknowledged_revision: int = 0
+    number: int = 0
+    """Of the newest report under the link's epoch."""
+    acknowledged_report: tuple[int, int] = (0, 0)
+    """(epoch, number) of the newest report that was acknowledged."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.last_status is TaskStatus.STOPPED
+
+    @property
+    def stopping(self) -> bool:
+        return self.desired is DesiredStatus.STOPPED or self.stopping_at is not None
+
+
+class Ask(NamedTuple):
+    """A task or a task definition that the agent asks for until it has it."""
+
+    due: float
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """The reports on their way. One message at a time: what changes meanwhile shares the next one."""
+
+    token: int
+    due: float
+    sent: Mapping[str, tuple[int, int]]
+    """Task id to (revision, number)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The connection; never stored, since a new one starts from nothing."""
+
+    session: str
+    registration: RegisterContainerInstance
+    requests: int = 0
+    epoch: int = 0
+    """What to report under; 0: no whole list has come, nothing may be reported."""
+    request_id: str = ""
+    """Of the newest Reconcile or RegisterContainerInstance, answered or not."""
+    request_version: int = 0
+    """The newest version seen when it was sent: an answer with an older one comes from a table that was restored."""
+    request_due: float | None = None
+    """When to ask again; None: answered."""
+    request_gap: float = 0.0
+    refusals: int = 0
+    request_epoch: int = 0
+    """The newest epoch that a whole list has brought in answer to it."""
+    pages: Mapping[int, Mapping[int, Reconciliation]] = field(default_factory=dict)
+    """By epoch, then by page: a request that arrives twice is answered twice, under two epochs."""
+    asks: Mapping[str, Ask] = field(default_factory=dict)
+    """By `task/<id>` or `definition/<family:revision>`."""
+    publishing: Publishing | None = None
+    publish_gap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything. All but `link` is stored before the actions of the step that made it are carried out."""
+
+    container_instance_arn: str = ""
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    task_definitions: Mapping[str, TaskDefinition] = field(default_factory=dict)
+    ended: Mapping[str, float] = field(default_factory=dict)
+    """Tasks that are forgotten but must never start (again), and until when that is remembered."""
+    list_version: int = 0
+    newest_version: int = 0
+    publications: int = 0
+    link: Link | None = None
+
+    def host_ports(self) -> frozenset[HostPort]:
+        """The ports of the machine that our own tasks hold."""
+        return frozenset(
+            HostPort(port=binding.host_port, protocol=binding.protocol)
+            for task in self.tasks.values()
+            for container in task.containers
+            if container.phase is not Phase.STOPPED
+            for binding in container.bindings
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Durations, in seconds."""
+
+    answer_after: float = 2.0
+    first_gap: float = 2.0
+    longest_gap: float = 60.0
+    publish_gap: float = 10.0
+    first_refusal_gap: float = 300.0
+    longest_refusal_gap: float = 3600.0
+    kill_again_after: float = 30.0
+    keep_stopped: float = 3 * 3600.0
+    """How long a stopped task's containers stay for whoever looks for the cause; as long as with Amazon's agent."""
+    remember_ended: float = 48 * 3600.0
