@@ -71,7 +71,8 @@ class _Client:
 
     @cached_property
     def _made(self) -> Any:
-        return boto3.client(self._service, config=_CONFIG)
+        make: Any = boto3.client  # its overloads want a literal name
+        return make(self._service, config=_CONFIG)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)

@@ -195,7 +195,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 task_ids=tuple(task.task_id for task in new),
                 failures=tuple(failures),
             )
-            writes.append(tokens.used(order.operation, order.cluster.name, order.token, answered, now, kept))
+            writes.append(tokens.used(order.operation, order.cluster.name, order.token, answered, now=now, kept=kept))
         try:
             cp.table.commit(writes)
         except TokenUsedError:

@@ -1,4 +1,4 @@
-"""SQS: keys and finished events that somebody will look at later. A message is never the truth, only a reason to look."""
+"""SQS: keys and finished events that somebody will look at later. A message is a reason to look, never the truth."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,10 +1,10 @@
 """Between entities and DynamoDB items. The only place that knows DynamoDB's types."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from pydantic import BaseModel
@@ -15,10 +15,8 @@ Item = dict[str, Any]
 WireItem = dict[str, dict[str, Any]]
 """An item in DynamoDB's JSON."""
 
-E = TypeVar("E", bound=BaseModel)
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+_serialize: Callable[[Any], dict[str, Any]] = cast("Any", TypeSerializer().serialize)
+_deserialize: Callable[[Any], Any] = cast("Any", TypeDeserializer().deserialize)
 
 
 def to_wire(item: Mapping[str, Any]) -> WireItem:
@@ -28,8 +26,7 @@ def to_wire(item: Mapping[str, Any]) -> WireItem:
 
 def value_to_wire(value: Any) -> dict[str, Any]:
     """One value, for an expression."""
-    wire: dict[str, Any] = _serialize(_plain(value))
-    return wire
+    return _serialize(_plain(value))
 
 
 def from_wire(wire: Mapping[str, Mapping[str, Any]]) -> Item:

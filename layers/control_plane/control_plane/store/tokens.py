@@ -19,7 +19,9 @@ class Answered(Entity):
     failures: tuple[dict[str, str], ...] = ()
 
 
-def used(operation: str, cluster: str, token: str, answered: Answered, now: datetime, kept: timedelta = KEPT) -> Write:
+def used(
+    operation: str, cluster: str, token: str, answered: Answered, *, now: datetime, kept: timedelta = KEPT
+) -> Write:
     """Goes with the writes that carry the request out. DynamoDB deletes late: what has expired does not count."""
     return Write(
         "Put",

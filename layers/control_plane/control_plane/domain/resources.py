@@ -1,0 +1,18 @@
+"""What tasks take of an instance, and what an instance has."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Resources:
+    """CPU units, MiB of memory, and host ports as (number, protocol)."""
+
+    cpu: int = 0
+    memory: int = 0
+    ports: frozenset[tuple[int, str]] = frozenset()
+
+    def __add__(self, other: "Resources") -> "Resources":
+        return Resources(self.cpu + other.cpu, self.memory + other.memory, self.ports | other.ports)
+
+    def __sub__(self, other: "Resources") -> "Resources":
+        return Resources(self.cpu - other.cpu, self.memory - other.memory, self.ports - other.ports)

@@ -1,0 +1,315 @@
+"""A control plane in one process: the real flows and store over a DynamoDB, with fakes that copy at the other edges.
+
+What the streams would bring is recorded at each commit and handed on when a test says so, so that a test decides what
+is lost, repeated or late.
+"""
+
+import copy
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from control_plane.domain.arns import Arns
+from control_plane.domain.inbox import Envelope, ServiceKey, StreamRecord, TaskKey
+from control_plane.flows.answer_agent_request import answer_agent_request
+from control_plane.flows.clusters import create_cluster
+from control_plane.flows.publish_events import publish_events
+from control_plane.flows.schedule_service import schedule_services
+from control_plane.flows.send_agent_commands import send_agent_commands
+from control_plane.flows.submit_task_state_change import submit_task_state_changes
+from control_plane.flows.task_definitions import register_task_definition
+from control_plane.gateways.event_bus import EventBus
+from control_plane.gateways.identities import Certificate
+from control_plane.runtime import ControlPlane
+from control_plane.store import instances
+from control_plane.store.items import Item
+from control_plane.store.table import Table, Write
+from ecs_protocol.capabilities import announced_attributes
+from ecs_protocol.messages import (
+    Attribute,
+    ControlPlaneMessage,
+    HostPort,
+    Message,
+    RegisterContainerInstance,
+    TaskReport,
+    TaskStateChanges,
+)
+from ecs_protocol.names import thing_name, topics
+from ecs_protocol.statuses import TaskStatus
+
+PREFIX = "ecs-anywhere"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+TABLE_SCHEMA: dict[str, Any] = {
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    "AttributeDefinitions": [
+        {"AttributeName": "pk", "AttributeType": "S"},
+        {"AttributeName": "sk", "AttributeType": "S"},
+        {"AttributeName": "timeShard", "AttributeType": "S"},
+        {"AttributeName": "timeAt", "AttributeType": "N"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "byTime",
+            "KeySchema": [
+                {"AttributeName": "timeShard", "KeyType": "HASH"},
+                {"AttributeName": "timeAt", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+    ],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+"""As template.yaml has it; a contract test compares the two."""
+
+
+class RecordingTable(Table):
+    """The table, with its stream: the new image of each item that a commit wrote."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        super().__init__(client, name)
+        self.stream: list[StreamRecord] = []
+        self._numbers = itertools.count(1)
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        super().commit(writes)
+        for write in writes:
+            if write.action in {"Put", "Update"}:
+                self._record(self.get(write.key))
+
+    def update(self, write: Write) -> Item:
+        item = super().update(write)
+        self._record(item)
+        return item
+
+    def _record(self, item: Item | None) -> None:
+        if item is not None:
+            self.stream.append(StreamRecord(f"event-{next(self._numbers)}", "MODIFY", copy.deepcopy(item)))
+
+
+@dataclass
+class FakeAgents:
+    """Keeps what was sent to each instance."""
+
+    sent: list[tuple[str, ControlPlaneMessage]] = field(default_factory=list)
+    unreachable: bool = False
+
+    def send(self, instance_id: str, message: ControlPlaneMessage) -> None:
+        if self.unreachable:
+            raise _client_error("Publish")
+        self.sent.append((instance_id, message))
+
+    def take(self, instance_id: str) -> list[ControlPlaneMessage]:
+        mine = [message for to, message in self.sent if to == instance_id]
+        self.sent = [(to, message) for to, message in self.sent if to != instance_id]
+        return mine
+
+
+@dataclass
+class FakeEvents:
+    """Stands for boto3's events client."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    refuse: bool = False
+
+    def put_events(self, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        if self.refuse:
+            return {"Entries": [{"ErrorCode": "ThrottlingException"} for _ in Entries]}
+        self.entries += [dict(entry) for entry in Entries]
+        return {"Entries": [{"EventId": str(number)} for number in range(len(Entries))]}
+
+
+@dataclass
+class FakeQueues:
+    """Keeps what was sent to each queue."""
+
+    services: list[tuple[ServiceKey, str]] = field(default_factory=list)
+    commands: list[Mapping[str, str]] = field(default_factory=list)
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def wake_services(self, keys: Sequence[tuple[ServiceKey, str]]) -> None:
+        self.services += keys
+
+    def command_later(self, keys: Sequence[Mapping[str, str]], delay_seconds: int = 0) -> None:
+        del delay_seconds
+        self.commands += keys
+
+    def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        self.events += entries
+
+    def replay(self, name: str) -> int:
+        del name
+        return 0
+
+
+@dataclass
+class FakeRegistry:
+    """AWS IoT's registry: certificates are numbered, and remember what they were attached to."""
+
+    attached: dict[str, tuple[str, str]] = field(default_factory=dict)
+    retired: set[str] = field(default_factory=set)
+    made: int = 0
+
+    def certify(self, csr_pem: str) -> Certificate:
+        if "CERTIFICATE REQUEST" not in csr_pem:
+            raise ValueError("not a CSR")
+        self.made += 1
+        return Certificate(f"arn:aws:iot:eu-west-1:123456789012:cert/certificate-{self.made}", "PEM")
+
+    def attach(self, certificate: Certificate, thing: str, cluster: str) -> None:
+        self.attached[thing] = (certificate.principal, cluster)
+
+    def cluster_of(self, thing: str, principal: str) -> str | None:
+        attached, cluster = self.attached.get(thing, ("", ""))
+        return cluster if attached == principal else None
+
+    def retire(self, principal: str) -> None:
+        self.retired.add(principal)
+
+    def mqtt_endpoint(self) -> str:
+        return "mqtt.example.com:8883"
+
+
+def _client_error(operation: str) -> Exception:
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - only where it is raised
+
+    return ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "injected"}}, operation)
+
+
+class World:
+    """The control plane and its edges. `client` is a boto3 DynamoDB client."""
+
+    def __init__(self, client: Any, seed: int = 0, table_name: str = "world") -> None:
+        client.create_table(TableName=table_name, **TABLE_SCHEMA)
+        self.random = random.Random(seed)
+        self.now = START
+        self.table = RecordingTable(client, table_name)
+        self.agents = FakeAgents()
+        self.events = FakeEvents()
+        self.queues = FakeQueues()
+        self.registry = FakeRegistry()
+        self.cp = self.function()
+        self.epochs: dict[str, int] = {}
+
+    def function(self) -> ControlPlane:
+        """Another warm function over the same table, with nothing remembered."""
+        return ControlPlane(
+            table=self.table,
+            arns=Arns(region="eu-west-1", account="123456789012"),
+            prefix=PREFIX,
+            agents=self.agents,  # type: ignore[arg-type]
+            registry=self.registry,  # type: ignore[arg-type]
+            bus=EventBus(self.events, "bus"),
+            queues=self.queues,  # type: ignore[arg-type]
+            clock=lambda: self.now,
+            new_id=lambda: f"{self.random.getrandbits(128):032x}",
+            random=self.random.random,
+            sleep=lambda seconds: None,
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # --- a user
+
+    def cluster(self, name: str = "default") -> str:
+        create_cluster(self.cp, {"clusterName": name})
+        return name
+
+    def task_definition(self, family: str = "web", *, memory: int = 64, cpu: int = 128, **members: Any) -> str:
+        container = {"name": "main", "image": "busybox", "memory": memory, "cpu": cpu, **members}
+        request = {"family": family, "networkMode": "host", "containerDefinitions": [container]}
+        answer = register_task_definition(self.cp, {**request, "requiresCompatibilities": ["EXTERNAL"]})
+        return f"{family}:{answer['taskDefinition']['revision']}"
+
+    # --- a machine
+
+    def machine(
+        self,
+        cluster: str = "default",
+        *,
+        cpu: int = 2048,
+        memory: int = 2048,
+        ports: Sequence[int] = (),
+        capabilities: Sequence[str] | None = None,
+    ) -> str:
+        """A machine with an identity that has registered. Answers its instance id."""
+        instance_id = f"{self.random.getrandbits(128):032x}"
+        self.registry.attach(
+            Certificate(f"arn:aws:iot:::cert/cert-{instance_id}", "PEM"), thing_name(PREFIX, instance_id), cluster
+        )
+        self.register(instance_id, cpu=cpu, memory=memory, ports=ports, capabilities=capabilities)
+        return instance_id
+
+    def register(
+        self,
+        instance_id: str,
+        *,
+        cpu: int = 2048,
+        memory: int = 2048,
+        ports: Sequence[int] = (),
+        capabilities: Sequence[str] | None = None,
+        digest: str | None = None,
+    ) -> None:
+        names = EVERY_CAPABILITY if capabilities is None else capabilities
+        self.say(
+            instance_id,
+            RegisterContainerInstance(
+                request_id="register",
+                digest=digest or f"{cpu}-{memory}-{sorted(ports)}-{hash(tuple(names))}",
+                agent_version="1.0.0",
+                cpu=cpu,
+                memory=memory,
+                ports_in_use=tuple(HostPort(port=port) for port in ports),
+                attributes=tuple(Attribute(name=name) for name in names),
+            ),
+        )
+
+    def envelope(self, instance_id: str, message: Message, *, principal: str | None = None) -> Envelope:
+        thing = thing_name(PREFIX, instance_id)
+        return Envelope(
+            client_id=thing,
+            principal=principal or f"cert-{instance_id}",
+            topic=topics(PREFIX, thing).requests,
+            payload=message.to_json().encode(),
+            received_at=self.now,
+        )
+
+    def say(self, instance_id: str, message: Message, **options: Any) -> None:
+        answer_agent_request(self.cp, self.envelope(instance_id, message, **options))
+
+    def report(self, *reports: TaskReport, instance_id: str) -> set[int]:
+        changes = TaskStateChanges(reports=reports)
+        return submit_task_state_changes(self.cp, [self.envelope(instance_id, changes)])
+
+    def report_of(self, task_id: str, status: TaskStatus, number: int, **members: Any) -> TaskReport:
+        return TaskReport(task_id=task_id, epoch=members.pop("epoch", 1), number=number, last_status=status, **members)
+
+    # --- what the streams and queues bring
+
+    def deliver(self) -> None:
+        """Hand on what the stream holds, until nothing comes of it any more."""
+        while self.table.stream or self.queues.services:
+            records, self.table.stream = self.table.stream, []
+            self.deliver_commands(records)
+            publish_events(self.cp, records)
+            keys, self.queues.services = self.queues.services, []
+            assert not schedule_services(self.cp, [key for key, _ in keys])
+
+    def deliver_commands(self, records: Sequence[StreamRecord]) -> None:
+        """To the agents: what the template's filter lets through."""
+        awaiting = [record.new_image for record in records if record.new_image.get("awaiting")]
+        send_agent_commands(
+            self.cp, [TaskKey(image["cluster"], image["taskId"], image["instanceId"]) for image in awaiting]
+        )
+
+    # --- what is true
+
+    def instance(self, instance_id: str, cluster: str = "default") -> Any:
+        return instances.load(self.table, cluster, instance_id)
+
+
+EVERY_CAPABILITY = announced_attributes({"docker", "process", "external", "port-mapping", "other-user"})
