@@ -138,7 +138,7 @@ def _note_times(task: Task, now: Instant) -> Task:
         pull_started_at=first(task.pull_started_at, pulling and not task.stopping),
         pull_stopped_at=first(task.pull_stopped_at, task.pull_started_at is not None and not pulling),
         started_at=first(task.started_at, started),
-        execution_stopped_at=task.execution_stopped_at or (ended and (ended.finished_at or now.wall)),
+        execution_stopped_at=task.execution_stopped_at or (None if ended is None else ended.finished_at or now.wall),
     )
 
 

@@ -1,0 +1,87 @@
+"""The event loop: takes events from all drivers, one after the other, and carries out what the core decides."""
+
+import logging
+import queue
+from collections.abc import Callable
+
+from ecs_anywhere_agent.clock import Clock
+from ecs_anywhere_agent.core import Rules, State, next_due, step
+from ecs_anywhere_agent.core.actions import Action, Log, PublishReports, PublishRequest
+from ecs_anywhere_agent.core.events import AgentStarted, Event, InventoryTaken, TimerFired
+from ecs_anywhere_agent.runtime.interface import Runtime
+from ecs_anywhere_agent.store import Store
+from ecs_protocol.messages import AgentRequest, HostPort, TaskStateChanges
+
+_log = logging.getLogger("ecs_anywhere_agent")
+
+
+class Agent:
+    """Serialises `step`: events may come from any thread, everything else happens on the thread that calls `run`."""
+
+    def __init__(self, store: Store, runtime: Runtime, rules: Rules) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._rules = rules
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._state, last = store.load()
+        self._clock = Clock(last)
+        self._request: Callable[[AgentRequest], None] = lambda _: None
+        self._report: Callable[[int, TaskStateChanges], None] = lambda _token, _message: None
+
+    @property
+    def state(self) -> State:
+        """The newest state; any thread may read it."""
+        return self._state
+
+    def own_ports(self) -> frozenset[HostPort]:
+        return self._state.host_ports()
+
+    def emit(self, event: Event) -> None:
+        self._events.put(event)
+
+    def end(self) -> None:
+        """Make `run` return; what runs keeps running. May be called from a signal handler."""
+        self._events.put(None)
+
+    def start(self, container_instance_arn: str) -> None:
+        """Adopt what runs, before anything else is heard. Raises RuntimeUnavailableError."""
+        inventory = self._runtime.open(self.emit)
+        self._take(AgentStarted(container_instance_arn))
+        self._take(InventoryTaken(inventory))
+
+    def publish_with(
+        self, request: Callable[[AgentRequest], None], report: Callable[[int, TaskStateChanges], None]
+    ) -> None:
+        self._request, self._report = request, report
+
+    def run(self) -> None:
+        """Until `end`."""
+        while True:
+            due = next_due(self._state)
+            timeout = None if due is None else max(due - self._clock.now().elapsed, 0.0)
+            try:
+                event = self._events.get(timeout=timeout)
+            except queue.Empty:
+                event = TimerFired()
+            if event is None:
+                return
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        now = self._clock.now()
+        state, actions = step(self._state, event, now, self._rules)
+        self._store.save(self._state, state, self._clock.reading(now))
+        self._state = state
+        for action in actions:
+            self._carry_out(action)
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case PublishRequest():
+                self._request(action.message)
+            case PublishReports():
+                self._report(action.token, action.message)
+            case Log():
+                _log.info("%s", action.text)
+            case _:
+                self._runtime.perform(action)

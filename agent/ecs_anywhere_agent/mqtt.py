@@ -1,0 +1,188 @@
+"""The connection to the control plane: MQTT 5 over mutual TLS, QoS 1, one fresh session after the other.
+
+Nothing is kept over a connection: what was published and not acknowledged, the core publishes again.
+"""
+
+import logging
+import random
+import secrets
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from pydantic import ValidationError
+
+from ecs_anywhere_agent.core.events import Connected, Disconnected, Event, MessageReceived, ReportAcknowledged
+from ecs_anywhere_agent.identity import IdentityFiles
+from ecs_protocol.messages import (
+    CONTROL_PLANE_MESSAGE,
+    AgentRequest,
+    Identity,
+    RegisterContainerInstance,
+    TaskStateChanges,
+)
+
+_log = logging.getLogger(__name__)
+
+_FIRST_WAIT_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 120.0
+_LASTING_SECONDS = 60.0
+_CONNECT_TIMEOUT_SECONDS = 20.0
+
+
+def tls_context(files: IdentityFiles, identity: Identity) -> ssl.SSLContext:
+    """Verifies the endpoint's certificate and name, and shows ours."""
+    context = ssl.create_default_context(cafile=str(files.mqtt_ca) if identity.mqtt_ca_pem else None)
+    context.load_cert_chain(files.certificate, files.key)
+    host, _, port = identity.mqtt_endpoint.rpartition(":")
+    if port == "443" and ".amazonaws.com" in host:
+        context.set_alpn_protocols(["x-amzn-mqtt-ca"])
+    return context
+
+
+class MqttLink:
+    """Keeps one connection open, from `start` to `close`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        context: ssl.SSLContext,
+        *,
+        keep_alive_seconds: int,
+        describe: Callable[[], RegisterContainerInstance],
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._identity = identity
+        self._context = context
+        self._keep_alive = keep_alive_seconds
+        self._describe = describe
+        self._emit = emit
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._session: _Session | None = None
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def request(self, message: AgentRequest) -> None:
+        self._publish(self._identity.topics.requests, message.to_json(), None)
+
+    def report(self, token: int, message: TaskStateChanges) -> None:
+        self._publish(self._identity.topics.task_state_changes, message.to_json(), token)
+
+    def close(self) -> None:
+        """Tell the broker goodbye."""
+        self._closing.set()
+        with self._lock:
+            session = self._session
+        if session is not None:
+            session.client.disconnect()
+        self._thread.join(timeout=10)
+
+    def _publish(self, topic: str, payload: str, token: int | None) -> None:
+        with self._lock:
+            session = self._session
+        if session is not None:
+            session.publish(topic, payload, token)
+
+    def _run(self) -> None:
+        wait = _FIRST_WAIT_SECONDS
+        while not self._closing.is_set():
+            session = _Session(self._identity, self._context, self._describe, self._emit)
+            with self._lock:
+                self._session = session
+            lasted = session.live(self._keep_alive)
+            with self._lock:
+                self._session = None
+            wait = _FIRST_WAIT_SECONDS if lasted > _LASTING_SECONDS else wait
+            # A fleet that lost its broker at one moment must not come back at one moment.
+            self._closing.wait(random.uniform(wait / 2, wait))
+            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+
+
+class _Session:
+    """One connection. Callbacks run on the thread that called `live`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        context: ssl.SSLContext,
+        describe: Callable[[], RegisterContainerInstance],
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._identity = identity
+        self._describe = describe
+        self._emit = emit
+        self._announced = False
+        self._tokens_lock = threading.Lock()
+        self._tokens: dict[int, int] = {}
+        self.client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=identity.client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        self.client.tls_set_context(context)
+        self.client.connect_timeout = _CONNECT_TIMEOUT_SECONDS
+        self.client.on_connect = self._connected
+        self.client.on_subscribe = self._subscribed
+        self.client.on_message = self._received
+        self.client.on_publish = self._published
+
+    def live(self, keep_alive_seconds: int) -> float:
+        """Until the connection ends. How long it was of use, in seconds."""
+        host, _, port = self._identity.mqtt_endpoint.rpartition(":")
+        started = time.monotonic()
+        try:
+            self.client.connect(host, int(port), keep_alive_seconds, clean_start=True)
+            self.client.loop_forever(retry_first_connection=False)
+        except (OSError, ValueError) as error:
+            _log.warning("cannot connect to %s: %s", self._identity.mqtt_endpoint, error)
+        finally:
+            # paho keeps its socket pair and, after an error, its socket until it is told.
+            with suppress(OSError, ValueError):
+                self.client.disconnect()
+        if not self._announced:
+            return 0.0
+        self._emit(Disconnected())
+        return time.monotonic() - started
+
+    def publish(self, topic: str, payload: str, token: int | None) -> None:
+        with self._tokens_lock:
+            sent = self.client.publish(topic, payload, qos=1)
+            if token is not None:
+                self._tokens[sent.mid] = token
+
+    def _connected(self, client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            _log.warning("%s refused the connection: %s", self._identity.mqtt_endpoint, reason)
+            return
+        client.subscribe(self._identity.topics.commands, qos=1)
+
+    def _subscribed(self, client: paho.Client, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
+        if any(reason.is_failure for reason in reasons):
+            _log.warning("may not subscribe to %s: %s", self._identity.topics.commands, reasons[0])
+            client.disconnect()
+            return
+        self._announced = True
+        self._emit(Connected(session=secrets.token_hex(8), registration=self._describe()))
+
+    def _received(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        try:
+            self._emit(MessageReceived(CONTROL_PLANE_MESSAGE.validate_json(message.payload)))
+        except ValidationError as error:
+            _log.warning("ignored a message that this agent does not understand: %s", error)
+
+    def _published(self, _client: paho.Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
+        with self._tokens_lock:
+            token = self._tokens.pop(mid, None)
+        if reason.is_failure:
+            _log.warning("the broker refused what was published: %s", reason)
+        elif token is not None:
+            self._emit(ReportAcknowledged(token))

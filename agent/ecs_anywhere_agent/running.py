@@ -1,0 +1,165 @@
+"""Puts the agent together: identity, store, runtime, connection."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ecs_anywhere_agent.agent import Agent
+from ecs_anywhere_agent.core import Rules
+from ecs_anywhere_agent.core.actions import RemoveContainer, StopContainer
+from ecs_anywhere_agent.core.events import Condition, ContainerChanged
+from ecs_anywhere_agent.identity import identity_files
+from ecs_anywhere_agent.machine import describe_machine
+from ecs_anywhere_agent.mqtt import MqttLink, tls_context
+from ecs_anywhere_agent.runtime.cgroups import find_cgroups
+from ecs_anywhere_agent.runtime.interface import Runtime, RuntimeUnavailableError
+from ecs_anywhere_agent.runtime.process import ProcessRuntime
+from ecs_anywhere_agent.single import only_one
+from ecs_anywhere_agent.store import Store
+from ecs_protocol.messages import Attribute, RegisterContainerInstance
+
+_log = logging.getLogger("ecs_anywhere_agent")
+_STATE = "state.sqlite"
+_KILLED_WITHIN_SECONDS = 10.0
+
+
+def run_agent(
+    data_dir: Path,
+    runtime_name: str,
+    attributes: Sequence[Attribute],
+    *,
+    keep_alive_seconds: int,
+    reserved_memory: int | None,
+    keep_stopped_seconds: float,
+    end_on: Sequence[signal.Signals],
+) -> None:
+    """Until one of the signals. Raises NoIdentityError, RuntimeUnavailableError, AlreadyRunningError."""
+    files = identity_files(data_dir)
+    identity = files.load()
+    with only_one(data_dir):
+        runtime = make_runtime(runtime_name, data_dir)
+        store = Store(data_dir / _STATE)
+        agent = Agent(store, runtime, Rules(keep_stopped=keep_stopped_seconds))
+        agent.start(identity.container_instance_arn)
+        for number in end_on:
+            signal.signal(number, lambda *_: agent.end())
+
+        def describe() -> RegisterContainerInstance:
+            return describe_machine(
+                runtime.facts(),
+                (*identity.attributes, *attributes),
+                own_ports=agent.own_ports(),
+                owns_process=runtime.owns_process,
+                reserved_memory=reserved_memory,
+            )
+
+        link = MqttLink(
+            identity,
+            tls_context(files, identity),
+            keep_alive_seconds=keep_alive_seconds,
+            describe=describe,
+            emit=agent.emit,
+        )
+        agent.publish_with(link.request, link.report)
+        _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)
+        link.start()
+        agent.run()
+        link.close()
+        runtime.close()
+        store.close()
+        _log.info("ended; tasks keep running")
+
+
+def make_runtime(name: str, data_dir: Path) -> Runtime:
+    """Raises RuntimeUnavailableError."""
+    if name == "docker":
+        from ecs_anywhere_agent.runtime.docker import DockerRuntime  # noqa: PLC0415 - only where it is used
+
+        return DockerRuntime.connect(data_dir)
+    cgroups = find_cgroups()
+    if cgroups is None:
+        _log.warning(
+            "CPU and memory limits of tasks are not enforced: this user may make no cgroup here "
+            "(run the agent as root, or delegate it one); announced as ecs-anywhere.limits=none"
+        )
+    return ProcessRuntime(data_dir, cgroups)
+
+
+def stop_tasks(data_dir: Path, timeout_seconds: float | None) -> int:
+    """Stop and remove all that this data directory's agent started. How many containers ran.
+
+    Raises AlreadyRunningError, RuntimeUnavailableError.
+    """
+    with only_one(data_dir):
+        count = _stop_all(ProcessRuntime(data_dir, find_cgroups()), timeout_seconds)
+        try:
+            docker = make_runtime("docker", data_dir)
+        except RuntimeUnavailableError:
+            return count
+        return count + _stop_all(docker, timeout_seconds)
+
+
+def _stop_all(runtime: Runtime, timeout_seconds: float | None) -> int:
+    changed = threading.Condition()
+    running: dict[Any, float] = {}
+
+    def emit(event: object) -> None:
+        if isinstance(event, ContainerChanged) and event.snapshot.condition in {Condition.EXITED, Condition.GONE}:
+            with changed:
+                running.pop(event.snapshot.ref, None)
+                changed.notify()
+
+    inventory = runtime.open(emit)
+    with changed:
+        for snapshot in inventory:
+            if snapshot.condition is Condition.RUNNING:
+                own_timeout = 30 if snapshot.origin is None else snapshot.origin.stop_timeout
+                running[snapshot.ref] = time.monotonic() + (own_timeout if timeout_seconds is None else timeout_seconds)
+        count = len(running)
+        for ref in running:
+            runtime.perform(StopContainer(ref))
+        killed_at = max(running.values(), default=0.0)
+        while running and time.monotonic() < killed_at + _KILLED_WITHIN_SECONDS:
+            for ref, deadline in running.items():
+                if deadline <= time.monotonic():
+                    runtime.perform(StopContainer(ref, kill=True))
+            changed.wait(0.2)
+    for snapshot in inventory:
+        runtime.perform(RemoveContainer(snapshot.ref))
+    runtime.close()
+    return count
+
+
+def task_table(data_dir: Path) -> dict[str, Any]:
+    """What is stored of this machine's tasks. Raises NoIdentityError."""
+    identity = identity_files(data_dir).load()
+    path = data_dir / _STATE
+    tasks = []
+    if path.exists():
+        store = Store(path)
+        state, _ = store.load()
+        store.close()
+        tasks = [
+            {
+                "taskId": task.task_id,
+                "taskDefinition": task.task_definition,
+                "desiredStatus": task.desired,
+                "lastStatus": task.last_status,
+                "orphan": task.orphan is not None,
+                "reported": task.acknowledged_revision >= task.revision,
+                "containers": [
+                    {"name": container.name, "phase": container.phase, "exitCode": container.exit_code}
+                    for container in task.containers
+                ],
+            }
+            for task in state.tasks.values()
+        ]
+    return {
+        "containerInstanceArn": identity.container_instance_arn,
+        "cluster": identity.cluster,
+        "tasks": tasks,
+    }

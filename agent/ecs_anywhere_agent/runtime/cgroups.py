@@ -1,0 +1,134 @@
+"""CPU and memory limits for processes, where this user may make a cgroup (v1 or v2).
+
+<base>/ecs-anywhere/<task id>-<container>
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ecs_anywhere_agent.container_spec import ContainerSpec
+from ecs_anywhere_agent.core.values import ContainerRef
+
+_MEBIBYTE = 1024 * 1024
+_PERIOD_MICROSECONDS = 100_000
+
+
+class Cgroups(NamedTuple):
+    """Where the groups are made: one base for v2, one for each of cpu and memory for v1."""
+
+    version: int
+    cpu: Path
+    memory: Path
+
+    def make(self, ref: ContainerRef, spec: ContainerSpec) -> tuple[str, ...]:
+        """The `cgroup.procs` files to join. Raises OSError."""
+        cpu, memory = self._directories(ref)
+        for directory in {cpu, memory}:
+            directory.mkdir(parents=True, exist_ok=True)
+        if self.version == 1:
+            self._limit_v1(cpu, memory, spec)
+        else:
+            self._limit_v2(cpu, spec)
+        return tuple(str(directory / "cgroup.procs") for directory in sorted({cpu, memory}))
+
+    def remove(self, ref: ContainerRef) -> None:
+        for directory in self._directories(ref):
+            with suppress(OSError):
+                directory.rmdir()
+
+    def killed_for_memory(self, ref: ContainerRef) -> bool:
+        directory = self._directories(ref)[1]
+        name = "memory.oom_control" if self.version == 1 else "memory.events"
+        with suppress(OSError):
+            for line in (directory / name).read_text().splitlines():
+                word, _, count = line.partition(" ")
+                if word == "oom_kill":
+                    return int(count) > 0
+        return False
+
+    def _directories(self, ref: ContainerRef) -> tuple[Path, Path]:
+        name = f"{ref.task_id}-{ref.name}"
+        return self.cpu / name, self.memory / name
+
+    @staticmethod
+    def _limit_v1(cpu: Path, memory: Path, spec: ContainerSpec) -> None:
+        (cpu / "cpu.shares").write_text(str(spec.cpu_shares))
+        if spec.cpu_limit:
+            (cpu / "cpu.cfs_period_us").write_text(str(_PERIOD_MICROSECONDS))
+            (cpu / "cpu.cfs_quota_us").write_text(str(spec.cpu_limit * _PERIOD_MICROSECONDS // 1024))
+        if spec.memory_limit:
+            limit = str(spec.memory_limit * _MEBIBYTE)
+            (memory / "memory.limit_in_bytes").write_text(limit)
+            with suppress(OSError):  # a kernel without accounting of swap has no such file
+                (memory / "memory.memsw.limit_in_bytes").write_text(limit)
+        if spec.memory_reservation:
+            (memory / "memory.soft_limit_in_bytes").write_text(str(spec.memory_reservation * _MEBIBYTE))
+
+    @staticmethod
+    def _limit_v2(directory: Path, spec: ContainerSpec) -> None:
+        weight = 1 + (spec.cpu_shares - 2) * 9999 // 262142
+        (directory / "cpu.weight").write_text(str(min(max(weight, 1), 10_000)))
+        if spec.cpu_limit:
+            quota = spec.cpu_limit * _PERIOD_MICROSECONDS // 1024
+            (directory / "cpu.max").write_text(f"{quota} {_PERIOD_MICROSECONDS}")
+        if spec.memory_limit:
+            (directory / "memory.max").write_text(str(spec.memory_limit * _MEBIBYTE))
+            with suppress(OSError):
+                (directory / "memory.swap.max").write_text("0")
+        if spec.memory_reservation:
+            (directory / "memory.low").write_text(str(spec.memory_reservation * _MEBIBYTE))
+
+
+def find_cgroups(root: Path = Path("/sys/fs/cgroup")) -> Cgroups | None:
+    """None: this user may make none here, so nothing can be limited."""
+    with suppress(OSError):
+        if (root / "cgroup.controllers").exists():
+            return _find_v2(root)
+        return _find_v1(root)
+    return None
+
+
+def _find_v1(root: Path) -> Cgroups | None:
+    own = _own_groups()
+    bases = []
+    for controller in ("cpu", "memory"):
+        mounted = root / controller
+        candidates = (mounted / own.get(controller, "").lstrip("/"), mounted)
+        base = next((found for candidate in candidates if (found := _try(candidate)) is not None), None)
+        if base is None or not (base / ("cpu.shares" if controller == "cpu" else "memory.limit_in_bytes")).exists():
+            return None
+        bases.append(base)
+    return Cgroups(1, bases[0], bases[1])
+
+
+def _find_v2(root: Path) -> Cgroups | None:
+    own = root / _own_groups().get("", "").lstrip("/")
+    for candidate in (root, own):
+        base = _try(candidate)
+        if base is None:
+            continue
+        with suppress(OSError):
+            for parent in (candidate, base):
+                (parent / "cgroup.subtree_control").write_text("+cpu +memory")
+            return Cgroups(2, base, base)
+    return None
+
+
+def _try(parent: Path) -> Path | None:
+    base = parent / "ecs-anywhere"
+    with suppress(OSError):
+        base.mkdir(exist_ok=True)
+        return base if os.access(base, os.W_OK) else None
+    return None
+
+
+def _own_groups() -> dict[str, str]:
+    """Controller ("" for v2) to this process's group."""
+    groups = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            groups[controller] = path
+    return groups

@@ -1,0 +1,257 @@
+"""The Docker runtime."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ecs_anywhere_agent.core.actions import (
+    CreateContainer,
+    PullImage,
+    RemoveContainer,
+    RuntimeAction,
+    StartContainer,
+    StopContainer,
+)
+from ecs_anywhere_agent.core.events import (
+    ActionFailed,
+    Attempt,
+    Condition,
+    ContainerChanged,
+    ContainerSnapshot,
+    ImagePulled,
+)
+from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.runtime.docker_container import (
+    container_config,
+    container_name,
+    digest_of,
+    owner_label,
+    ref_of,
+    snapshot_of,
+)
+from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError, EngineUnreachableError, find_engine
+from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts, RuntimeUnavailableError
+
+_log = logging.getLogger(__name__)
+
+_FEATURES = frozenset(
+    {
+        "docker",
+        "external",
+        "network-mode-bridge",
+        "network-mode-host",
+        "network-mode-none",
+        "port-mapping",
+        "other-user",
+    }
+)
+_RETRY_SECONDS = 1.0
+_PULL_ATTEMPTS = 5
+
+
+class DockerRuntime:
+    """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
+
+    def __init__(self, engine: Engine, version: str, data_dir: Path) -> None:
+        self._engine = engine
+        self._version = version
+        self._data_dir = str(data_dir.resolve())
+        self._emit: Emit = lambda _: None
+        self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
+        self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._ids: dict[ContainerRef, str] = {}
+        self._image_locks: dict[str, threading.Lock] = {}
+        self._events = threading.Thread(target=self._watch, name="docker-events", daemon=True)
+        self._watching = threading.Event()
+
+    @classmethod
+    def connect(cls, data_dir: Path) -> "DockerRuntime":
+        """Raises RuntimeUnavailableError."""
+        try:
+            engine = find_engine()
+            return cls(engine, engine.version(), data_dir)
+        except (EngineUnreachableError, EngineError) as error:
+            raise RuntimeUnavailableError(
+                f"Docker cannot be used ({error}). Install and start Docker Engine "
+                "(https://docs.docker.com/engine/install/) and let this user reach it, or run the agent with "
+                "`--runtime process`, which needs no Docker"
+            ) from error
+
+    def open(self, emit: Emit) -> tuple[ContainerSnapshot, ...]:
+        self._emit = emit
+        self._events.start()
+        self._watching.wait(timeout=30)
+        try:
+            found = [self._engine.inspect(container) for container in self._engine.containers(self._label())]
+        except (EngineUnreachableError, EngineError) as error:
+            raise RuntimeUnavailableError(f"Docker stopped answering ({error}); start it and try again") from error
+        snapshots = [self._note(inspected) for inspected in found if inspected is not None]
+        return tuple(snapshot for snapshot in snapshots if snapshot is not None)
+
+    def facts(self) -> RuntimeFacts:
+        return RuntimeFacts(_FEATURES, docker_version=self._version)
+
+    def perform(self, action: RuntimeAction) -> None:
+        pool = self._pulls if isinstance(action, PullImage) else self._calls
+        with suppress(RuntimeError):  # closed: the next agent gives the action again
+            pool.submit(self._work, action)
+
+    def owns_process(self, pid: int) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._closing.set()
+        for pool in (self._calls, self._pulls):
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._engine.close()
+        for pool in (self._calls, self._pulls):
+            pool.shutdown(wait=True)
+        if self._events.is_alive():
+            self._events.join(timeout=5)
+
+    def _label(self) -> str:
+        return owner_label(self._data_dir)
+
+    def _work(self, action: RuntimeAction) -> None:
+        while not self._closing.is_set():
+            try:
+                self._do(action)
+                return
+            except (EngineUnreachableError, EngineError) as error:
+                if not self._closing.wait(_RETRY_SECONDS):
+                    _log.warning("Docker did not do what it was asked (%s); trying again", error)
+
+    def _do(self, action: RuntimeAction) -> None:
+        match action:
+            case PullImage():
+                self._pull(action)
+            case CreateContainer():
+                self._create(action)
+            case StartContainer():
+                self._start(action.ref)
+            case StopContainer():
+                self._stop(action.ref, kill=action.kill)
+            case RemoveContainer():
+                container = self._find(action.ref)
+                if container is not None:
+                    with suppress(EngineError):
+                        self._engine.remove(container)
+                with self._lock:
+                    self._ids.pop(action.ref, None)
+
+    def _pull(self, action: PullImage) -> None:
+        with self._lock:
+            one_at_a_time = self._image_locks.setdefault(action.image, threading.Lock())
+        with one_at_a_time:
+            image = self._engine.image(action.image)
+            for attempt in range(1, _PULL_ATTEMPTS + 1):
+                if image is not None:
+                    break
+                try:
+                    self._engine.pull(action.image)
+                    image = self._engine.image(action.image)
+                except EngineError as error:
+                    if error.status in {400, 404} or attempt == _PULL_ATTEMPTS or self._closing.is_set():
+                        reason = f"pull image manifest has been retried {attempt - 1} time(s): {error}"
+                        self._emit(ActionFailed(action.ref, Attempt.PULL, reason))
+                        return
+                    self._closing.wait(2.0 ** (attempt - 1))
+        self._emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
+
+    def _create(self, action: CreateContainer) -> None:
+        name = container_name(action.ref, action.spec)
+        try:
+            container = self._engine.create(name, container_config(action.ref, action.spec, self._data_dir))
+        except EngineError as error:
+            existing = self._engine.inspect(name) if error.status == 409 else None
+            if existing is None:
+                self._emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
+                return
+            container = existing["Id"]
+        with self._lock:
+            self._ids[action.ref] = container
+        self._tell(action.ref)
+
+    def _start(self, ref: ContainerRef) -> None:
+        container = self._find(ref)
+        inspected = None if container is None else self._engine.inspect(container)
+        if container is not None and inspected is not None and inspected["State"]["Status"] == "created":
+            try:
+                self._engine.start(container)
+            except EngineError as error:
+                self._emit(ActionFailed(ref, Attempt.START, str(error)))
+                return
+        self._tell(ref)
+
+    def _stop(self, ref: ContainerRef, *, kill: bool) -> None:
+        container = self._find(ref)
+        inspected = None if container is None else self._engine.inspect(container)
+        if container is None or inspected is None or not inspected["State"]["Running"]:
+            self._tell(ref)
+            return
+        try:
+            self._engine.kill(container, "SIGKILL" if kill else inspected["Config"].get("StopSignal") or "SIGTERM")
+        except EngineError as error:
+            _log.info("%s of task %s: %s", ref.name, ref.task_id, error)
+            self._tell(ref)
+
+    def _find(self, ref: ContainerRef) -> str | None:
+        with self._lock:
+            return self._ids.get(ref)
+
+    def _tell(self, ref: ContainerRef) -> None:
+        container = self._find(ref)
+        inspected = None if container is None else self._engine.inspect(container)
+        snapshot = None if inspected is None else self._note(inspected)
+        self._emit(ContainerChanged(snapshot or ContainerSnapshot(ref, Condition.GONE)))
+
+    def _note(self, inspected: dict[str, Any]) -> ContainerSnapshot | None:
+        snapshot = snapshot_of(inspected)
+        if snapshot is not None and snapshot.runtime_id is not None:
+            with self._lock:
+                self._ids[snapshot.ref] = snapshot.runtime_id
+        return snapshot
+
+    def _watch(self) -> None:
+        """The Engine's events, for ever. After a gap every container is looked at: anything may have happened."""
+        while not self._closing.is_set():
+            try:
+                for event in self._engine.events(self._label()):
+                    if not event:
+                        self._connected_again()
+                    else:
+                        self._take_event(event)
+            except (EngineUnreachableError, EngineError) as error:
+                if not self._closing.is_set():
+                    _log.warning("Docker's events have ended (%s); connecting again", error)
+            self._closing.wait(_RETRY_SECONDS)
+
+    def _connected_again(self) -> None:
+        if not self._watching.is_set():
+            self._watching.set()
+            return
+        with self._lock:
+            known = tuple(self._ids)
+        for ref in known:
+            self._tell(ref)
+
+    def _take_event(self, event: dict[str, Any]) -> None:
+        actor = event["Actor"]
+        ref = ref_of(actor["Attributes"])
+        if ref is None or self._find(ref) not in {None, actor["ID"]}:
+            return
+        if event["Action"] == "destroy":
+            self._emit(ContainerChanged(ContainerSnapshot(ref, Condition.GONE)))
+            return
+        inspected = self._engine.inspect(actor["ID"])
+        snapshot = None if inspected is None else snapshot_of(inspected)
+        if snapshot is None and event["Action"] == "die":
+            code = int(actor["Attributes"].get("exitCode", 0))
+            snapshot = ContainerSnapshot(ref, Condition.EXITED, runtime_id=actor["ID"], exit_code=code)
+        if snapshot is not None:
+            self._emit(ContainerChanged(snapshot))

@@ -1,0 +1,44 @@
+"""What the agent wants of whatever runs containers."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from ecs_anywhere_agent.core.actions import RuntimeAction
+from ecs_anywhere_agent.core.events import ActionFailed, ContainerChanged, ContainerSnapshot, ImagePulled
+from ecs_protocol.messages import Attribute
+
+Emit = Callable[[ContainerChanged | ImagePulled | ActionFailed], None]
+
+
+class RuntimeUnavailableError(Exception):
+    """The runtime cannot be used on this machine now; the text says what to do."""
+
+
+class RuntimeFacts(NamedTuple):
+    """What the control plane is told of the runtime."""
+
+    features: frozenset[str]
+    """What it can do, in the words of the table of capabilities."""
+    docker_version: str | None = None
+    attributes: tuple[Attribute, ...] = ()
+
+
+class Runtime(Protocol):
+    """Carries out actions on threads of its own, and tells what it sees through `emit`, from any thread."""
+
+    def open(self, emit: Emit) -> tuple[ContainerSnapshot, ...]:
+        """Start observing. All containers that an agent with this data directory made, as they are now.
+
+        Raises RuntimeUnavailableError.
+        """
+
+    def facts(self) -> RuntimeFacts: ...
+
+    def perform(self, action: RuntimeAction) -> None:
+        """Returns at once. The actions of one container are done in the order given."""
+
+    def owns_process(self, pid: int) -> bool:
+        """Whether the process belongs to a container whose ports are the machine's: they are not "in use"."""
+
+    def close(self) -> None:
+        """Stop observing; what runs keeps running."""

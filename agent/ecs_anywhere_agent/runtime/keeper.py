@@ -1,0 +1,210 @@
+"""The parent of one container's process: outlives the agent and keeps the exit status.
+
+Run as a file by `python -I -S`, in a session of its own; it imports as little as it can, since there is one for each
+container. Its order comes over stdin (marshal of a dict, see `_Order` of the process runtime): a keeper whose agent
+dies while writing it reads an incomplete one and ends.
+
+    keeper.json  claimed with link(2) before the process is made: who comes second starts nothing
+    child.json   the process was made
+    exit.json    it has ended, or could not be made; the last thing that a keeper writes
+
+SIGTERM passes the stop signal on to the whole session, SIGUSR1 kills it.
+"""
+
+import marshal
+import os
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
+_LEFTOVER_SECONDS = 5.0
+
+
+def main() -> None:
+    order = marshal.loads(sys.stdin.buffer.read())  # the agent's own bytes, over a pipe that only it holds
+    os.chdir(order["directory"])
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    if not _claim(order["boot_id"]):
+        _tell("already")
+        return
+    prctl = _prctl()
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    child, failure = _spawn(order, prctl)
+    if failure:
+        stage, number = failure.split(":")
+        _write("exit.json", f'{{"failed": "{stage}", "errno": {number}}}')
+        _tell("failed")
+        return
+    _write("child.json", f'{{"pid": {child}, "startTime": {start_time(child)}, "startedAt": {time.time()}}}')
+    _tell("started")
+    code = _wait(child, order["stop_signal"])
+    ended = time.time()
+    _kill_leftovers(child)
+    _write("exit.json", f'{{"exitCode": {code}, "finishedAt": {ended}}}')
+
+
+def start_time(pid: int) -> int:
+    """In clock ticks since boot; with the pid and the boot id it names a process for ever. 0: there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - pathlib costs a start 10 ms
+            return int(stat.read().rpartition(b")")[2].split()[19])
+    except OSError:
+        return 0
+
+
+def session_members(session: int) -> list[int]:
+    members = []
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        if entry.isdigit():
+            try:
+                if os.getsid(int(entry)) == session:
+                    members.append(int(entry))
+            except OSError:
+                continue
+    return members
+
+
+def signal_session(session: int, number: int) -> None:
+    for pid in session_members(session):
+        _signal(pid, number)
+
+
+def _claim(boot_id: str) -> bool:
+    me = os.getpid()
+    mine = f"keeper.{me}"
+    _write(mine, f'{{"pid": {me}, "startTime": {start_time(me)}, "bootId": "{boot_id}"}}')
+    try:
+        os.link(mine, "keeper.json")
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(mine)  # noqa: PTH108
+    return True
+
+
+def _spawn(order: "dict[str, Any]", prctl: "Callable[[int, int], int]") -> tuple[int, str]:
+    """The child's pid, and `<stage>:<errno>` if it could not become the container's process."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        stage = "start"
+        try:
+            os.setsid()
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            stage = "cgroup"
+            for procs in order["cgroup_procs"]:
+                with open(procs, "w") as file:  # noqa: PTH123
+                    file.write("0")
+            stage = "log"
+            log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            null = os.open("/dev/null", os.O_RDONLY)
+            for source, target in ((null, 0), (log, 1), (log, 2)):
+                os.dup2(source, target)
+            stage = "user"
+            if order["user"] is not None:
+                uid, gid, groups = order["user"]
+                os.setgroups(groups)
+                os.setgid(gid)
+                os.setuid(uid)
+                prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            stage = "workingDirectory"
+            os.chdir(order["working_directory"])
+            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            stage = "exec"
+            os.execvpe(order["argv"][0], order["argv"], order["environment"])
+        except OSError as error:
+            os.write(writing, f"{stage}:{error.errno}".encode())
+        finally:
+            os._exit(127)
+    os.close(writing)
+    failure = os.read(reading, 100).decode()
+    os.close(reading)
+    if failure:
+        os.waitpid(child, 0)
+    return child, failure
+
+
+def _wait(child: int, stop_signal: int) -> int:
+    while True:
+        received = signal.sigwait(_WATCHED)
+        if received == signal.SIGTERM:
+            signal_session(child, stop_signal)
+        elif received == signal.SIGUSR1:
+            signal_session(child, signal.SIGKILL)
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+            if pid == 0:
+                break
+
+
+def _kill_leftovers(session: int) -> None:
+    """With its first process a container ends: what that left behind became our child, or shares its session."""
+    deadline = time.monotonic() + _LEFTOVER_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        for pid in (*_children(), *session_members(session)):
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _children() -> list[int]:
+    me = os.getpid()
+    with open(f"/proc/{me}/task/{me}/children") as children:  # noqa: PTH123
+        return [int(pid) for pid in children.read().split()]
+
+
+def _signal(pid: int, number: int) -> None:
+    try:  # noqa: SIM105
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _write(name: str, text: str) -> None:
+    """All or nothing, also when the power fails."""
+    fresh = f"{name}.{os.getpid()}.new"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.write(descriptor, text.encode())
+    os.fsync(descriptor)
+    os.close(descriptor)
+    os.rename(fresh, name)  # noqa: PTH104
+
+
+def _tell(word: str) -> None:
+    """To the agent, if it still lives; then let go of its pipe."""
+    try:  # noqa: SIM105
+        os.write(1, word.encode())
+    except OSError:
+        pass
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 1)
+
+
+def _prctl() -> "Callable[[int, int], int]":
+    try:
+        import ctypes  # noqa: PLC0415 - some minimal interpreters lack it
+    except ImportError:
+        return lambda *_: -1
+    prctl: Callable[[int, int], int] = ctypes.CDLL(None).prctl
+    return prctl
+
+
+if __name__ == "__main__":
+    main()

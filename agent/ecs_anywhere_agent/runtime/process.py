@@ -1,0 +1,175 @@
+"""The process runtime: a container is a process of the host, for machines too small or too locked down for Docker.
+
+<data dir>/containers/<task id>/<container>/
+    spec.json    what to run, written when the container is created
+    keeper.json, child.json, exit.json    see keeper.py
+    log          stdout and stderr
+"""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from ecs_anywhere_agent.core.actions import (
+    CreateContainer,
+    PullImage,
+    RemoveContainer,
+    RuntimeAction,
+    StartContainer,
+    StopContainer,
+)
+from ecs_anywhere_agent.core.events import (
+    ActionFailed,
+    Attempt,
+    Condition,
+    ContainerChanged,
+    ContainerSnapshot,
+    ImagePulled,
+)
+from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.runtime import launching, process_files
+from ecs_anywhere_agent.runtime.cgroups import Cgroups
+from ecs_anywhere_agent.runtime.exits import ExitWatcher
+from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
+from ecs_protocol.messages import Attribute
+
+_FEATURES = frozenset({"process", "external", "network-mode-host"})
+NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
+
+
+class ProcessRuntime:
+    """See the module."""
+
+    def __init__(self, data_dir: Path, cgroups: Cgroups | None) -> None:
+        self._root = data_dir / "containers"
+        self._cgroups = cgroups
+        self._emit: Emit = lambda _: None
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="process")
+        self._watcher = ExitWatcher(self._ended)
+        self._sessions_lock = threading.Lock()
+        self._sessions: dict[ContainerRef, int] = {}
+
+    def open(self, emit: Emit) -> tuple[ContainerSnapshot, ...]:
+        self._emit = emit
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._watcher.start()
+        snapshots = []
+        for directory in sorted(self._root.glob("*/*")):
+            ref = ContainerRef(directory.parent.name, directory.name)
+            snapshot = self._look(ref)
+            if snapshot is None:
+                shutil.rmtree(directory, ignore_errors=True)
+            else:
+                snapshots.append(snapshot)
+        return tuple(snapshots)
+
+    def facts(self) -> RuntimeFacts:
+        features = _FEATURES | ({"other-user"} if os.geteuid() == 0 else set())
+        return RuntimeFacts(features, attributes=() if self._cgroups else (NO_LIMITS,))
+
+    def perform(self, action: RuntimeAction) -> None:
+        if isinstance(action, PullImage):
+            self._emit(ImagePulled(action.ref))
+            return
+        work: Callable[[], None]
+        match action:
+            case CreateContainer():
+                work = lambda: self._create(action)  # noqa: E731
+            case StartContainer():
+                work = lambda: self._start(action.ref)  # noqa: E731
+            case StopContainer():
+                work = lambda: self._stop(action.ref, kill=action.kill)  # noqa: E731
+            case RemoveContainer():
+                work = lambda: self._remove(action.ref)  # noqa: E731
+        self._threads.submit(work)
+
+    def owns_process(self, pid: int) -> bool:
+        with suppress(OSError):
+            session = os.getsid(pid)
+            with self._sessions_lock:
+                return session in self._sessions.values()
+        return False
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+        self._watcher.close()
+
+    def _directory(self, ref: ContainerRef) -> Path:
+        return self._root / ref.task_id / ref.name
+
+    def _create(self, action: CreateContainer) -> None:
+        directory = self._directory(action.ref)
+        try:
+            if not (directory / process_files.SPEC).exists():
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                procs = self._cgroups.make(action.ref, action.spec) if self._cgroups else ()
+                spec = launching.prepare(action.spec, procs)
+                process_files.write(directory / process_files.SPEC, json.dumps(spec))
+        except (OSError, launching.NotRunnableError) as error:
+            self._emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
+            return
+        snapshot = self._look(action.ref)
+        if snapshot is not None:
+            self._emit(ContainerChanged(snapshot))
+
+    def _start(self, ref: ContainerRef) -> None:
+        directory = self._directory(ref)
+        if not (directory / process_files.KEEPER).exists():
+            try:
+                launching.launch(directory)
+            except (OSError, ValueError) as error:
+                self._emit(ActionFailed(ref, Attempt.START, str(error)))
+                return
+        failure = process_files.start_failure(directory)
+        if failure is not None:
+            self._emit(ActionFailed(ref, Attempt.START, failure))
+            return
+        self._tell(ref)
+
+    def _stop(self, ref: ContainerRef, *, kill: bool) -> None:
+        if not process_files.ask_keeper_to_stop(self._directory(ref), kill=kill):
+            self._tell(ref)
+
+    def _remove(self, ref: ContainerRef) -> None:
+        directory = self._directory(ref)
+        with self._sessions_lock:
+            self._sessions.pop(ref, None)
+        process_files.kill_and_wait(directory)
+        if self._cgroups:
+            self._cgroups.remove(ref)
+        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):
+            directory.parent.rmdir()
+
+    def _tell(self, ref: ContainerRef) -> None:
+        snapshot = self._look(ref) or ContainerSnapshot(ref, Condition.GONE)
+        self._emit(ContainerChanged(snapshot))
+
+    def _look(self, ref: ContainerRef) -> ContainerSnapshot | None:
+        """The container as it is now; watches it if it runs."""
+        directory = self._directory(ref)
+        snapshot = process_files.read_snapshot(ref, directory)
+        if snapshot is None:
+            return None
+        if snapshot.condition is Condition.RUNNING:
+            with self._sessions_lock:
+                self._sessions[ref] = process_files.session(directory)
+            keeper = process_files.open_keeper(directory)
+            if keeper is None:
+                return self._look(ref)
+            self._watcher.watch(ref, keeper)
+        elif snapshot.condition is Condition.EXITED and self._cgroups and self._cgroups.killed_for_memory(ref):
+            reason = "OutOfMemoryError: Container killed due to memory usage"
+            return process_files.because(snapshot, reason)
+        return snapshot
+
+    def _ended(self, ref: ContainerRef) -> None:
+        with self._sessions_lock:
+            self._sessions.pop(ref, None)
+        if self._directory(ref).exists():
+            self._tell(ref)

@@ -1,0 +1,81 @@
+"""The agent's state in SQLite: one transaction a step, only what the step has changed."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ecs_anywhere_agent.clock import ClockReading
+from ecs_anywhere_agent.core.values import State, Task
+
+_TASK = TypeAdapter(Task)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS task (id TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS task_definition (id TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ended (id TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS setting (id TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_SETTINGS = ("container_instance_arn", "list_version", "newest_version", "publications")
+
+
+class Store:
+    """`<data dir>/state.sqlite`. What a killed agent has committed is there; what a power cut takes with it (the
+    last moments: commits are not flushed one by one) the reconciliation and the runtime's inventory bring back."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.executescript(_SCHEMA)
+        path.chmod(0o600)
+
+    def load(self) -> tuple[State, ClockReading | None]:
+        """Everything but the link; an empty state the first time."""
+        settings = {name: json.loads(value) for name, value in self._rows("setting")}
+        clock = settings.get("clock")
+        state = State(
+            tasks={task_id: _TASK.validate_json(value) for task_id, value in self._rows("task")},
+            task_definitions={name: json.loads(value) for name, value in self._rows("task_definition")},
+            ended=dict(self._rows("ended")),
+            **{name: settings[name] for name in _SETTINGS if name in settings},
+        )
+        return state, None if clock is None else ClockReading(**clock)
+
+    def save(self, before: State, after: State, clock: ClockReading) -> None:
+        """Make the stored state `after`; `before` is what is stored."""
+        if all(
+            getattr(before, member) is getattr(after, member) for member in ("tasks", "task_definitions", "ended")
+        ) and all(getattr(before, name) == getattr(after, name) for name in _SETTINGS):
+            return
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            self._write("task", before.tasks, after.tasks, lambda task: _TASK.dump_json(task).decode())
+            self._write("task_definition", before.task_definitions, after.task_definitions, json.dumps)
+            self._write("ended", before.ended, after.ended, float)
+            changed = {name: getattr(after, name) for name in _SETTINGS}
+            before_settings = {name: getattr(before, name) for name in _SETTINGS}
+            self._write("setting", before_settings, changed, json.dumps)
+            execute("INSERT OR REPLACE INTO setting VALUES ('clock', ?)", (json.dumps(asdict(clock)),))
+        except BaseException:
+            execute("ROLLBACK")
+            raise
+        execute("COMMIT")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _rows(self, table: str) -> list[tuple[str, Any]]:
+        return self._connection.execute(f"SELECT id, value FROM {table}").fetchall()
+
+    def _write(self, table: str, before: Mapping[str, Any], after: Mapping[str, Any], encode: Any) -> None:
+        if before is after:
+            return
+        changed = [(key, encode(value)) for key, value in after.items() if before.get(key) is not value]
+        gone = [(key,) for key in before if key not in after]
+        self._connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", changed)
+        self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)
