@@ -22,21 +22,30 @@ RETRY_SECONDS = 5
 
 def send_agent_commands(cp: ControlPlane, wanted: Sequence[TaskKey]) -> None:
     """Send what these tasks' machines are to do. Raises only if the retry queue cannot be reached either."""
+    undelivered = send_commands_again(cp, wanted)
+    if undelivered:
+        cp.queues.command_later(
+            [
+                {"cluster": key.cluster, "taskId": key.task_id, "instanceId": key.instance_id}
+                for key in sorted(undelivered, key=lambda key: key.task_id)
+            ],
+            RETRY_SECONDS,
+        )
+
+
+def send_commands_again(cp: ControlPlane, wanted: Sequence[TaskKey]) -> set[TaskKey]:
+    """Send what these tasks' machines are to do. Returns the tasks whose machines could not be told."""
     by_instance: dict[tuple[str, str], list[str]] = defaultdict(list)
     for key in dict.fromkeys(wanted):
         by_instance[key.cluster, key.instance_id].append(key.task_id)
-    undelivered: list[TaskKey] = []
+    undelivered: set[TaskKey] = set()
     for (cluster, instance_id), task_ids in by_instance.items():
         try:
             _send(cp, cluster, instance_id, task_ids)
         except (ClientError, BotoCoreError, LookupError):
             logger.exception("Could not send commands", extra={"cluster": cluster, "instance": instance_id})
-            undelivered += [TaskKey(cluster, task_id, instance_id) for task_id in task_ids]
-    if undelivered:
-        cp.queues.command_later(
-            [{"cluster": key.cluster, "taskId": key.task_id, "instanceId": key.instance_id} for key in undelivered],
-            RETRY_SECONDS,
-        )
+            undelivered |= {TaskKey(cluster, task_id, instance_id) for task_id in task_ids}
+    return undelivered
 
 
 def _send(cp: ControlPlane, cluster: str, instance_id: str, task_ids: Sequence[str]) -> None:

@@ -1,0 +1,39 @@
+"""POST /registration: an activation code and a CSR become a machine's identity."""
+
+import base64
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from pydantic import ValidationError
+
+from control_plane.flows.activate import ActivationError, activate
+from control_plane.runtime import control_plane
+from ecs_protocol.messages import ActivateRequest, ActivationRefused, Message
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Answers an Identity (200) or ActivationRefused."""
+    body = event.get("body") or ""
+    text = base64.b64decode(body) if event.get("isBase64Encoded") else body
+    try:
+        identity = activate(control_plane(), ActivateRequest.from_json(text))
+    except ValidationError:
+        return _refused(400, "InvalidRequest", "The body is not an activation request of this protocol.")
+    except ActivationError as error:
+        return _refused(error.status, error.error, error.message)
+    except Exception:
+        logger.exception("Activation failed")
+        return _refused(503, "ServiceUnavailable", "Try again; the same request gets the same identity.")
+    return _answer(200, identity)
+
+
+def _refused(status: int, error: str, message: str) -> dict[str, Any]:
+    logger.info("Refused", extra={"error": error})
+    return _answer(status, ActivationRefused(error=error, message=message))
+
+
+def _answer(status: int, message: Message) -> dict[str, Any]:
+    return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": message.to_json()}

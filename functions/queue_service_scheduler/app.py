@@ -1,0 +1,21 @@
+"""SQS FIFO, a message is a service's key -> here: bring services to what is wanted of them."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from control_plane.flows.schedule_service import schedule_services
+from control_plane.gateways import inbox
+from control_plane.handling import Failures, come_again, parsed, records_of
+from control_plane.runtime import control_plane
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], _context: Any) -> Failures:
+    """All keys of a batch in one run. A service that failed fails with every message of its group."""
+    records = records_of(event)
+    keys, indexes, unreadable = parsed(records, inbox.service_key)
+    failed = schedule_services(control_plane(), keys)
+    return come_again(records, unreadable | {index for key, index in zip(keys, indexes, strict=True) if key in failed})
