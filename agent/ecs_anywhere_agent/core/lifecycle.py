@@ -205,8 +205,12 @@ def _because(task: Task) -> str:
 
 
 def _forget_when_due(draft: Draft, task: Task) -> None:
-    due = task.forget_at is None or task.forget_at <= draft.now.elapsed
-    delivered = task.orphan is not None or task.acknowledged_revision >= task.revision
-    if due and delivered and not task.listed:
+    """Containers go after their time; the task itself stays until the control plane has what became of it."""
+    if task.forget_at is not None and task.forget_at > draft.now.elapsed:
+        return
+    if not task.removed:
         draft.do(*(RemoveContainer(ContainerRef(task.task_id, container.name)) for container in task.containers))
+        task = draft.put(replace(task, removed=True))
+    delivered = task.orphan is not None or task.acknowledged_revision >= task.revision
+    if delivered and not task.listed:
         draft.forget(task)

@@ -106,7 +106,8 @@ def _adopt(draft: Draft, snapshot: ContainerSnapshot) -> None:
     task_id, name = snapshot.ref
     origin = snapshot.origin
     task = draft.task(task_id)
-    if task_id in draft.state.ended:
+    leaks = task is not None and task.stopped and (task.removed or snapshot.condition is Condition.RUNNING)
+    if leaks or task_id in draft.state.ended:
         draft.do(RemoveContainer(snapshot.ref))
         return
     if origin is None or (task is not None and (task.stopped or _has(task, name))):

@@ -60,8 +60,7 @@ def _dues(state: State) -> Iterator[float]:
     for task in state.tasks.values():
         if task.answer_at is not None:
             yield task.answer_at
-        delivered = task.orphan is not None or task.acknowledged_revision >= task.revision
-        if task.forget_at is not None and delivered and not task.listed:
+        if task.forget_at is not None and not task.removed:
             yield task.forget_at
         for container in task.containers:
             if container.kill_at is not None:

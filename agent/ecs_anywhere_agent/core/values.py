@@ -111,6 +111,8 @@ class Task:
     execution_stopped_at: datetime | None = None
     stopped_at: datetime | None = None
     forget_at: float | None = None
+    removed: bool = False
+    """Its containers are removed, or about to be."""
     answer_at: float | None = None
     """When to report where the task stands if nothing has been reported till then."""
 

@@ -4,6 +4,8 @@
 """
 
 import os
+import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +13,7 @@ from typing import NamedTuple
 from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.core.values import ContainerRef
 
+_EMPTYING_SECONDS = 2.0
 _MEBIBYTE = 1024 * 1024
 _PERIOD_MICROSECONDS = 100_000
 
@@ -25,6 +28,7 @@ class Cgroups(NamedTuple):
     def make(self, ref: ContainerRef, spec: ContainerSpec) -> tuple[str, ...]:
         """The `cgroup.procs` files to join. Raises OSError."""
         cpu, memory = self._directories(ref)
+        self.remove(ref)
         for directory in {cpu, memory}:
             directory.mkdir(parents=True, exist_ok=True)
         if self.version == 1:
@@ -34,9 +38,16 @@ class Cgroups(NamedTuple):
         return tuple(str(directory / "cgroup.procs") for directory in sorted({cpu, memory}))
 
     def remove(self, ref: ContainerRef) -> None:
+        """With whatever is still in it."""
         for directory in self._directories(ref):
-            with suppress(OSError):
-                directory.rmdir()
+            deadline = time.monotonic() + _EMPTYING_SECONDS
+            while directory.exists() and time.monotonic() < deadline:
+                with suppress(OSError):
+                    for pid in (directory / "cgroup.procs").read_text().split():
+                        os.kill(int(pid), signal.SIGKILL)
+                    directory.rmdir()
+                    break
+                time.sleep(0.01)
 
     def killed_for_memory(self, ref: ContainerRef) -> bool:
         directory = self._directories(ref)[1]

@@ -145,14 +145,13 @@ def _condition(state: Mapping[str, Any]) -> Condition:
 
 def _bindings(inspected: Mapping[str, Any]) -> tuple[NetworkBinding, ...]:
     """IPv4 only, as Amazon's agent. In network mode host a port of the container is one of the machine."""
-    bindings = []
+    bindings: list[tuple[str, str, str]] = []
     if inspected["HostConfig"].get("NetworkMode") == "host":
-        for port in inspected["Config"].get("ExposedPorts") or {}:
-            bindings.append(("0.0.0.0", port, port.partition("/")[0]))
+        exposed = inspected["Config"].get("ExposedPorts") or {}
+        bindings.extend(("0.0.0.0", port, port.partition("/")[0]) for port in exposed)
     for port, places in (inspected["NetworkSettings"].get("Ports") or {}).items():
-        for place in places or ():
-            if ":" not in place["HostIp"]:
-                bindings.append((place["HostIp"], port, place["HostPort"]))
+        ipv4 = (place for place in places or () if ":" not in place["HostIp"])
+        bindings.extend((place["HostIp"], port, place["HostPort"]) for place in ipv4)
     return tuple(_binding(ip, port, host_port) for ip, port, host_port in sorted(bindings))
 
 

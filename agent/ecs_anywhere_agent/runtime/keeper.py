@@ -11,6 +11,7 @@ dies while writing it reads an incomplete one and ends.
 SIGTERM passes the stop signal on to the whole session, SIGUSR1 kills it.
 """
 
+import errno
 import marshal
 import os
 import signal
@@ -121,9 +122,9 @@ def _spawn(order: "dict[str, Any]", prctl: "Callable[[int, int], int]") -> tuple
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             stage = "exec"
-            os.execvpe(order["argv"][0], order["argv"], order["environment"])
-        except OSError as error:
-            os.write(writing, f"{stage}:{error.errno}".encode())
+            _exec(order["argv"], order["environment"])
+        except BaseException as error:  # whatever it is, only the parent can tell it
+            os.write(writing, f"{stage}:{getattr(error, 'errno', 0) or 0}".encode())
         finally:
             os._exit(127)
     os.close(writing)
@@ -132,6 +133,21 @@ def _spawn(order: "dict[str, Any]", prctl: "Callable[[int, int], int]") -> tuple
     if failure:
         os.waitpid(child, 0)
     return child, failure
+
+
+def _exec(argv: "list[str]", environment: "dict[str, str]") -> None:
+    """As os.execvpe, which however imports a module: another user may not be able to read this interpreter's."""
+    if "/" in argv[0]:
+        os.execve(argv[0], argv, environment)
+    refused: OSError = FileNotFoundError(errno.ENOENT, "")
+    for directory in environment["PATH"].split(":"):
+        try:
+            os.execve(f"{directory or '.'}/{argv[0]}", argv, environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            refused = error
+    raise refused
 
 
 def _wait(child: int, stop_signal: int) -> int:

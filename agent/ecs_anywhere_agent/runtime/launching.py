@@ -50,8 +50,11 @@ def prepare(spec: ContainerSpec, cgroup_procs: tuple[str, ...]) -> dict[str, Any
     }
 
 
-def launch(directory: Path) -> None:
-    """Start a keeper and wait until it has said how it went. Raises OSError, ValueError if it says nothing."""
+def launch(directory: Path) -> int | None:
+    """Start a keeper and wait until it has said how it went. Its pid if it stays, to be waited for by the caller.
+
+    Raises OSError, ValueError if it says nothing.
+    """
     spec = process_files.read(directory / process_files.SPEC)
     if spec is None:
         raise ValueError("the container was removed")
@@ -65,13 +68,17 @@ def launch(directory: Path) -> None:
         "cgroup_procs": spec["cgroup_procs"],
         "stop_signal": int(signal.SIGTERM),
     }
-    told = _run_keeper(marshal.dumps(order))
+    told, keeper_pid = _run_keeper(marshal.dumps(order))
+    if told == b"started":
+        return keeper_pid
+    os.waitpid(keeper_pid, 0 if told else os.WNOHANG)
     if not told:
         raise ValueError("the process that was to be its parent did not say that it has started")
+    return None
 
 
-def _run_keeper(order: bytes) -> bytes:
-    """What the keeper says. A keeper that stays is waited for by whoever watches it, any other is reaped here."""
+def _run_keeper(order: bytes) -> tuple[bytes, int]:
+    """What the keeper says, and its pid."""
     order_out, order_in = os.pipe()
     told_out, told_in = os.pipe()
     try:
@@ -99,9 +106,7 @@ def _run_keeper(order: bytes) -> bytes:
         for descriptor in (order_out, order_in, told_out, told_in):
             if descriptor >= 0:
                 os.close(descriptor)
-    if told != b"started":
-        os.waitpid(keeper_pid, 0 if told else os.WNOHANG)
-    return told
+    return told, keeper_pid
 
 
 def _identity(user: str | None) -> tuple[tuple[int, int, list[int]] | None, str]:

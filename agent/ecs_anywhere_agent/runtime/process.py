@@ -39,6 +39,7 @@ from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
 from ecs_protocol.messages import Attribute
 
 _FEATURES = frozenset({"process", "external", "network-mode-host"})
+_KILLED = 128 + 9
 NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 
 
@@ -121,7 +122,9 @@ class ProcessRuntime:
         directory = self._directory(ref)
         if not (directory / process_files.KEEPER).exists():
             try:
-                launching.launch(directory)
+                keeper_pid = launching.launch(directory)
+                if keeper_pid is not None:
+                    self._watcher.watch(ref, os.pidfd_open(keeper_pid))
             except (OSError, ValueError) as error:
                 self._emit(ActionFailed(ref, Attempt.START, str(error)))
                 return
@@ -163,7 +166,7 @@ class ProcessRuntime:
             if keeper is None:
                 return self._look(ref)
             self._watcher.watch(ref, keeper)
-        elif snapshot.condition is Condition.EXITED and self._cgroups and self._cgroups.killed_for_memory(ref):
+        elif snapshot.exit_code == _KILLED and self._cgroups and self._cgroups.killed_for_memory(ref):
             reason = "OutOfMemoryError: Container killed due to memory usage"
             return process_files.because(snapshot, reason)
         return snapshot

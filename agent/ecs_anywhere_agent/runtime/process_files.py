@@ -1,5 +1,6 @@
 """The files of one process container, and the keeper that they name."""
 
+import errno
 import json
 import os
 import select
@@ -65,9 +66,9 @@ def read_snapshot(ref: ContainerRef, directory: Path) -> ContainerSnapshot | Non
         runtime_id=f"{child.get('pid', 0)}.{child.get('startTime', 0)}",
         started_at=_time(child.get("startedAt")),
     )
-    if alive:
-        return replace(snapshot, condition=Condition.RUNNING)
     ended = read(directory / EXIT)
+    if alive and ended is None:
+        return replace(snapshot, condition=Condition.RUNNING)
     if ended is not None:
         return replace(
             snapshot,
@@ -94,7 +95,7 @@ def start_failure(directory: Path) -> str | None:
     spec = read(directory / SPEC) or {}
     about = {"exec": spec.get("argv", ["?"])[0], "workingDirectory": spec.get("working_directory", "?")}
     stage = ended["failed"]
-    return f"{stage}: {about[stage] + ': ' if stage in about else ''}{os.strerror(ended['errno'])}"
+    return f"{stage}: {about[stage] + ': ' if stage in about else ''}{os.strerror(ended['errno'] or errno.EINVAL)}"
 
 
 def session(directory: Path) -> int:
