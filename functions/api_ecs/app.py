@@ -1,0 +1,127 @@
+"""POST / by any ECS client (JSON 1.1, Signature Version 4): one ECS operation."""
+
+import base64
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from control_plane.domain.errors import EcsError, ServerException, ThrottlingException, UnsupportedFeatureException
+from control_plane.domain.races import LostRace
+from control_plane.domain.supported_members import check_limits, refuse_unsupported
+from control_plane.flows import clusters, container_instances, run_task, services, stop_task, task_definitions, tasks
+from control_plane.gateways.administrator_key import AdministratorKey
+from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
+from control_plane.gateways.sigv4 import SignedRequest, verify
+from control_plane.runtime import ControlPlane, control_plane
+
+logger = Logger()
+
+OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, Any]]] = {
+    "CreateCluster": clusters.create_cluster,
+    "DescribeClusters": clusters.describe_clusters,
+    "ListClusters": clusters.list_clusters,
+    "RegisterTaskDefinition": task_definitions.register_task_definition,
+    "DescribeTaskDefinition": task_definitions.describe_task_definition,
+    "ListTaskDefinitions": task_definitions.list_task_definitions,
+    "RunTask": run_task.run_task,
+    "StartTask": run_task.start_task,
+    "StopTask": stop_task.stop_task,
+    "DescribeTasks": tasks.describe_tasks,
+    "ListTasks": tasks.list_tasks,
+    "ListContainerInstances": container_instances.list_container_instances,
+    "DescribeContainerInstances": container_instances.describe_container_instances,
+    "DeregisterContainerInstance": container_instances.deregister_container_instance,
+    "CreateService": services.create_service,
+    "UpdateService": services.update_service,
+    "DescribeServices": services.describe_services,
+    "ListServices": services.list_services,
+    "DeleteService": services.delete_service,
+}
+
+THROTTLES = frozenset(
+    {
+        "ThrottlingException",
+        "Throttling",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "ProvisionedThroughputExceededException",
+    }
+)
+
+service_model()  # read while Lambda starts the environment, when it lends its fastest CPU
+
+
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
+    """Answers as Amazon ECS does; https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html"""
+    began = time.perf_counter()
+    line: dict[str, Any] = {"operation": None, "principal": None, "error": None}
+    headers = {name.lower(): value for name, value in event["headers"].items()}
+    try:
+        status, error, body = 200, {}, _answer(event, headers, line)
+    except Exception as raised:
+        refusal = _as_ecs_error(raised)
+        line["error"] = refusal.code
+        status, error = refusal.status, {"x-amzn-errortype": refusal.code}
+        body = json.dumps({"__type": refusal.code, **refusal.body()})
+    logger.info("Request", extra={**line, "status": status, "ms": round((time.perf_counter() - began) * 1000)})
+    request_id = event["requestContext"]["requestId"]
+    return {
+        "statusCode": status,
+        "headers": {"content-type": "application/x-amz-json-1.1", "x-amzn-requestid": request_id, **error},
+        "body": body,
+    }
+
+
+def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str, Any]) -> str:
+    cp = control_plane()
+    text = event.get("body") or ""
+    body = base64.b64decode(text) if event.get("isBase64Encoded") else text.encode()
+    signed = SignedRequest(
+        method=event["requestContext"]["http"]["method"],
+        paths=_paths(event["rawPath"]),
+        query=event.get("rawQueryString") or "",
+        headers=headers,
+        body=body,
+    )
+    line["principal"] = verify(signed, secret_of=_key().secret_of, region=cp.arns.region, now=cp.clock())
+    line["operation"] = operation = operation_of(headers.get("x-amz-target"))
+    if operation not in OPERATIONS:
+        raise UnsupportedFeatureException(f"{operation} is not supported yet. See docs/api.md for what is.")
+    request = validate_request(operation, parse_body(body))
+    refuse_unsupported(operation, request)
+    check_limits(operation, request)
+    return serialise(operation, OPERATIONS[operation](cp, request))
+
+
+def _paths(raw_path: str) -> tuple[str, ...]:
+    """What the client may have signed: API Gateway shows `/` whether an address with a path ended in a slash or not."""
+    prefix = os.environ.get("ECS_ENDPOINT_PATH", "")
+    path = prefix + raw_path
+    return (path, prefix) if prefix and raw_path == "/" else (path,)
+
+
+@lru_cache(maxsize=1)
+def _key() -> AdministratorKey:
+    client = boto3.client("secretsmanager")
+    return AdministratorKey(client, os.environ["ADMINISTRATOR_KEY_SECRET_ARN"], control_plane().clock)
+
+
+def _as_ecs_error(raised: Exception) -> EcsError:
+    """What the caller is told; of a fault of ours only that there was one."""
+    if isinstance(raised, EcsError):
+        return raised
+    if isinstance(raised, LostRace):
+        return ServerException("What the request concerns is changing too often. Try again.")
+    if isinstance(raised, ClientError) and raised.response.get("Error", {}).get("Code") in THROTTLES:
+        logger.warning("Throttled", exc_info=raised)
+        return ThrottlingException("Rate exceeded")
+    logger.exception("Request failed", exc_info=raised)
+    return ServerException("An internal error occurred. Try again; the function's log has the request id.")

@@ -1,0 +1,164 @@
+"""What of each operation's request is supported. What is not is refused by name, never ignored (docs/api.md).
+
+Members that say nothing (null, false, empty) pass: clients send them without meaning anything by it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from control_plane.domain.errors import InvalidParameterException, UnsupportedFeatureException
+
+_PAGE = frozenset({"maxResults", "nextToken"})
+
+SUPPORTED: Mapping[str, frozenset[str]] = {
+    "CreateCluster": frozenset({"clusterName"}),
+    "DescribeClusters": frozenset({"clusters", "include"}),
+    "ListClusters": _PAGE,
+    "RegisterTaskDefinition": frozenset({"*"}),
+    "DescribeTaskDefinition": frozenset({"taskDefinition", "include"}),
+    "ListTaskDefinitions": frozenset({"familyPrefix", "status", "sort"}) | _PAGE,
+    "RunTask": frozenset(
+        {
+            "cluster",
+            "taskDefinition",
+            "count",
+            "overrides",
+            "group",
+            "startedBy",
+            "clientToken",
+            "launchType",
+            "propagateTags",
+        }
+    ),
+    "StartTask": frozenset(
+        {"cluster", "containerInstances", "taskDefinition", "overrides", "group", "startedBy", "propagateTags"}
+    ),
+    "StopTask": frozenset({"cluster", "task", "reason"}),
+    "DescribeTasks": frozenset({"cluster", "tasks", "include"}),
+    "ListTasks": frozenset(
+        {"cluster", "containerInstance", "family", "startedBy", "serviceName", "desiredStatus", "launchType"}
+    )
+    | _PAGE,
+    "ListContainerInstances": frozenset({"cluster", "status"}) | _PAGE,
+    "DescribeContainerInstances": frozenset({"cluster", "containerInstances"}),
+    "DeregisterContainerInstance": frozenset({"cluster", "containerInstance", "force"}),
+    "CreateService": frozenset(
+        {
+            "cluster",
+            "serviceName",
+            "taskDefinition",
+            "desiredCount",
+            "clientToken",
+            "launchType",
+            "schedulingStrategy",
+            "deploymentController",
+            "deploymentConfiguration",
+            "propagateTags",
+        }
+    ),
+    "UpdateService": frozenset({"cluster", "service", "desiredCount"}),
+    "DescribeServices": frozenset({"cluster", "services", "include"}),
+    "ListServices": frozenset({"cluster", "launchType", "schedulingStrategy"}) | _PAGE,
+    "DeleteService": frozenset({"cluster", "service", "force"}),
+}
+"""The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
+
+ONLY: Mapping[str, Mapping[str, Any]] = {
+    "DescribeClusters": {"include": ("TAGS", "SETTINGS")},
+    "DescribeTaskDefinition": {"include": ("TAGS",)},
+    "RunTask": {"launchType": ("EXTERNAL",), "propagateTags": ("NONE",)},
+    "StartTask": {"propagateTags": ("NONE",)},
+    "DescribeTasks": {"include": ("TAGS",)},
+    "CreateService": {
+        "launchType": ("EXTERNAL",),
+        "schedulingStrategy": ("REPLICA",),
+        "deploymentController": {"type": ("ECS",)},
+        "deploymentConfiguration": {
+            "strategy": ("ROLLING",),
+            "maximumPercent": (200,),
+            "minimumHealthyPercent": (100,),
+        },
+        "propagateTags": ("NONE",),
+    },
+    "DescribeServices": {"include": ("TAGS",)},
+}
+"""Where only some values of a member are supported."""
+
+LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "DescribeClusters": {"clusters": (0, 100)},
+    "ListClusters": {"maxResults": (1, 100)},
+    "ListTaskDefinitions": {"maxResults": (1, 100)},
+    "RunTask": {"count": (1, 10), "startedBy": (0, 128), "clientToken": (0, 64)},
+    "StartTask": {"containerInstances": (1, 10), "startedBy": (0, 128)},
+    "StopTask": {"reason": (0, 1024)},
+    "DescribeTasks": {"tasks": (1, 100)},
+    "ListTasks": {"maxResults": (1, 100)},
+    "ListContainerInstances": {"maxResults": (1, 100)},
+    "DescribeContainerInstances": {"containerInstances": (1, 100)},
+    "CreateService": {"desiredCount": (0, 5000), "clientToken": (0, 36)},
+    "UpdateService": {"desiredCount": (0, 5000)},
+    "DescribeServices": {"services": (1, 10)},
+    "ListServices": {"maxResults": (1, 100)},
+}
+"""Least and most of a number, or of the length of a list or text: Amazon's documentation has them, its model has not.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
+"""
+
+_DECLARE_UNSUPPORTED_FEATURE = frozenset({"RunTask", "StartTask", "CreateService", "UpdateService"})
+"""The operations whose model has UnsupportedFeatureException; a contract test compares."""
+
+
+def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
+    """Raise for the first member or value that is not supported.
+
+    UnsupportedFeatureException where Amazon's model declares it for the operation, else InvalidParameterException.
+    """
+    supported = SUPPORTED[operation]
+    if "*" in supported:
+        return
+    allowed = {member: ONLY.get(operation, {}).get(member) for member in supported}
+    _refuse_others(operation, request, allowed, "")
+
+
+def check_limits(operation: str, request: Mapping[str, Any]) -> None:
+    """Raise InvalidParameterException for a number, list or text that is out of Amazon's bounds."""
+    for member, (least, most) in LIMITS.get(operation, {}).items():
+        value = request.get(member)
+        if value is None:
+            continue
+        size = value if isinstance(value, int) else len(value)
+        if not least <= size <= most:
+            what = member if isinstance(value, int) else f"The length of {member}"
+            raise InvalidParameterException(f"{what} should be between {least} and {most}, but is {size}.")
+
+
+def _refuse_others(operation: str, given: Mapping[str, Any], allowed: Mapping[str, Any], path: str) -> None:
+    for member, value in given.items():
+        if _says_nothing(value):
+            continue
+        if member not in allowed:
+            raise _refusal(operation, f"{path}{member} is not supported yet: remove it from the request.")
+        only = allowed[member]
+        if isinstance(only, Mapping):
+            _refuse_others(operation, value, only, f"{path}{member}.")
+        elif only is not None:
+            for each in value if isinstance(value, list) else [value]:
+                if each not in only:
+                    choice = " or ".join(str(one) for one in only)
+                    raise _refusal(
+                        operation, f"{path}{member} {each} is not supported yet: use {choice}, or remove it."
+                    )
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether a member might as well be absent. The number 0 does say something."""
+    if isinstance(value, Mapping):
+        return all(_says_nothing(each) for each in value.values())
+    return value is None or value is False or value in ("", [])
+
+
+def _refusal(operation: str, message: str) -> UnsupportedFeatureException | InvalidParameterException:
+    if operation in _DECLARE_UNSUPPORTED_FEATURE:
+        return UnsupportedFeatureException(message)
+    return InvalidParameterException(message)
