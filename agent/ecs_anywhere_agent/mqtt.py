@@ -10,7 +10,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -38,11 +37,23 @@ _CONNECT_TIMEOUT_SECONDS = 20.0
 def tls_context(files: IdentityFiles, identity: Identity) -> ssl.SSLContext:
     """Verifies the endpoint's certificate and name, and shows ours."""
     context = ssl.create_default_context(cafile=str(files.mqtt_ca) if identity.mqtt_ca_pem else None)
+    context.sslsocket_class = _HandshakingSocket
     context.load_cert_chain(files.certificate, files.key)
     host, _, port = identity.mqtt_endpoint.rpartition(":")
     if port == "443" and ".amazonaws.com" in host:
         context.set_alpn_protocols(["x-amzn-mqtt-ca"])
     return context
+
+
+class _HandshakingSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails, which paho leaves to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 class MqttLink:
@@ -97,7 +108,7 @@ class MqttLink:
             session = _Session(self._identity, self._context, self._describe, self._emit)
             with self._lock:
                 self._session = session
-            lasted = session.live(self._keep_alive)
+            lasted = session.live(self._keep_alive, self._closing)
             with self._lock:
                 self._session = None
             wait = _FIRST_WAIT_SECONDS if lasted > _LASTING_SECONDS else wait
@@ -107,7 +118,7 @@ class MqttLink:
 
 
 class _Session:
-    """One connection. Callbacks run on the thread that called `live`."""
+    """One connection."""
 
     def __init__(
         self,
@@ -120,6 +131,7 @@ class _Session:
         self._describe = describe
         self._emit = emit
         self._announced = False
+        self._ended = threading.Event()
         self._tokens_lock = threading.Lock()
         self._tokens: dict[int, int] = {}
         self.client = paho.Client(
@@ -134,20 +146,22 @@ class _Session:
         self.client.on_subscribe = self._subscribed
         self.client.on_message = self._received
         self.client.on_publish = self._published
+        self.client.on_disconnect = self._disconnected
 
-    def live(self, keep_alive_seconds: int) -> float:
+    def live(self, keep_alive_seconds: int, closing: threading.Event) -> float:
         """Until the connection ends. How long it was of use, in seconds."""
         host, _, port = self._identity.mqtt_endpoint.rpartition(":")
         started = time.monotonic()
         try:
             self.client.connect(host, int(port), keep_alive_seconds, clean_start=True)
-            self.client.loop_forever(retry_first_connection=False)
+            # With a thread of its own paho writes on that alone: an SSL connection is not for two threads at once.
+            self.client.loop_start()
+            if closing.is_set():
+                self.client.disconnect()
+            self._ended.wait()
+            self.client.loop_stop()
         except (OSError, ValueError) as error:
             _log.warning("cannot connect to %s: %s", self._identity.mqtt_endpoint, error)
-        finally:
-            # paho keeps its socket pair and, after an error, its socket until it is told.
-            with suppress(OSError, ValueError):
-                self.client.disconnect()
         if not self._announced:
             return 0.0
         self._emit(Disconnected())
@@ -172,6 +186,11 @@ class _Session:
             return
         self._announced = True
         self._emit(Connected(session=secrets.token_hex(8), registration=self._describe()))
+
+    def _disconnected(self, _client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            _log.warning("the connection to %s was lost: %s", self._identity.mqtt_endpoint, reason)
+        self._ended.set()
 
     def _received(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         try:

@@ -1,0 +1,215 @@
+"""The real agent as a process, over real MQTT, with real processes; only the control plane is in memory."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecs_anywhere_agent.identity import IdentityFiles
+from ecs_protocol.messages import (
+    AGENT_REQUEST,
+    ControlPlaneMessage,
+    RegisterContainerInstance,
+    TaskCommand,
+    TaskCommands,
+    TaskStateChanges,
+)
+from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from integration.agent.conftest import Broker
+from unit.agent.world import Cloud, CloudTask, command, task_id
+
+AGENT = Path(sys.executable).with_name("ecs-anywhere-agent")
+pytestmark = pytest.mark.timeout(120)
+
+
+class ControlPlane:
+    """The unit tests' cloud behind IoT Core."""
+
+    def __init__(self, broker: Broker, topic: str, inbox: Callable[[int], list[Any]]) -> None:
+        self.cloud = Cloud()
+        self.messages: list[str] = []
+        self.registrations: list[RegisterContainerInstance] = []
+        self._iot = broker.client("iot-data")
+        self._topic = topic
+        self._inbox = inbox
+        self._definitions: dict[str, dict[str, Any]] = {}
+
+    def run(self, number: int, *shell: str, **container: Any) -> None:
+        self.cloud.version += 1
+        self.cloud.tasks[task_id(number)] = CloudTask(commanded=self.cloud.version)
+        main = {"name": "main", "image": "-", "essential": True, "memory": 32, "command": ["sh", "-c", *shell]}
+        definition = {"family": "web", "revision": number, "containerDefinitions": [{**main, **container}]}
+        self._definitions[f"web:{number}"] = definition
+        self.send(self._commands(command(number, task_definition=f"web:{number}")))
+
+    def stop(self, number: int) -> None:
+        self.cloud.version += 1
+        self.cloud.tasks[task_id(number)].desired = DesiredStatus.STOPPED
+        self.send(self._commands(command(number, "STOPPED")))
+
+    def send(self, message: ControlPlaneMessage) -> None:
+        self.messages.append(message.type)
+        self._iot.publish(topic=self._topic, qos=1, payload=message.to_json())
+
+    def until(self, true: Callable[[], bool], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, f"did not come true; seen: {self.messages}"
+            for message in self._inbox(1):
+                self._take(base64.b64decode(json.loads(message["Body"])["payload"]))
+
+    def until_status(self, number: int, status: TaskStatus) -> None:
+        self.until(lambda: self.cloud.tasks[task_id(number)].last_status is status)
+
+    def exit_code(self, number: int) -> int | None:
+        report = self.cloud.tasks[task_id(number)].report
+        assert report is not None
+        return report.containers[0].exit_code
+
+    def _take(self, payload: bytes) -> None:
+        if json.loads(payload)["type"] == "TaskStateChanges":
+            self.messages.append("TaskStateChanges")
+            for report in TaskStateChanges.from_json(payload).reports:
+                self.cloud.take(report)
+            return
+        request = AGENT_REQUEST.validate_json(payload)
+        self.messages.append(request.type)
+        if isinstance(request, RegisterContainerInstance):
+            self.registrations.append(request)
+        for answer in self.cloud.answer(request):
+            self.send(answer)
+
+    def _commands(self, *tasks: TaskCommand) -> TaskCommands:
+        return TaskCommands(version=self.cloud.version, tasks=tasks, task_definitions=self._definitions)
+
+
+class AgentProcess:
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.log = data_dir / "agent.log"
+        self._open = self.log.open("a")
+        command_line: list[str | Path] = [
+            AGENT,
+            "run",
+            "--data-dir",
+            data_dir,
+            "--runtime",
+            "process",
+            "--attribute",
+            "site=basement",
+        ]
+        self.process = subprocess.Popen(command_line, stderr=self._open, stdout=self._open)
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=20)
+        self._open.close()
+        return code
+
+
+@pytest.fixture
+def control_plane(broker: Broker, files: IdentityFiles, inbox: Callable[[int], list[Any]]) -> ControlPlane:
+    return ControlPlane(broker, files.load().topics.commands, inbox)
+
+
+@pytest.fixture
+def start(tmp_path: Path, control_plane: ControlPlane) -> Iterator[Callable[[], AgentProcess]]:
+    agents = []
+
+    def start_agent() -> AgentProcess:
+        agents.append(AgentProcess(tmp_path))
+        reconciled = control_plane.cloud.epoch
+        control_plane.until(lambda: control_plane.cloud.epoch > reconciled)
+        return agents[-1]
+
+    yield start_agent
+    for agent in agents:
+        if agent.process.poll() is None:
+            agent.end(signal.SIGKILL)
+    subprocess.run([AGENT, "stop-tasks", "--data-dir", tmp_path, "--timeout", "1"], check=True, capture_output=True)
+
+
+def test_a_task_costs_four_messages_and_says_how_it_ended(
+    start: Callable[[], AgentProcess], control_plane: ControlPlane
+) -> None:
+    agent = start()
+    assert control_plane.registrations[0].cpu == (os.cpu_count() or 0) * 1024
+    assert ("site", "basement") in [
+        (attribute.name, attribute.value) for attribute in control_plane.registrations[0].attributes
+    ]
+    control_plane.messages.clear()
+    control_plane.run(1, "sleep 1000")
+    control_plane.until_status(1, TaskStatus.RUNNING)
+    control_plane.stop(1)
+    control_plane.until_status(1, TaskStatus.STOPPED)
+    assert control_plane.messages == ["TaskCommands", "TaskStateChanges"] * 2
+    assert control_plane.exit_code(1) == 143
+    assert agent.end(signal.SIGTERM) == 0
+    assert "ended; tasks keep running" in agent.log.read_text()
+
+
+def test_tasks_and_exit_codes_survive_the_agent(
+    start: Callable[[], AgentProcess], control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    agent = start()
+    control_plane.run(1, "while ! test -e ended; do sleep 0.1; done; exit 7", workingDirectory=str(tmp_path))
+    control_plane.run(2, "sleep 1000")
+    for number in (1, 2):
+        control_plane.until_status(number, TaskStatus.RUNNING)
+    agent.end(signal.SIGKILL)
+    (tmp_path / "ended").touch()
+    exit_file = tmp_path / "containers" / task_id(1) / "main" / "exit.json"
+    control_plane.until(exit_file.exists)
+
+    start()
+    control_plane.until_status(1, TaskStatus.STOPPED)
+    assert control_plane.exit_code(1) == 7
+    control_plane.stop(2)
+    control_plane.until_status(2, TaskStatus.STOPPED)
+    assert control_plane.exit_code(2) == 143
+
+
+def test_a_second_agent_on_the_data_directory_refuses(start: Callable[[], AgentProcess], tmp_path: Path) -> None:
+    start()
+    second = subprocess.run(
+        [AGENT, "run", "--data-dir", tmp_path, "--runtime", "process"], capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert "Another agent" in second.stderr
+
+
+def test_stop_tasks_ends_what_the_agent_left(
+    start: Callable[[], AgentProcess], control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    agent = start()
+    control_plane.run(1, "sleep 1000")
+    control_plane.until_status(1, TaskStatus.RUNNING)
+    assert agent.end(signal.SIGINT) == 0
+    result = subprocess.run(
+        [AGENT, "stop-tasks", "--data-dir", tmp_path, "--output", "json"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(result.stdout) == {"stoppedContainers": 1}
+    assert list((tmp_path / "containers").glob("*/*")) == []
+    start()
+    control_plane.until_status(1, TaskStatus.STOPPED)
+
+
+def test_status_says_what_is_stored(
+    start: Callable[[], AgentProcess], control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    start()
+    control_plane.run(1, "sleep 1000")
+    control_plane.until_status(1, TaskStatus.RUNNING)
+    result = subprocess.run(
+        [AGENT, "status", "--data-dir", tmp_path, "--output", "json"], capture_output=True, text=True, check=True
+    )
+    (task,) = json.loads(result.stdout)["tasks"]
+    assert (task["taskId"], task["lastStatus"], task["orphan"]) == (task_id(1), "RUNNING", False)
