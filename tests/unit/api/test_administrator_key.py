@@ -1,0 +1,32 @@
+"""The administrator's key is read from Secrets Manager now and then, not at each request."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from control_plane.gateways.administrator_key import KEPT, AdministratorKey
+
+
+class Secrets:
+    """Stands for boto3's secretsmanager client."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.secret = "first"
+
+    def get_secret_value(self, **request: Any) -> dict[str, Any]:
+        assert request == {"SecretId": "arn"}
+        self.reads += 1
+        return {"SecretString": json.dumps({"accessKeyId": "AKIA1", "secretAccessKey": self.secret})}
+
+
+def test_a_key_is_remembered_for_a_while() -> None:
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    secrets = Secrets()
+    key = AdministratorKey(secrets, "arn", lambda: now[0])
+    assert (key.secret_of("AKIA1"), key.secret_of("AKIA2"), key.secret_of("")) == ("first", None, None)
+    secrets.secret = "second"
+    now[0] += KEPT - timedelta(seconds=1)
+    assert (key.secret_of("AKIA1"), secrets.reads) == ("first", 1)
+    now[0] += timedelta(seconds=1)
+    assert (key.secret_of("AKIA1"), secrets.reads) == ("second", 2)

@@ -1,0 +1,76 @@
+"""What is not supported is refused by name; what says nothing passes."""
+
+from typing import Any
+
+import pytest
+
+from control_plane.domain.errors import InvalidParameterException, UnsupportedFeatureException
+from control_plane.domain.supported_members import check_limits, refuse_unsupported
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("RunTask", {"enableECSManagedTags": False, "enableExecuteCommand": False, "propagateTags": "NONE"}),
+        ("RunTask", {"tags": [], "placementConstraints": [], "volumeConfigurations": [], "networkConfiguration": {}}),
+        ("RunTask", {"networkConfiguration": {"awsvpcConfiguration": {"subnets": []}}}),
+        ("RunTask", {"count": 10, "launchType": "EXTERNAL", "overrides": {"cpu": "256"}}),
+        ("CreateService", {"deploymentController": {"type": "ECS"}, "schedulingStrategy": "REPLICA"}),
+        ("CreateService", {"deploymentConfiguration": {"maximumPercent": 200, "minimumHealthyPercent": 100}}),
+        ("CreateService", {"deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": False}}}),
+        ("DescribeClusters", {"include": ["TAGS", "SETTINGS"]}),
+        ("RegisterTaskDefinition", {"volumes": [{"name": "the flow judges"}]}),
+    ],
+)
+def test_supported(operation: str, request_: dict[str, Any]) -> None:
+    refuse_unsupported(operation, request_)
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "words"),
+    [
+        ("RunTask", {"platformVersion": "LATEST"}, "platformVersion is not supported yet: remove it"),
+        ("RunTask", {"launchType": "EC2"}, "launchType EC2 is not supported yet: use EXTERNAL"),
+        ("RunTask", {"capacityProviderStrategy": [{"capacityProvider": "x"}]}, "capacityProviderStrategy"),
+        ("StartTask", {"clientToken": "x"}, "clientToken"),
+        ("CreateService", {"deploymentConfiguration": {"minimumHealthyPercent": 0}}, "minimumHealthyPercent 0"),
+        ("CreateService", {"deploymentConfiguration": {"alarms": {"enable": True}}}, "deploymentConfiguration.alarms"),
+        ("CreateService", {"healthCheckGracePeriodSeconds": 0}, "healthCheckGracePeriodSeconds"),
+        ("UpdateService", {"taskDefinition": "web:2"}, "taskDefinition"),
+    ],
+)
+def test_unsupported_feature(operation: str, request_: dict[str, Any], words: str) -> None:
+    with pytest.raises(UnsupportedFeatureException) as raised:
+        refuse_unsupported(operation, request_)
+    assert words in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "words"),
+    [
+        ("CreateCluster", {"settings": [{"name": "containerInsights"}]}, "settings is not supported yet: remove it"),
+        ("DescribeClusters", {"include": ["TAGS", "STATISTICS"]}, "include STATISTICS"),
+        ("ListContainerInstances", {"filter": "x"}, "filter"),
+    ],
+)
+def test_where_amazon_has_no_such_error_it_is_a_parameters(
+    operation: str, request_: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidParameterException) as raised:
+        refuse_unsupported(operation, request_)
+    assert words in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "message"),
+    [
+        ("RunTask", {"count": 11}, "count should be between 1 and 10, but is 11."),
+        ("RunTask", {"count": 0}, "count should be between 1 and 10, but is 0."),
+        ("CreateService", {"desiredCount": -1}, "desiredCount should be between 0 and 5000, but is -1."),
+        ("DescribeTasks", {"tasks": ["a"] * 101}, "The length of tasks should be between 1 and 100, but is 101."),
+    ],
+)
+def test_limits(operation: str, request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidParameterException) as raised:
+        check_limits(operation, request_)
+    assert raised.value.message == message
