@@ -1,0 +1,158 @@
+"""What the front door says agrees with Amazon's model of ECS, as the installed botocore has it."""
+
+import importlib.util
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.model import StructureShape
+from botocore.validate import ParamValidator
+from functions.api_ecs.app import OPERATIONS
+
+from control_plane.domain import errors, supported_members
+from control_plane.domain.errors import EcsError
+from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED
+from control_plane.gateways.ecs_model import service_model
+from world import World
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+OF_EVERY_API = {
+    "UnknownOperationException",
+    "SerializationException",
+    "ThrottlingException",
+    "MissingAuthenticationTokenException",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "UnrecognizedClientException",
+}
+"""The errors of the protocol and of signatures, which no service's model lists.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html
+"""
+
+
+def input_of(operation: str) -> StructureShape:
+    shape = service_model().operation_model(operation).input_shape
+    assert shape is not None
+    return shape
+
+
+def error_classes() -> list[type[EcsError]]:
+    return [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, EcsError)]
+
+
+def test_each_operation_is_one_of_amazons_and_says_what_it_supports() -> None:
+    assert set(OPERATIONS) == set(SUPPORTED)
+    assert set(OPERATIONS) <= set(service_model().operation_names)
+
+
+@pytest.mark.parametrize("operation", sorted(SUPPORTED))
+def test_each_member_that_is_spoken_of_is_amazons(operation: str) -> None:
+    shape = input_of(operation)
+    members = set(shape.members)
+    supported = members if "*" in SUPPORTED[operation] else SUPPORTED[operation]
+    assert set(shape.required_members) <= supported <= members
+    assert set(ONLY.get(operation, {})) <= SUPPORTED[operation]
+    assert set(LIMITS.get(operation, {})) <= SUPPORTED[operation]
+
+
+def test_the_operations_that_declare_unsupported_features_are_amazons() -> None:
+    declare = {
+        name
+        for name in SUPPORTED
+        for shape in service_model().operation_model(name).error_shapes
+        if shape.name == "UnsupportedFeatureException"
+    }
+    assert declare == supported_members._DECLARE_UNSUPPORTED_FEATURE
+
+
+def test_errors_have_amazons_names_statuses_and_members() -> None:
+    shapes: dict[str, Any] = {shape.name: shape for shape in service_model().error_shapes}
+    for error in error_classes():
+        if error is EcsError:
+            continue
+        raised = error("what to do")
+        assert raised.code in shapes or raised.code in OF_EVERY_API
+        assert raised.status == (500 if raised.code == "ServerException" else 400)
+        if raised.code in shapes:
+            assert set(raised.body()) == set(shapes[raised.code].members)
+
+
+def test_the_page_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("generate_api_table", DOCS / "generate_api_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (DOCS / "api.md").read_text(encoding="utf-8") == module.page(), "run: python docs/generate_api_table.py"
+
+
+def answers(world: World) -> dict[str, dict[str, Any]]:
+    """The answer of every operation, as a life from cluster to deregistration brings it about."""
+    given: dict[str, dict[str, Any]] = {}
+
+    def do(operation: str, **request: Any) -> dict[str, Any]:
+        given[operation] = OPERATIONS[operation](world.cp, request)
+        return given[operation]
+
+    do("CreateCluster", clusterName="default")
+    instance = world.machine(ports=(22,))
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "memory": 64,
+        "portMappings": [{"containerPort": 80, "hostPort": 8080}],
+    }
+    do("RegisterTaskDefinition", family="web", containerDefinitions=[container], tags=[{"key": "k", "value": "v"}])
+    do("DescribeTaskDefinition", taskDefinition="web", include=["TAGS"])
+    do("ListTaskDefinitions", maxResults=1)
+    overrides = {"containerOverrides": [{"name": "main", "environment": [{"name": "A", "value": "b"}]}]}
+    task = do("RunTask", taskDefinition="web", startedBy="me", overrides=overrides)["tasks"][0]["taskArn"]
+    do("StartTask", taskDefinition="web", containerInstances=[instance, "missing"])
+    world.deliver()
+    do("CreateService", serviceName="svc", taskDefinition="web", desiredCount=2)
+    world.deliver()
+    do("UpdateService", service="svc", desiredCount=3)
+    world.deliver()
+    do("ListServices")
+    do("DescribeServices", services=["svc", "missing"])
+    do("ListTasks", maxResults=1)
+    do("StopTask", task=task, reason="enough")
+    do("DescribeTasks", tasks=[task, "0" * 32], include=["TAGS"])
+    do("ListContainerInstances")
+    do("DescribeContainerInstances", containerInstances=[instance, "missing"])
+    do("DescribeClusters", clusters=["default", "missing"])
+    do("ListClusters")
+    do("DeleteService", service="svc", force=True)
+    do("DeregisterContainerInstance", containerInstance=instance, force=True)
+    return given
+
+
+def test_answers_have_no_member_and_no_value_that_amazon_does_not_know(world: World) -> None:
+    given = answers(world)
+    assert set(given) == set(OPERATIONS)
+    for operation, answer in given.items():
+        shape: Any = service_model().operation_model(operation).output_shape
+        report = ParamValidator().validate(answer, shape)
+        assert not report.has_errors(), f"{operation}: {report.generate_report()}"
+        strange = [*_strange_values(answer, shape, operation)]
+        assert not strange
+
+
+def _strange_values(value: Any, shape: Any, path: str) -> list[str]:
+    """Enumerated members whose value is none of Amazon's, and datetimes without a zone."""
+    if shape.type_name == "structure":
+        pairs = [(value[name], shape.members[name], f"{path}.{name}") for name in value]
+    elif shape.type_name == "list":
+        pairs = [(each, shape.member, f"{path}[]") for each in value]
+    elif shape.type_name == "map":
+        pairs = [(each, shape.value, f"{path}{{}}") for each in value.values()]
+    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
+        return [f"{path}: {value}"]
+    elif shape.type_name == "timestamp":
+        return [] if isinstance(value, datetime) and value.astimezone(UTC) == value else [f"{path}: {value}"]
+    else:
+        return []
+    return [strange for pair in pairs for strange in _strange_values(*pair)]
