@@ -55,9 +55,10 @@ _PULL_ATTEMPTS = 5
 class DockerRuntime:
     """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
 
-    def __init__(self, engine: Engine, version: str, data_dir: Path) -> None:
+    def __init__(self, engine: Engine, version: str, data_dir: Path, pull_pause_seconds: float) -> None:
         self._engine = engine
         self._version = version
+        self._pull_pause = pull_pause_seconds
         self._data_dir = str(data_dir.resolve())
         self._emit: Emit = lambda _: None
         self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
@@ -70,11 +71,11 @@ class DockerRuntime:
         self._watching = threading.Event()
 
     @classmethod
-    def connect(cls, data_dir: Path) -> "DockerRuntime":
-        """Raises RuntimeUnavailableError."""
+    def connect(cls, data_dir: Path, *, pull_pause_seconds: float = 1.0) -> "DockerRuntime":
+        """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine()
-            return cls(engine, engine.version(), data_dir)
+            return cls(engine, engine.version(), data_dir, pull_pause_seconds)
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -160,7 +161,7 @@ class DockerRuntime:
                         reason = f"pull image manifest has been retried {attempt - 1} time(s): {error}"
                         self._emit(ActionFailed(action.ref, Attempt.PULL, reason))
                         return
-                    self._closing.wait(2.0 ** (attempt - 1))
+                    self._closing.wait(self._pull_pause * 2 ** (attempt - 1))
         self._emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
     def _create(self, action: CreateContainer) -> None:

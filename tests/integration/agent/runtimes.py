@@ -36,8 +36,9 @@ def spec(*command: str, overrides: dict[str, Any] | None = None, **members: Any)
     if command:
         container["command"] = list(command)
     definition: dict[str, Any] = {"family": "web", "revision": 1}
-    for name in {"networkMode", "cpu", "memory"} & set(members):
-        definition[name] = members.pop(name)
+    for name, member in {"networkMode": "networkMode", "task_cpu": "cpu", "task_memory": "memory"}.items():
+        if name in members:
+            definition[member] = members.pop(name)
     definition["containerDefinitions"] = [{**container, **members}]
     arn = f"arn:aws:ecs:us-east-1:000000000000:task/default/{TASK_ID}"
     return container_specs(definition, overrides or {}, container_instance_arn=ARN, cluster="default", task_arn=arn)[0]

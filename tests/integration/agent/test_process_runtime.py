@@ -301,7 +301,7 @@ def test_ports_are_those_of_the_machine(make: Make) -> None:
 def test_more_memory_than_the_limit_is_the_end(make: Make) -> None:
     driver = make()
     program = "x = bytearray(200 * 1024 * 1024); print(len(x))"
-    driver.start(spec("-c", program, entryPoint=[sys.executable], memory=48))
+    driver.start(spec("-c", program, entryPoint=[sys.executable], task_memory=48, memory=None))
     ended = driver.until(Condition.EXITED)
     assert (ended.exit_code, ended.reason) == (137, "OutOfMemoryError: Container killed due to memory usage")
 

@@ -1,0 +1,285 @@
+"""The Docker runtime with a real Docker Engine, and an image of one static busybox that it makes itself."""
+
+import io
+import shutil
+import socket
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, StartContainer, StopContainer
+from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, ContainerChanged
+from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.runtime.docker import DockerRuntime
+from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineUnreachableError, find_engine
+from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
+from integration.agent.runtimes import ARN, REF, TASK_ID, Driver, eventually, spec
+
+pytestmark = pytest.mark.docker
+
+IMAGE = "busybox:test"
+Make = Callable[[], Driver]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    try:
+        found = find_engine()
+        found.version()
+    except EngineUnreachableError as error:
+        pytest.skip(f"no Docker Engine: {error}")
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("no busybox to make an image of")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in ("bin", "tmp"):
+            directory = tarfile.TarInfo(name)
+            directory.type, directory.mode = tarfile.DIRTYPE, 0o1777
+            tar.addfile(directory)
+        tar.add(busybox, "bin/busybox")
+        for applet in ("sh", "sleep", "env", "id", "httpd", "dd"):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    client = docker.from_env()
+    client.api.import_image_from_data(archive.getvalue(), repository="busybox", tag="test")
+    client.close()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def make(engine: Engine, tmp_path: Path) -> Iterator[Make]:
+    drivers = []
+
+    def make_driver() -> Driver:
+        drivers.append(Driver(DockerRuntime.connect(tmp_path, pull_pause_seconds=0.01)))
+        return drivers[-1]
+
+    yield make_driver
+    for driver in drivers:
+        driver.close()
+    for container in engine.containers(f"ecs-anywhere.data-dir={tmp_path.resolve()}"):
+        engine.remove(container)
+
+
+def logs(ref: ContainerRef = REF) -> str:
+    client = docker.from_env()
+    containers = client.containers.list(all=True, filters={"label": f"ecs-anywhere.task-id={ref.task_id}"})
+    text: bytes = containers[0].logs()
+    client.close()
+    return text.decode()
+
+
+def inspected(engine: Engine, driver_snapshot: Any) -> dict[str, Any]:
+    found = engine.inspect(driver_snapshot.runtime_id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("code", [0, 3, 255])
+def test_tells_the_exit_code(make: Make, code: int) -> None:
+    driver = make()
+    driver.start(spec("sh", "-c", f"exit {code}"))
+    ended = driver.until(Condition.EXITED)
+    assert (ended.exit_code, ended.reason) == (code, None)
+    assert ended.started_at is not None
+    assert ended.finished_at is not None
+
+
+def test_a_container_is_what_the_task_definition_says(make: Make, engine: Engine) -> None:
+    container = spec(
+        "-c",
+        "env; id -u; sleep 1000",
+        entryPoint=["sh"],
+        environment=[{"name": "GREETING", "value": "hello"}],
+        user="1000",
+        workingDirectory="/tmp",
+        cpu=256,
+        memory=64,
+        memoryReservation=32,
+        dockerLabels={"team": "drones"},
+    )
+    running = make().start(container)
+    found = inspected(engine, running)
+    host = found["HostConfig"]
+    assert running.origin == container.origin
+    assert (host["CpuShares"], host["Memory"], host["MemoryReservation"]) == (256, 64 << 20, 32 << 20)
+    assert found["Config"]["WorkingDir"] == "/tmp"
+    labels = found["Config"]["Labels"]
+    assert labels["team"] == "drones"
+    assert {
+        name.removeprefix("com.amazonaws.ecs."): value for name, value in labels.items() if "amazonaws" in name
+    } == {
+        "cluster": "default",
+        "container-name": "main",
+        "task-arn": f"arn:aws:ecs:us-east-1:000000000000:task/default/{TASK_ID}",
+        "task-definition-family": "web",
+        "task-definition-version": "1",
+    }
+    eventually(lambda: "1000" in logs())
+    assert "GREETING=hello" in logs()
+
+
+def test_task_level_limits_bind_the_container(make: Make, engine: Engine) -> None:
+    running = make().start(spec("sleep", "1000", task_cpu="512", task_memory="64", memory=None))
+    host = inspected(engine, running)["HostConfig"]
+    assert (host["CpuShares"], host["Memory"]) == (2, 64 << 20)
+    assert host["CpuQuota"] / host["CpuPeriod"] == 0.5
+
+
+@pytest.mark.parametrize("mode", ["bridge", "host", "none"])
+def test_the_network_mode(make: Make, engine: Engine, mode: str) -> None:
+    running = make().start(spec("sleep", "1000", networkMode=mode))
+    assert inspected(engine, running)["HostConfig"]["NetworkMode"] == mode
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_ports_are_mapped_and_reported(make: Make, dynamic: bool) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mapping = {"containerPort": 8080, "hostPort": 0 if dynamic else port}
+    running = make().start(spec("httpd", "-f", "-p", "8080", portMappings=[mapping]))
+    (binding,) = running.bindings
+    assert (binding.bind_ip, binding.container_port) == ("0.0.0.0", 8080)
+    assert dynamic or binding.host_port == port
+    eventually(lambda: _answers(binding.host_port))
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_with_the_network_of_the_host_a_port_is_its_own(make: Make) -> None:
+    container = spec("sleep", "1000", networkMode="host", portMappings=[{"containerPort": 18081}])
+    (binding,) = make().start(container).bindings
+    assert (binding.container_port, binding.host_port) == (18081, 18081)
+
+
+def test_stop_asks_and_kill_ends(make: Make) -> None:
+    driver = make()
+    driver.start(spec("sh", "-c", "trap '' TERM; while true; do sleep 0.1; done"))
+    time.sleep(0.5)
+    driver.runtime.perform(StopContainer(REF))
+    time.sleep(0.5)
+    assert driver.told.empty()
+    assert driver.stop(kill=True).exit_code == 137
+
+
+def test_more_memory_than_the_limit_is_the_end(make: Make) -> None:
+    driver = make()
+    driver.start(spec("dd", "if=/dev/zero", "of=/dev/null", "bs=100M", memory=16))
+    ended = driver.until(Condition.EXITED)
+    assert (ended.exit_code, ended.reason) == (137, "OutOfMemoryError: Container killed due to memory usage")
+
+
+def test_creating_and_starting_again_changes_nothing(make: Make) -> None:
+    driver = make()
+    container = spec("sleep", "1000")
+    first = driver.start(container)
+    driver.runtime.perform(CreateContainer(REF, container))
+    assert driver.changed().runtime_id == first.runtime_id
+    driver.runtime.perform(StartContainer(REF))
+    assert driver.changed() == first
+
+
+def test_an_ended_container_is_never_started_again(make: Make) -> None:
+    driver = make()
+    driver.start(spec("sh", "-c", "exit 3"))
+    driver.until(Condition.EXITED)
+    driver.runtime.perform(StartContainer(REF))
+    assert driver.changed().condition is Condition.EXITED
+
+
+def test_the_next_agent_adopts_all_of_its_own_and_nothing_else(make: Make, tmp_path: Path) -> None:
+    first = make()
+    started = first.start(spec("sleep", "1000"))
+    first.close()
+    second = make()
+    assert second.inventory == (started,)
+    other = Driver(DockerRuntime.connect(tmp_path / "other"))
+    assert other.inventory == ()
+    other.close()
+    assert second.stop(kill=True).exit_code == 137
+
+
+def test_an_exit_code_waits_for_the_next_agent(make: Make) -> None:
+    first = make()
+    first.start(spec("sh", "-c", "sleep 0.5; exit 7"))
+    first.close()
+    time.sleep(1.5)
+    (adopted,) = make().inventory
+    assert (adopted.condition, adopted.exit_code) == (Condition.EXITED, 7)
+    assert adopted.origin is not None
+    assert adopted.origin.container_instance_arn == ARN
+
+
+def test_a_container_that_somebody_removes_is_gone(make: Make, engine: Engine) -> None:
+    driver = make()
+    running = driver.start(spec("sleep", "1000"))
+    assert running.runtime_id is not None
+    engine.remove(running.runtime_id)
+    assert driver.until(Condition.EXITED).exit_code == 137
+    assert driver.until(Condition.GONE).ref == REF
+
+
+def test_what_cannot_start_says_why(make: Make) -> None:
+    driver = make()
+    driver.create(spec("no-such-program"))
+    told = driver.do(StartContainer(REF))
+    assert isinstance(told, ActionFailed)
+    assert told.attempt is Attempt.START
+    assert "no-such-program" in told.reason
+
+
+def test_an_image_that_nobody_has_fails_the_pull(make: Make) -> None:
+    told = make().do(PullImage(REF, "127.0.0.1:1/no-such-image:1"))
+    assert isinstance(told, ActionFailed)
+    assert told.attempt is Attempt.PULL
+
+
+def test_after_a_gap_in_the_events_every_container_is_looked_at(make: Make, engine: Engine) -> None:
+    driver = make()
+    running = driver.start(spec("sleep", "1000"))
+    runtime = driver.runtime
+    assert isinstance(runtime, DockerRuntime)
+    runtime._engine._open.copy().pop().shutdown(socket.SHUT_RDWR)
+    told = driver.next()
+    assert told == ContainerChanged(running)
+
+
+def test_many_containers_at_once(make: Make) -> None:
+    driver = make()
+    refs = [ContainerRef(f"{number:032x}", "main") for number in range(12)]
+    for ref in refs:
+        driver.runtime.perform(CreateContainer(ref, spec("sh", "-c", "exit 0")))
+    created = {driver.changed().ref for _ in refs}
+    assert created == set(refs)
+    for ref in refs:
+        driver.runtime.perform(StartContainer(ref))
+    ended: set[ContainerRef] = set()
+    while ended != set(refs):
+        snapshot = driver.changed()
+        if snapshot.condition is Condition.EXITED:
+            ended.add(snapshot.ref)
+
+
+def test_closing_ends_all_threads(make: Make) -> None:
+    before = threading.active_count()
+    make().close()
+    assert threading.active_count() == before
+
+
+def test_without_docker_both_remedies_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(RuntimeUnavailableError, match=r"Install and start Docker Engine .*--runtime process"):
+        DockerRuntime.connect(tmp_path)
