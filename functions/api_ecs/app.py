@@ -2,13 +2,10 @@
 
 import base64
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
@@ -16,7 +13,6 @@ from control_plane.domain.errors import EcsError, ServerException, ThrottlingExc
 from control_plane.domain.races import LostRace
 from control_plane.domain.supported_members import check_limits, refuse_unsupported
 from control_plane.flows import clusters, container_instances, run_task, services, stop_task, task_definitions, tasks
-from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
 from control_plane.gateways.sigv4 import SignedRequest, verify
 from control_plane.runtime import ControlPlane, control_plane
@@ -86,12 +82,15 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
     body = base64.b64decode(text) if event.get("isBase64Encoded") else text.encode()
     signed = SignedRequest(
         method=event["requestContext"]["http"]["method"],
-        paths=_paths(event["rawPath"]),
+        paths=_paths(cp.ecs_endpoint_path, event["rawPath"]),
         query=event.get("rawQueryString") or "",
         headers=headers,
         body=body,
     )
-    line["principal"] = verify(signed, secret_of=_key().secret_of, region=cp.arns.region, now=cp.clock())
+    key = cp.administrator_key
+    if key is None:
+        raise LookupError("this function was made without the administrator's key")
+    line["principal"] = verify(signed, secret_of=key.secret_of, region=cp.arns.region, now=cp.clock())
     line["operation"] = operation = operation_of(headers.get("x-amz-target"))
     if operation not in OPERATIONS:
         raise UnsupportedFeatureException(f"{operation} is not supported yet. See docs/api.md for what is.")
@@ -101,17 +100,10 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
     return serialise(operation, OPERATIONS[operation](cp, request))
 
 
-def _paths(raw_path: str) -> tuple[str, ...]:
+def _paths(prefix: str, raw_path: str) -> tuple[str, ...]:
     """What the client may have signed: API Gateway shows `/` whether an address with a path ended in a slash or not."""
-    prefix = os.environ.get("ECS_ENDPOINT_PATH", "")
     path = prefix + raw_path
     return (path, prefix) if prefix and raw_path == "/" else (path,)
-
-
-@lru_cache(maxsize=1)
-def _key() -> AdministratorKey:
-    client = boto3.client("secretsmanager")
-    return AdministratorKey(client, os.environ["ADMINISTRATOR_KEY_SECRET_ARN"], control_plane().clock)
 
 
 def _as_ecs_error(raised: Exception) -> EcsError:

@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from control_plane.domain.arns import Arns
 from control_plane.domain.container_instance import Registration
+from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.agents import AgentGateway
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import IdentityRegistry
@@ -39,7 +40,11 @@ class ControlPlane:
     registry: IdentityRegistry
     bus: EventBus
     queues: Queues
+    administrator_key: AdministratorKey | None = None
+    """Only for the function that verifies signatures."""
     mqtt_ca_base64: str = ""
+    ecs_endpoint_path: str = ""
+    """The path of the address that clients call, which they sign with the rest."""
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
     """32 random hexadecimal digits."""
@@ -98,5 +103,9 @@ def control_plane() -> ControlPlane:
             events=env("EVENTS_QUEUE_URL", ""),
             prefix=env("PREFIX", ""),
         ),
+        administrator_key=AdministratorKey(
+            _Client("secretsmanager"), env("ADMINISTRATOR_KEY_SECRET_ARN", ""), lambda: datetime.now(UTC)
+        ),
         mqtt_ca_base64=env("MQTT_CA_BASE64", ""),
+        ecs_endpoint_path=env("ECS_ENDPOINT_PATH", ""),
     )

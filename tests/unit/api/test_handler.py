@@ -50,7 +50,6 @@ def function(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def _forget() -> None:
     runtime.control_plane.cache_clear()
-    app._key.cache_clear()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.errors import EcsError
+from control_plane.domain.supported_members import check_limits, refuse_unsupported
 from control_plane.flows.run_task import run_task
 from control_plane.gateways.ecs_model import validate_request
 from control_plane.runtime import ControlPlane
@@ -24,7 +25,9 @@ def run_task_for_event(cp: ControlPlane, event: Mapping[str, Any]) -> None:
     """
     event_id, detail = event["id"], event.get("detail")
     try:
-        request = validate_request("RunTask", detail if isinstance(detail, dict) else {"": detail})
+        request = validate_request("RunTask", detail or {})
+        refuse_unsupported("RunTask", request)
+        check_limits("RunTask", request)
         answer = run_task(cp, {**request, "clientToken": event_id}, kept=KEPT)
     except EcsError as error:
         if error.status >= 500:

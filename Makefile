@@ -1,0 +1,61 @@
+# Everything that a developer or a new user runs. `make` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+# The newest Python that works here, unless PYTHON names one.
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	"$$name" -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+PACKAGES := layers/ecs_protocol layers/control_plane agent cli
+SOURCES := layers/ecs_protocol/ecs_protocol layers/control_plane/control_plane agent/ecs_anywhere_agent cli/ecs_anywhere_cli
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help
+help: ## List what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: install ## Start a control plane and an agent here, run a task and a service, lose a container, see it replaced
+	@$(BIN)/ecs-anywhere demo
+
+.PHONY: test
+test: install check ## Run every check and test
+	$(BIN)/pytest
+
+.PHONY: check
+check: install ## Lint, types, template
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	for app in functions/*/; do $(BIN)/mypy "$$app" || exit 1; done
+	$(BIN)/cfn-lint template.yaml
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/sam validate --lint --region us-east-1
+
+.PHONY: install
+install: $(VENV)/installed ## Make .venv from the lock file
+
+# --no-deps: the lock is complete, and older versions of pip take a package with extras for one that is not pinned.
+$(VENV)/installed: requirements.txt $(addsuffix /pyproject.toml,$(PACKAGES))
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found. Install one (Debian: apt install python3-venv), or name it: make PYTHON=..." >&2; exit 1; }
+	@echo "Installing into $(VENV) with $$($(PYTHON) --version) (a minute or two the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --no-deps --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
+	@touch $@
+
+.PHONY: lock
+lock: ## Pin anew what requirements.in and the layer ask for
+	python3 -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
+	.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade requirements.in -o requirements.txt
+	.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade -c requirements.txt layers/control_plane/requirements.in -o layers/control_plane/requirements.txt
+
+.PHONY: deploy
+deploy: install ## Deploy to AWS, built for the Python of .venv
+	runtime=python$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	export PATH="$(abspath $(BIN)):$$PATH"; \
+	sam build --parameter-overrides PythonRuntime=$$runtime && sam deploy --guided --capabilities CAPABILITY_IAM --parameter-overrides PythonRuntime=$$runtime
+
+.PHONY: clean
+clean: ## Remove what was made here
+	rm -rf $(VENV) .aws-sam .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

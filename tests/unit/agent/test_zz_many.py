@@ -1,0 +1,209 @@
+"""Whatever the network, the machine and the agent's death do: what must never happen does not, and once all is quiet
+cloud and machine agree."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ecs_anywhere_agent.core.actions import Action, PublishReports, PublishRequest
+from ecs_anywhere_agent.core.events import Condition, ContainerChanged, MessageReceived, ReportAcknowledged
+from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_protocol.messages import ControlPlaneMessage
+from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from unit.agent.world import Cloud, CrashedError, Machine, task_id
+
+TASKS = 3
+
+
+class StormyMachine(Machine):
+    """Messages wait in the network, in both directions, until something becomes of them."""
+
+    def __init__(self) -> None:
+        super().__init__(Cloud())
+        self.down: list[ControlPlaneMessage] = []
+        self.up: list[PublishRequest | PublishReports] = []
+
+    def deliver(self, message: ControlPlaneMessage) -> None:
+        self.down.append(message)
+
+    def arrive(self, at: int, *, keep: bool) -> None:
+        """One message reaches the agent; kept, it will come again."""
+        if self.down:
+            message = self.down[at % len(self.down)]
+            if not keep:
+                self.down.remove(message)
+            if self.connected:
+                self.take(MessageReceived(message))
+
+    def reach(self, at: int, *, keep: bool) -> None:
+        """One message reaches the cloud."""
+        if self.up:
+            action = self.up[at % len(self.up)]
+            if not keep:
+                self.up.remove(action)
+            if isinstance(action, PublishRequest):
+                self.down.extend(self.cloud.answer(action.message))
+            else:
+                for report in action.message.reports:
+                    self.cloud.take(report)
+
+    def acknowledge(self, at: int) -> None:
+        """The broker has a report; when the cloud gets it is another matter."""
+        tokens = [action.token for action in self.up if isinstance(action, PublishReports)]
+        if tokens and self.connected:
+            self.take(ReportAcknowledged(tokens[at % len(tokens)]))
+
+    def happen(self, at: int) -> None:
+        """One of the things that the runtime has to tell."""
+        if self.events:
+            self.take(self.events.pop(at % len(self.events)))
+
+    def crash(self, after: int) -> None:
+        """At one of the next points."""
+        self.crash_at = self.points + 1 + after
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, PublishRequest | PublishReports):
+            self.up.append(action)
+        else:
+            super()._do(action)
+
+    def calm(self) -> None:
+        """No more faults; everything that is still on its way arrives, and unanswered commands are repeated."""
+        self.crash_at = None
+        self.boot()
+        self.connect()
+        for _ in range(6):
+            self._flow()
+            for number in self.cloud.unanswered():
+                self.deliver(self.cloud.again(number))
+            self._flow()
+            self.settle(70)
+        self.disconnect()
+        self.connect()
+        self._flow()
+
+    def _flow(self) -> None:
+        while self.up or self.down or self.events:
+            self.drain()
+            for action in [each for each in self.up if isinstance(each, PublishReports)]:
+                self.take(ReportAcknowledged(action.token))
+            if self.up:
+                self.reach(0, keep=False)
+            elif self.down:
+                self.arrive(0, keep=False)
+
+
+Step = Callable[[StormyMachine], None]
+
+
+def run(number: int) -> Step:
+    def do(machine: StormyMachine) -> None:
+        if task_id(number) not in machine.cloud.tasks:
+            machine.deliver(machine.cloud.run(number))
+
+    return do
+
+
+def stop(number: int) -> Step:
+    def do(machine: StormyMachine) -> None:
+        if task_id(number) in machine.cloud.tasks:
+            machine.deliver(machine.cloud.stop(number))
+
+    return do
+
+
+def repeat(number: int) -> Step:
+    def do(machine: StormyMachine) -> None:
+        if task_id(number) in machine.cloud.tasks:
+            machine.deliver(machine.cloud.again(number))
+
+    return do
+
+
+def end(number: int, name: str) -> Step:
+    def do(machine: StormyMachine) -> None:
+        ref = ContainerRef(task_id(number), name)
+        if ref in machine.runtime.containers:
+            machine.events.append(ContainerChanged(machine.runtime.end(ref, number)))
+
+    return do
+
+
+def switch(machine: StormyMachine) -> None:
+    if machine.connected:
+        machine.disconnect()
+    else:
+        machine.connect()
+
+
+numbers = st.integers(1, TASKS)
+places = st.integers(0, 10)
+flags = st.booleans()
+steps = st.one_of(
+    st.builds(run, numbers),
+    st.builds(stop, numbers),
+    st.builds(repeat, numbers),
+    st.builds(end, numbers, st.sampled_from(["app", "sidecar"])),
+    st.just(switch),
+    st.builds(lambda at, keep: lambda machine: machine.arrive(at, keep=keep), places, flags),
+    st.builds(lambda at, keep: lambda machine: machine.reach(at, keep=keep), places, flags),
+    st.builds(lambda at: lambda machine: machine.acknowledge(at), places),
+    st.builds(lambda at: lambda machine: machine.happen(at), places),
+    st.builds(lambda seconds: lambda machine: machine.settle(seconds), st.sampled_from([0, 1, 3, 70, 4 * 3600])),
+    st.builds(lambda after: lambda machine: machine.crash(after), st.integers(0, 8)),
+)
+
+
+@settings(max_examples=6000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=60))
+def test_cloud_and_machine_agree_once_all_is_quiet(script: list[Step]) -> None:
+    machine = StormyMachine()
+    machine.boot()
+    machine.connect()
+    for each in script:
+        try:
+            each(machine)
+        except CrashedError:
+            machine.crash_at = None
+            machine.boot()
+    machine.calm()
+
+    assert set(machine.runtime.starts.values()) <= {1}
+    assert machine.started_after_stop == []
+    for name, known in machine.cloud.tasks.items():
+        runs = [
+            ref.name
+            for ref, container in machine.runtime.containers.items()
+            if ref.task_id == name and container.condition is Condition.RUNNING
+        ]
+        assert known.report is not None
+        told = [each.name for each in known.report.containers if each.last_status is TaskStatus.RUNNING]
+        assert sorted(told) == sorted(runs)
+        if known.desired is DesiredStatus.STOPPED:
+            assert known.last_status is TaskStatus.STOPPED
+        assert (known.last_status is TaskStatus.RUNNING) == ("app" in runs)
+
+
+def test_a_storm_without_faults_is_a_calm_day() -> None:
+    machine = StormyMachine()
+    machine.boot()
+    machine.connect()
+    run(1)(machine)
+    machine.calm()
+    assert machine.cloud.tasks[task_id(1)].last_status is TaskStatus.RUNNING
+
+
+@pytest.mark.parametrize("number", range(1, TASKS + 1))
+def test_a_stop_overtakes_its_start(number: int) -> None:
+    machine = StormyMachine()
+    machine.boot()
+    machine.connect()
+    run(number)(machine)
+    stop(number)(machine)
+    machine.down.reverse()
+    machine.calm()
+    assert machine.runtime.starts == {}
+    assert machine.cloud.tasks[task_id(number)].last_status is TaskStatus.STOPPED
