@@ -37,16 +37,17 @@ install: $(VENV)/installed ## Make .venv from the lock file
 
 # --no-deps: the lock is complete, and older versions of pip take a package with extras for one that is not pinned.
 $(VENV)/installed: requirements.txt $(addsuffix /pyproject.toml,$(PACKAGES))
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found. Install one (Debian: apt install python3-venv), or name it: make PYTHON=..." >&2; exit 1; }
-	@echo "Installing into $(VENV) with $$($(PYTHON) --version) (a minute or two the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; \
+	test -n "$$python" || { echo "No Python 3.11 or newer with venv was found. Install one (Debian: apt install python3-venv), or name it: make PYTHON=..." >&2; exit 1; }; \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
+	@echo "Installing into $(VENV) with $$($(BIN)/python --version) (a minute or two the first time)"
 	@$(PIP) install --no-deps --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@touch $@
 
 .PHONY: lock
 lock: ## Pin anew what requirements.in and the layer ask for
-	python3 -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
+	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
 	.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade requirements.in -o requirements.txt
 	.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade -c requirements.txt layers/control_plane/requirements.in -o layers/control_plane/requirements.txt
 
