@@ -27,8 +27,7 @@ test: install check ## Run every check and test
 check: install ## Lint, types, template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(SOURCES)
-	for app in functions/*/; do $(BIN)/mypy "$$app" || exit 1; done
+	$(BIN)/mypy $(SOURCES) functions tests
 	$(BIN)/cfn-lint template.yaml
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/sam validate --lint --region us-east-1
 
