@@ -1,0 +1,265 @@
+"""`ecs-anywhere demo`: the main job from nothing to a replaced container, on this machine."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import psutil
+from rich.live import Live
+
+from ecs_anywhere import overview, processes
+from ecs_anywhere.console import Problem, err, progress
+from ecs_anywhere.local import agent_command, down, end_agent, up
+from ecs_anywhere.settings import Stack, StateDir
+from ecs_anywhere.stacks import ecs_client, operate
+
+CLUSTER = "default"
+FAMILY = "ecs-anywhere-demo"
+SERVICE = "ecs-anywhere-demo"
+IMAGE = "ecs-anywhere-demo:busybox"
+REPLICAS = 3
+LOOP = "trap 'exit 0' TERM; while :; do sleep 1; done"
+
+
+@dataclass
+class Demo:
+    """One run. What it started it ends, if it is interrupted."""
+
+    state: StateDir
+    port: int | None
+    mqtt_port: int | None
+
+    def run(self) -> dict[str, Any]:
+        """Answers {stack, containerInstanceArn, taskArns, killed, replacement}."""
+        ran = processes.find(self.state.emulator_process) is not None
+        stack = up(self.state, self.port, self.mqtt_port)
+        try:
+            return self._on(stack)
+        except BaseException:
+            end_agent(self.state)
+            if not ran:
+                down(self.state)
+            raise
+
+    def _on(self, stack: Stack) -> dict[str, Any]:
+        ecs = ecs_client(stack)
+        ecs.create_cluster(clusterName=CLUSTER)
+        runtime = self._runtime()
+        instance = self._machine(stack, ecs, runtime)
+        container = _container(runtime)
+        definition = {"family": FAMILY, "networkMode": "host", "requiresCompatibilities": ["EXTERNAL"]}
+        ecs.register_task_definition(containerDefinitions=[container], **definition)
+        ran = ecs.run_task(cluster=CLUSTER, taskDefinition=FAMILY, launchType="EXTERNAL")
+        if ran["failures"]:
+            raise Problem(f"The task could not be placed: {ran['failures']}")
+        self._service(ecs)
+        err.print(f"Running a task, and a service of {REPLICAS} tasks")
+        tasks = _watch(ecs, "all is RUNNING", lambda found: _running(found) >= REPLICAS + 1)
+        mine = [task for task in tasks if task["group"] == f"service:{SERVICE}" and task["lastStatus"] == "RUNNING"]
+        victim = mine[0]
+        known = {task["taskArn"] for task in tasks}
+        _kill(victim, runtime)
+        err.print(f"Killed a container of task {_id(victim)} behind the agent's back")
+        tasks = _watch(
+            ecs,
+            "it is replaced",
+            lambda found: (
+                any(task["taskArn"] not in known and task["lastStatus"] == "RUNNING" for task in found)
+                and _running(found) >= REPLICAS + 1
+            ),
+        )
+        replacement = next(task for task in tasks if task["taskArn"] not in known)
+        err.print(f"Replaced by task {_id(replacement)}")
+        return {
+            **stack.public(),
+            "runtime": runtime,
+            "containerInstanceArn": instance,
+            "taskArns": sorted(task["taskArn"] for task in tasks if task["lastStatus"] == "RUNNING"),
+            "killed": victim["taskArn"],
+            "replacement": replacement["taskArn"],
+        }
+
+    def _runtime(self) -> str:
+        """docker where a Docker Engine answers and an image can be made, else processes of this machine."""
+        try:
+            engine = docker.from_env(timeout=10)
+            engine.ping()
+        except docker.errors.DockerException:
+            err.print("No Docker Engine answers here: tasks run as processes of this machine (--runtime process)")
+            return "process"
+        try:
+            with progress("Making a small image"):
+                _make_image(engine)
+        except (OSError, Problem, docker.errors.DockerException) as error:
+            err.print(f"{error} Tasks run as processes of this machine (--runtime process)")
+            return "process"
+        finally:
+            engine.close()
+        return "docker"
+
+    def _machine(self, stack: Stack, ecs: Any, runtime: str) -> str:
+        """Make this machine a container instance, unless an earlier demo has."""
+        data = self.state.agent_data
+        if not (data / "identity" / "identity.json").exists():
+            with progress("Registering this machine"):
+                activation = operate(stack, "CreateActivation", cluster=CLUSTER)
+                _agent(
+                    "register",
+                    "--registration-endpoint",
+                    stack.registration_endpoint,
+                    "--activation-id",
+                    activation["activationId"],
+                    "--activation-code",
+                    activation["activationCode"],
+                    "--data-dir",
+                    str(data),
+                    "--output",
+                    "json",
+                )
+        identity = json.loads((data / "identity" / "identity.json").read_text())
+        arn: str = identity["containerInstanceArn"]
+        with progress("Starting the agent"):
+            processes.end(self.state.agent_process)
+            log = self.state.log("agent")
+            processes.start(
+                [agent_command(), "run", "--data-dir", str(data), "--runtime", runtime],
+                log=log,
+                pid_file=self.state.agent_process,
+            )
+            _until(
+                lambda: _connected(ecs, arn),
+                60,
+                lambda: f"The agent did not connect. The end of {log}:\n{processes.tail(log)}",
+            )
+        return arn
+
+    @staticmethod
+    def _service(ecs: Any) -> None:
+        found = ecs.describe_services(cluster=CLUSTER, services=[SERVICE])["services"]
+        if found and found[0]["status"] == "ACTIVE":
+            ecs.update_service(cluster=CLUSTER, service=SERVICE, desiredCount=REPLICAS)
+        else:
+            ecs.create_service(
+                cluster=CLUSTER,
+                serviceName=SERVICE,
+                taskDefinition=FAMILY,
+                desiredCount=REPLICAS,
+                launchType="EXTERNAL",
+            )
+
+
+def next_steps(state: StateDir) -> str:
+    """What to do with what the demo leaves running."""
+    option = f" --state-dir {state.path}" if state.path != StateDir(_usual()).path else ""
+    command = str(Path(sys.argv[0]))
+    return (
+        "Control plane, agent, task and service go on running.\n"
+        f"  look:      {command} status{option} --watch\n"
+        f'  aws, boto3: eval "$({command} env{option})"; aws ecs list-tasks\n'
+        f"  stop:      {command} down{option}"
+    )
+
+
+def _usual() -> Path:
+    return Path.home() / ".local/state/ecs-anywhere"
+
+
+def _container(runtime: str) -> dict[str, Any]:
+    shell = ["/bin/busybox", "sh", "-c"] if runtime == "docker" else [shutil.which("sh") or "/bin/sh", "-c"]
+    return {
+        "name": "main",
+        "image": IMAGE,
+        "cpu": 32,
+        "memory": 32,
+        "entryPoint": shell,
+        "command": [LOOP],
+        "stopTimeout": 5,
+    }
+
+
+def _make_image(engine: Any) -> None:
+    """Of a static busybox, imported: no registry is needed."""
+    binary = shutil.which("busybox")
+    if binary is None:
+        raise Problem("There is no busybox to make an image of.")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "image.tar"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(Path(binary).resolve(), arcname="bin/busybox")
+            for name in ("sh", "sleep"):
+                link = tarfile.TarInfo(f"bin/{name}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+        repository, tag = IMAGE.split(":")
+        engine.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+    try:
+        engine.containers.run(IMAGE, ["/bin/busybox", "true"], remove=True, network_mode="none")
+    except docker.errors.DockerException as error:
+        raise Problem(f"Docker cannot run the image ({error}).") from error
+
+
+def _agent(*arguments: str) -> None:
+    done = subprocess.run([agent_command(), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Problem(f"`ecs-anywhere-agent {arguments[0]}` failed: {done.stderr.strip()}")
+
+
+def _connected(ecs: Any, arn: str) -> bool:
+    found = ecs.describe_container_instances(cluster=CLUSTER, containerInstances=[arn])["containerInstances"]
+    return bool(found) and found[0]["agentConnected"]
+
+
+def _until(done: Callable[[], bool], seconds: float, problem: Callable[[], str]) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise Problem(problem())
+        time.sleep(0.3)
+
+
+def _watch(ecs: Any, until: str, done: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    """Show the tasks live until they are as wanted."""
+    deadline = time.monotonic() + 90
+    with Live(console=err, refresh_per_second=4, transient=not err.is_terminal) as live:
+        while True:
+            tasks = overview.read(ecs, CLUSTER)["tasks"]
+            live.update(overview.tasks_table(tasks))
+            if done(tasks):
+                return tasks
+            if time.monotonic() > deadline:
+                raise Problem(
+                    f"After 90 seconds: not yet «{until}». Look at `ecs-anywhere status` and the agent's log."
+                )
+            time.sleep(0.5)
+
+
+def _running(tasks: list[dict[str, Any]]) -> int:
+    return sum(task["lastStatus"] == "RUNNING" and task["desiredStatus"] == "RUNNING" for task in tasks)
+
+
+def _kill(task: dict[str, Any], runtime: str) -> None:
+    runtime_id = task["containers"][0]["runtimeId"]
+    if runtime == "docker":
+        engine = docker.from_env()
+        engine.containers.get(runtime_id).kill()
+        engine.close()
+        return
+    process = psutil.Process(int(runtime_id.split(".")[0]))
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def _id(task: dict[str, Any]) -> str:
+    identifier: str = task["taskArn"].rsplit("/", 1)[1]
+    return identifier

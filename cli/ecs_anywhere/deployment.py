@@ -1,0 +1,166 @@
+"""`sam build` and `sam deploy` of the one template into the local AWS, as one would to AWS."""
+
+import base64
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from ecs_anywhere import processes
+from ecs_anywhere.console import Problem
+from ecs_anywhere.emulator import CREDENTIALS, Emulator
+from ecs_anywhere.settings import API_ID, API_PATH, REGION, STACK_NAME, Stack
+
+PROJECT = Path(__file__).resolve().parents[2]
+BUCKET = "ecs-anywhere-artifacts"
+SOURCES = ("template.yaml", "functions", "layers")
+
+
+def parameters(emulator: Emulator, ca_pem: bytes) -> dict[str, str]:
+    """Of the template: what is different on one's own machine."""
+    return {
+        **built_for(),
+        "ApiId": API_ID,
+        "EcsEndpointPath": API_PATH,
+        "PublicEndpoint": f"{emulator.url}{API_PATH}",
+        "MqttEndpoint": f"localhost:{emulator.mqtt_port}",
+        "MqttCaBase64": base64.b64encode(ca_pem).decode(),
+        "StreamRecordMaxAge": "60",
+        "DeletionProtection": "false",
+    }
+
+
+def built_for() -> dict[str, str]:
+    """MiniStack runs functions with its own interpreter: what is built must be for that."""
+    machine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
+    return {"PythonRuntime": f"python{sys.version_info.major}.{sys.version_info.minor}", "Architecture": machine}
+
+
+def build(emulator: Emulator) -> None:
+    """Build unless what was built last is of the same sources. Raises Problem."""
+    if not (PROJECT / "template.yaml").exists():
+        raise Problem("`up` and `demo` deploy template.yaml from a checkout, and there is none beside this command.")
+    folder = emulator.state.path / "build"
+    mark = emulator.state.path / "built"
+    wanted = _digest(built_for())
+    if folder.exists() and mark.exists() and mark.read_text() == wanted:
+        return
+    mark.unlink(missing_ok=True)
+    _sam(
+        emulator,
+        "build",
+        "--template",
+        str(PROJECT / "template.yaml"),
+        "--build-dir",
+        str(folder),
+        "--parameter-overrides",
+        *_overrides(built_for()),
+    )
+    mark.write_text(wanted)
+
+
+def deploy(emulator: Emulator) -> Stack:
+    """Deploy what was built, and answer how to reach it. Raises Problem."""
+    s3 = client(emulator, "s3")
+    if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=BUCKET)
+    _sam(
+        emulator,
+        "deploy",
+        "--template",
+        str(emulator.state.path / "build" / "template.yaml"),
+        "--stack-name",
+        STACK_NAME,
+        "--s3-bucket",
+        BUCKET,
+        "--capabilities",
+        "CAPABILITY_IAM",
+        "--no-confirm-changeset",
+        "--no-fail-on-empty-changeset",
+        "--parameter-overrides",
+        *_overrides(parameters(emulator, emulator.ca_file.read_bytes())),
+    )
+    described = client(emulator, "cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    secret = client(emulator, "secretsmanager").get_secret_value(SecretId=outputs["AdministratorKeySecretArn"])
+    key = json.loads(secret["SecretString"])
+    return Stack(
+        ecs_endpoint=outputs["EcsEndpoint"],
+        region=REGION,
+        access_key_id=key["accessKeyId"],
+        secret_access_key=key["secretAccessKey"],
+        registration_endpoint=outputs["RegistrationEndpoint"],
+        stack_name=STACK_NAME,
+        event_bus_name=outputs["EventBusName"],
+        operator_function=outputs["OperatorFunctionName"],
+        aws_endpoint=emulator.url,
+        aws_access_key_id=CREDENTIALS[0],
+        aws_secret_access_key=CREDENTIALS[1],
+        mqtt_host="localhost",
+        mqtt_port=emulator.mqtt_port,
+        ca_file=str(emulator.ca_file),
+        state_dir=str(emulator.state.path),
+    )
+
+
+def client(emulator: Emulator, service: str) -> Any:
+    """A boto3 client of the local AWS, whatever the environment says of the real one."""
+    make: Any = boto3.client
+    return make(
+        service,
+        endpoint_url=emulator.url,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS[0],
+        aws_secret_access_key=CREDENTIALS[1],
+    )
+
+
+def _sam(emulator: Emulator, *arguments: str) -> None:
+    log = emulator.state.log(f"sam-{arguments[0]}")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    env = {
+        **kept,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "SAM_CLI_TELEMETRY": "0",
+        "AWS_ENDPOINT_URL": emulator.url,
+        "AWS_ACCESS_KEY_ID": CREDENTIALS[0],
+        "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1],
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    with log.open("wb") as output:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "sam"), *arguments],
+            cwd=PROJECT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise Problem(f"`sam {arguments[0]}` failed. The end of {log}:\n{processes.tail(log, 25)}")
+
+
+def _overrides(values: Mapping[str, str]) -> Iterator[str]:
+    return (f"{name}={value}" for name, value in values.items())
+
+
+def _digest(target: Mapping[str, str]) -> str:
+    """Of all that is built, and for what."""
+    digest = hashlib.sha256(json.dumps(dict(target), sort_keys=True).encode())
+    for source in SOURCES:
+        top = PROJECT / source
+        for file in [top] if top.is_file() else sorted(top.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(PROJECT)).encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()

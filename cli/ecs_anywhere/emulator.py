@@ -1,0 +1,106 @@
+"""MiniStack, the local AWS: one process for each state directory."""
+
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecs_anywhere import processes
+from ecs_anywhere.console import Problem
+from ecs_anywhere.settings import StateDir
+
+START_SECONDS = 60
+CREDENTIALS = ("test", "test")
+"""MiniStack's root user; they reach nothing but the emulator."""
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """Its listeners are on loopback only."""
+
+    state: StateDir
+    port: int
+    mqtt_port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.state.path / "mqtt-ca.pem"
+
+    def running(self) -> bool:
+        return processes.find(self.state.emulator_process) is not None
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises Problem."""
+        for port, option in ((self.port, "--port"), (self.mqtt_port, "--mqtt-port")):
+            if _taken(port):
+                raise Problem(f"Port {port} is in use. End what listens there, or choose another one with {option}.")
+        log = self.state.log("emulator")
+        log.unlink(missing_ok=True)
+        processes.start(
+            [sys.executable, "-m", "ecs_anywhere.ministack_on_loopback"],
+            log=log,
+            pid_file=self.state.emulator_process,
+            env=self._environment(),
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if not self.running() or time.monotonic() > deadline:
+                self.stop()
+                raise Problem(f"The local AWS did not start. The end of {log}:\n{processes.tail(log)}")
+            time.sleep(0.1)
+        self.ca_file.write_bytes(self._fetch("/_ministack/iot/ca.pem"))
+
+    def stop(self) -> bool:
+        """End it; it saves its state. Answers whether it ran."""
+        return processes.end(self.state.emulator_process)
+
+    def restart(self) -> None:
+        """Save its state, which it does only when it ends."""
+        self.stop()
+        self.start()
+
+    def _environment(self) -> dict[str, str]:
+        folders = {name: self.state.path / "emulator" / name for name in ("state", "s3", "tmp")}
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "IOT_"))}
+        return {
+            **kept,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "AUTH": "true",
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self.port),
+            "IOT_MTLS_PORT": str(self.mqtt_port),
+            "IOT_WS_FRAME_MAX_BYTES": "131072",
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(folders["state"]),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(folders["s3"]),
+            "SFTP_ENABLED": "0",
+            "TMPDIR": str(folders["tmp"]),
+        }
+
+    def _answers(self) -> bool:
+        try:
+            self._fetch("/_ministack/health")
+        except (OSError, urllib.error.URLError):
+            return False
+        return _taken(self.mqtt_port)
+
+    def _fetch(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            body: bytes = answer.read()
+            return body
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

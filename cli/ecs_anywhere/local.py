@@ -1,0 +1,94 @@
+"""The local stack: up and down. The only part that knows the emulator, besides the deployment into it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_anywhere import deployment, processes
+from ecs_anywhere.console import Problem, progress
+from ecs_anywhere.emulator import Emulator
+from ecs_anywhere.settings import Stack, StateDir
+from ecs_anywhere.stacks import ecs_client
+
+DEFAULT_PORT = 4566
+DEFAULT_MQTT_PORT = 8883
+ANSWER_SECONDS = 60
+
+
+def up(state: StateDir, port: int | None, mqtt_port: int | None) -> Stack:
+    """Start the stack, or update the one that runs. Keeps its data. Raises Problem."""
+    state.make()
+    known = Stack.load(state.stack_file) if state.stack_file.exists() else None
+    emulator = Emulator(
+        state,
+        port or (_port_of(known) if known else DEFAULT_PORT),
+        mqtt_port or (known.mqtt_port if known and known.mqtt_port else DEFAULT_MQTT_PORT),
+    )
+    ran = emulator.running()
+    if ran and known and (_port_of(known), known.mqtt_port) != (emulator.port, emulator.mqtt_port):
+        raise Problem("The stack runs on other ports. End it first: `ecs-anywhere down`.")
+    try:
+        if not ran:
+            with progress("Starting the local AWS (MiniStack)"):
+                emulator.start()
+        with progress("Building the functions (sam build)"):
+            deployment.build(emulator)
+        with progress("Deploying template.yaml (sam deploy)"):
+            stack = deployment.deploy(emulator)
+        with progress("Saving the local AWS's state"):
+            emulator.restart()
+        with progress("Waiting for the ECS API to answer"):
+            _wait_for(stack)
+    except BaseException:
+        if not ran:
+            emulator.stop()
+        raise
+    stack.save(state.stack_file)
+    return stack
+
+
+def down(state: StateDir) -> bool:
+    """End the stack, and the agent and tasks that `demo` started. Answers whether anything ran."""
+    agent_ran = end_agent(state)
+    ran = processes.end(state.emulator_process)
+    return ran or agent_ran
+
+
+def end_agent(state: StateDir) -> bool:
+    """End the demo's agent and its tasks, which would outlive it."""
+    ran = processes.end(state.agent_process)
+    if state.agent_data.exists():
+        subprocess.run(
+            [agent_command(), "stop-tasks", "--data-dir", str(state.agent_data)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    return ran
+
+
+def agent_command() -> str:
+    """ecs-anywhere-agent of the same environment."""
+    return str(Path(sys.executable).parent / "ecs-anywhere-agent")
+
+
+def _port_of(stack: Stack) -> int:
+    return int((stack.aws_endpoint or f":{DEFAULT_PORT}").rsplit(":", 1)[1])
+
+
+def _wait_for(stack: Stack) -> None:
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            ecs_client(stack).list_clusters()
+        except (BotoCoreError, ClientError) as error:
+            if time.monotonic() > deadline:
+                raise Problem(
+                    f"The ECS API does not answer: {error}. See `emulator.log` in the state directory."
+                ) from error
+            time.sleep(0.3)
+        else:
+            return

@@ -1,0 +1,228 @@
+"""The operator's command `ecs-anywhere`."""
+
+import shlex
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.live import Live
+
+from ecs_anywhere import local, overview
+from ecs_anywhere.console import Problem, err, out, print_json
+from ecs_anywhere.demo import Demo, next_steps
+from ecs_anywhere.durations import DURATION
+from ecs_anywhere.settings import StateDir, default_state_dir
+from ecs_anywhere.stacks import ecs_client, open_stack, operate
+
+_state_dir = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_state_dir,
+    help="Where the local stack keeps what is its own. [env: ECS_ANYWHERE_STATE_DIR; default: "
+    "~/.local/state/ecs-anywhere]",
+)
+_stack_name = click.option("--stack-name", help="A stack on AWS, with your ordinary AWS credentials.")
+_output = click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: the result alone, as JSON, on stdout.",
+)
+_port = click.option("--port", type=click.IntRange(1, 65535), help="Of the HTTP endpoints. [default: 4566]")
+_mqtt_port = click.option("--mqtt-port", type=click.IntRange(1, 65535), help="Of MQTT over TLS. [default: 8883]")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Run Amazon ECS tasks on machines of your own."""
+
+
+@cli.command()
+@click.option("--detach", is_flag=True, help="Return once the stack answers, and leave it running.")
+@_port
+@_mqtt_port
+@_state_dir
+@_output
+def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path, output: str) -> None:
+    """Start the control plane on this machine, or update the one that runs."""
+    state = StateDir(state_dir)
+    stack = local.up(state, port, mqtt_port)
+    if output == "json":
+        print_json(stack.public())
+    else:
+        out.print(f"The ECS API answers at {stack.ecs_endpoint}", soft_wrap=True)
+        out.print('Use it: eval "$(ecs-anywhere env)"; aws ecs list-clusters')
+    if detach:
+        return
+    err.print("Running until Ctrl-C")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()
+    local.down(state)
+    err.print("Down; its data is kept")
+
+
+@cli.command()
+@_state_dir
+@_output
+def down(*, state_dir: Path, output: str) -> None:
+    """End the local control plane, and the agent and tasks that `demo` started. Data is kept."""
+    ran = local.down(StateDir(state_dir))
+    if output == "json":
+        print_json({"stopped": ran})
+    else:
+        out.print("Down; its data is kept" if ran else f"Nothing of {state_dir} was running")
+
+
+@cli.command()
+@_state_dir
+@_stack_name
+@_output
+def env(*, state_dir: Path, stack_name: str | None, output: str) -> None:
+    """Print what to export so that aws and boto3 use the stack."""
+    stack = open_stack(stack_name, state_dir)
+    variables = {
+        "AWS_ENDPOINT_URL_ECS": stack.ecs_endpoint,
+        "AWS_REGION": stack.region,
+        "AWS_DEFAULT_REGION": stack.region,
+        "AWS_ACCESS_KEY_ID": stack.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": stack.secret_access_key,
+    }
+    if output == "json":
+        print_json(variables)
+    else:
+        for name, value in variables.items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@cli.command()
+@click.option("--cluster", default="default", show_default=True, help="The cluster that the machines join.")
+@click.option(
+    "--registration-limit", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many machines."
+)
+@click.option("--expires", type=DURATION, default="24h", show_default=True, help="How long: 90s, 30m, 24h, 7d.")
+@click.option(
+    "--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Of every machine; may be repeated."
+)
+@_state_dir
+@_stack_name
+@_output
+def activate(
+    *,
+    cluster: str,
+    registration_limit: int,
+    expires: int,
+    attributes: tuple[str, ...],
+    state_dir: Path,
+    stack_name: str | None,
+    output: str,
+) -> None:
+    """Allow machines to join a cluster, and print the line that makes one join."""
+    stack = open_stack(stack_name, state_dir)
+    pairs = dict(_pair(text) for text in attributes)
+    made = operate(
+        stack,
+        "CreateActivation",
+        cluster=cluster,
+        registrationLimit=registration_limit,
+        expiresInSeconds=expires,
+        attributes=pairs,
+    )
+    register = [
+        "ecs-anywhere-agent",
+        "register",
+        "--registration-endpoint",
+        stack.registration_endpoint,
+        "--activation-id",
+        made["activationId"],
+        "--activation-code",
+        made["activationCode"],
+    ]
+    answer = {
+        "activationId": made["activationId"],
+        "activationCode": made["activationCode"],
+        "registrationEndpoint": stack.registration_endpoint,
+        "installCommand": f"{shlex.join(register)} && ecs-anywhere-agent run",
+    }
+    if output == "json":
+        print_json(answer)
+    else:
+        err.print("On the machine, where ecs-anywhere-agent is installed:")
+        click.echo(answer["installCommand"])
+
+
+@cli.command()
+@click.option("--cluster", help="Only this one.")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C.")
+@_state_dir
+@_stack_name
+@_output
+def status(*, cluster: str | None, watch: bool, state_dir: Path, stack_name: str | None, output: str) -> None:
+    """Instances, services, tasks and recent events at a glance."""
+    ecs = ecs_client(open_stack(stack_name, state_dir))
+    try:
+        if output == "json":
+            print_json(overview.read(ecs, cluster))
+        elif watch:
+            with Live(console=out, refresh_per_second=4) as live:
+                while True:
+                    live.update(overview.render(overview.read(ecs, cluster)))
+                    time.sleep(1)
+        else:
+            out.print(overview.render(overview.read(ecs, cluster)))
+    except (BotoCoreError, ClientError) as error:
+        raise Problem(f"The ECS API does not answer: {error}. Is the stack up? `ecs-anywhere up --detach`") from error
+
+
+@cli.command()
+@_port
+@_mqtt_port
+@_state_dir
+@_output
+def demo(*, port: int | None, mqtt_port: int | None, state_dir: Path, output: str) -> None:
+    """Control plane, agent, a task, a service, and the loss and replacement of a container, on this machine."""
+    state = StateDir(state_dir)
+    began = time.monotonic()
+    result = Demo(state, port, mqtt_port).run()
+    err.print(f"Done in {time.monotonic() - began:.0f} seconds")
+    if output == "json":
+        print_json(result)
+    else:
+        click.echo(next_steps(state))
+
+
+@cli.command()
+@click.argument("queue")
+@_state_dir
+@_stack_name
+@_output
+def replay(*, queue: str, state_dir: Path, stack_name: str | None, output: str) -> None:
+    """Move the dead letters of QUEUE (agent-requests, task-state-changes, …) back to it: docs/operations.md."""
+    answer = operate(open_stack(stack_name, state_dir), "ReplayDeadLetters", queue=queue)
+    if output == "json":
+        print_json(answer)
+    else:
+        out.print(f"{answer['replayed']} messages go back to {queue}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE", param_hint="--attribute")
+    return name, value
+
+
+def main() -> None:
+    """SIGTERM is like Ctrl-C: whatever was started is ended."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    cli()
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt

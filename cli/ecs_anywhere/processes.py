@@ -1,0 +1,74 @@
+"""Processes that outlive the command: found again by pid and start time, so that nobody else's is ever ended."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+TOLERANCE_SECONDS = 0.05
+
+
+def start(command: Sequence[str], *, log: Path, pid_file: Path, env: Mapping[str, str] | None = None) -> int:
+    """Start a process in a session of its own, its output in a log. Answers its pid."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ if env is None else env),
+            start_new_session=True,
+        )
+    started = psutil.Process(process.pid).create_time()
+    pid_file.write_text(json.dumps({"pid": process.pid, "started": started}))
+    return process.pid
+
+
+def find(pid_file: Path) -> psutil.Process | None:
+    """The process that a pid file names, if it is that process still and runs."""
+    try:
+        noted = json.loads(pid_file.read_text())
+        process = psutil.Process(noted["pid"])
+        same = abs(process.create_time() - noted["started"]) < TOLERANCE_SECONDS
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+        return None
+
+
+def end(pid_file: Path, *, wait_seconds: float = 30) -> bool:
+    """SIGTERM, and SIGKILL if that does not help. Answers whether there was anything to end."""
+    process = find(pid_file)
+    if process is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
+        _wait(process, wait_seconds)
+        if find(pid_file) is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+            _wait(process, 5)
+    pid_file.unlink(missing_ok=True)
+    return process is not None
+
+
+def _wait(process: psutil.Process, seconds: float) -> None:
+    """Until it has ended. Our own child is reaped; a stranger's only watched."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.05)
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The end of a log, for an error's message."""
+    if not log.exists():
+        return ""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

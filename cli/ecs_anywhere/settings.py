@@ -1,0 +1,97 @@
+"""Where a stack keeps what belongs to it, and how it is reached."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+REGION = "us-east-1"
+API_ID = "ec5a0001"
+API_PATH = f"/_aws/execute-api/{API_ID}/$default"
+STACK_NAME = "ecs-anywhere"
+
+
+def default_state_dir() -> Path:
+    """ECS_ANYWHERE_STATE_DIR, or the usual place."""
+    return Path(os.environ.get("ECS_ANYWHERE_STATE_DIR") or Path.home() / ".local/state/ecs-anywhere")
+
+
+@dataclass(frozen=True)
+class StateDir:
+    """The files of one local stack. The directory is the owner's alone: it holds keys."""
+
+    path: Path
+
+    def make(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+
+    @property
+    def stack_file(self) -> Path:
+        return self.path / "stack.json"
+
+    @property
+    def emulator_process(self) -> Path:
+        return self.path / "emulator.pid"
+
+    @property
+    def agent_process(self) -> Path:
+        return self.path / "agent.pid"
+
+    @property
+    def agent_data(self) -> Path:
+        return self.path / "agent"
+
+    def log(self, what: str) -> Path:
+        return self.path / f"{what}.log"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """How to reach a stack, local or on AWS."""
+
+    ecs_endpoint: str
+    region: str
+    access_key_id: str
+    secret_access_key: str
+    registration_endpoint: str
+    stack_name: str
+    event_bus_name: str
+    operator_function: str
+    aws_endpoint: str | None = None
+    """The emulator's; None: AWS."""
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: str | None = None
+    mqtt_host: str | None = None
+    mqtt_port: int | None = None
+    ca_file: str | None = None
+    state_dir: str | None = None
+
+    def public(self) -> dict[str, Any]:
+        """What `up --output json` prints."""
+        return {
+            "ecsEndpoint": self.ecs_endpoint,
+            "region": self.region,
+            "accessKeyId": self.access_key_id,
+            "secretAccessKey": self.secret_access_key,
+            "mqttHost": self.mqtt_host,
+            "mqttPort": self.mqtt_port,
+            "caFile": self.ca_file,
+            "registrationEndpoint": self.registration_endpoint,
+            "stateDir": self.state_dir,
+            "stackName": self.stack_name,
+            "eventBusName": self.event_bus_name,
+            "awsEndpoint": self.aws_endpoint,
+            "awsAccessKeyId": self.aws_access_key_id,
+            "awsSecretAccessKey": self.aws_secret_access_key,
+        }
+
+    def save(self, file: Path) -> None:
+        file.touch(mode=0o600)
+        file.chmod(0o600)
+        file.write_text(json.dumps(asdict(self), indent=2))
+
+    @classmethod
+    def load(cls, file: Path) -> "Stack":
+        return cls(**json.loads(file.read_text()))

@@ -1,0 +1,87 @@
+"""Reach a stack: the local one through its state directory, one on AWS through its name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_anywhere.console import Problem
+from ecs_anywhere.settings import Stack, StateDir
+
+
+def open_stack(stack_name: str | None, state_dir: Path) -> Stack:
+    """Raises Problem if there is no such stack."""
+    if stack_name:
+        return _on_aws(stack_name)
+    file = StateDir(state_dir).stack_file
+    if not file.exists():
+        raise Problem(
+            f"There is no local stack in {state_dir}. Start one with `ecs-anywhere up`, or name one on AWS with "
+            "--stack-name."
+        )
+    return Stack.load(file)
+
+
+def _on_aws(stack_name: str) -> Stack:
+    """With the ordinary credential chain."""
+    session = boto3.Session()
+    if not session.region_name:
+        raise Problem("No AWS region is set. Set AWS_REGION, or the region of your profile.")
+    try:
+        described = session.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+        secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["AdministratorKeySecretArn"])
+    except (BotoCoreError, ClientError, KeyError) as error:
+        raise Problem(f"Could not read stack {stack_name} in {session.region_name}: {error}") from error
+    key = json.loads(secret["SecretString"])
+    return Stack(
+        ecs_endpoint=outputs["EcsEndpoint"],
+        region=session.region_name,
+        access_key_id=key["accessKeyId"],
+        secret_access_key=key["secretAccessKey"],
+        registration_endpoint=outputs["RegistrationEndpoint"],
+        stack_name=stack_name,
+        event_bus_name=outputs["EventBusName"],
+        operator_function=outputs["OperatorFunctionName"],
+    )
+
+
+def ecs_client(stack: Stack) -> Any:
+    """Amazon's own client, pointed at the stack."""
+    return boto3.client(
+        "ecs",
+        endpoint_url=stack.ecs_endpoint,
+        region_name=stack.region,
+        aws_access_key_id=stack.access_key_id,
+        aws_secret_access_key=stack.secret_access_key,
+        config=Config(retries={"mode": "standard", "max_attempts": 4}),
+    )
+
+
+def operate(stack: Stack, operation: str, **members: Any) -> dict[str, Any]:
+    """What is no ECS operation, by lambda:Invoke under the caller's own AWS credentials. Raises Problem."""
+    local = (
+        {
+            "endpoint_url": stack.aws_endpoint,
+            "aws_access_key_id": stack.aws_access_key_id,
+            "aws_secret_access_key": stack.aws_secret_access_key,
+        }
+        if stack.aws_endpoint
+        else {}
+    )
+    make: Any = boto3.client
+    try:
+        answer = make("lambda", region_name=stack.region, **local).invoke(
+            FunctionName=stack.operator_function, Payload=json.dumps({"operation": operation, **members}).encode()
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise Problem(f"Could not invoke {stack.operator_function}: {error}") from error
+    body: dict[str, Any] = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise Problem(f"{stack.operator_function} failed: {body.get('errorMessage', body)}. See its log.")
+    if "error" in body:
+        raise Problem(f"{body['error']}: {body['message']}")
+    return body
