@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	"$$name" -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
 PACKAGES := layers/ecs_protocol layers/control_plane agent cli
-SOURCES := layers/ecs_protocol/ecs_protocol layers/control_plane/control_plane agent/ecs_anywhere_agent cli/ecs_anywhere_cli
+SOURCES := layers/ecs_protocol/ecs_protocol layers/control_plane/control_plane agent/ecs_anywhere_agent cli/ecs_anywhere
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export SAM_CLI_TELEMETRY := 0
 

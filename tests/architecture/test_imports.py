@@ -19,7 +19,7 @@ AREAS = {
     "control_plane.domain": LAYER / "domain",
     "ecs_protocol": ROOT / "layers/ecs_protocol/ecs_protocol",
     "ecs_anywhere_agent": ROOT / "agent/ecs_anywhere_agent",
-    "ecs_anywhere_cli": ROOT / "cli/ecs_anywhere_cli",
+    "ecs_anywhere": ROOT / "cli/ecs_anywhere",
 }
 
 MAY_IMPORT = {
@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "control_plane.domain": {"control_plane.domain", "ecs_protocol"},
     "ecs_protocol": {"ecs_protocol"},
     "ecs_anywhere_agent": {"ecs_anywhere_agent", "ecs_protocol"},
-    "ecs_anywhere_cli": {"ecs_anywhere_cli", "ecs_anywhere_agent", "ecs_protocol"},
+    "ecs_anywhere": {"ecs_anywhere", "ecs_anywhere_agent", "ecs_protocol"},
 }
 """Of what is ours. A name stands for itself and all that is within it."""
 
@@ -111,7 +111,7 @@ def is_ours(name: str) -> bool:
         "control_plane",
         "ecs_protocol",
         "ecs_anywhere_agent",
-        "ecs_anywhere_cli",
+        "ecs_anywhere",
     }
 
 
@@ -132,7 +132,7 @@ def test_every_file_is_of_an_area() -> None:
     known = {file for area in AREAS for file in sources(area)}
     packages = [
         LAYER,
-        *(AREAS[area] for area in ("functions", "ecs_protocol", "ecs_anywhere_agent", "ecs_anywhere_cli")),
+        *(AREAS[area] for area in ("functions", "ecs_protocol", "ecs_anywhere_agent", "ecs_anywhere")),
     ]
     files = {file for package in packages for file in package.rglob("*.py")} - {LAYER / "__init__.py"}
     assert files == known
