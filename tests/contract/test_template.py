@@ -1,0 +1,342 @@
+"""What template.yaml and the code must agree on, and what every function, queue and alarm of it must have."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contract.the_template import PREFIX, ROOT, of_type, referred, resolved, template
+from control_plane.store import instances, services, tasks
+from ecs_protocol.names import rule_name, thing_name, topics
+from world import TABLE_SCHEMA, World
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+QUEUES = of_type("AWS::SQS::Queue")
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+RULES = of_type("AWS::IoT::TopicRule")
+THING = thing_name(PREFIX, "0" * 32)
+
+
+def event_sources(kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(function, the properties of an event source)."""
+    for name, function in FUNCTIONS.items():
+        for source in function.get("Events", {}).values():
+            if source["Type"] == kind:
+                yield name, source["Properties"]
+
+
+def dead_letter_queues() -> dict[str, str]:
+    """Of every queue that has one, by logical id."""
+    return {
+        name: referred(queue["RedrivePolicy"]["deadLetterTargetArn"])
+        for name, queue in QUEUES.items()
+        if "RedrivePolicy" in queue
+    }
+
+
+def statements() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(role, a statement of its policies)."""
+    for name, role in of_type("AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_every_folder_is_a_function_and_the_other_way_round() -> None:
+    folders = {f"functions/{folder.parent.name}/" for folder in (ROOT / "functions").glob("*/app.py")}
+    assert {function["CodeUri"] for function in FUNCTIONS.values()} == folders
+    assert len(FUNCTIONS) == len(folders)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function(name: str) -> None:
+    function, folder = FUNCTIONS[name], FUNCTIONS[name]["CodeUri"].split("/")[1]
+    assert name == folder.title().replace("_", "")
+    assert resolved(function["FunctionName"]) == f"{PREFIX}-{folder.replace('_', '-')}"
+    assert function["MemorySize"] >= 256
+    assert 0 < function["Timeout"] <= 60
+    assert template()["Globals"]["Function"]["Tracing"] == "Active"
+    log = of_type("AWS::Logs::LogGroup")[f"{name}Log"]
+    assert resolved(log["LogGroupName"]) == f"/aws/lambda/{resolved(function['FunctionName'])}"
+    assert log["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_a_role_of_its_own(name: str) -> None:
+    assert referred(FUNCTIONS[name]["Role"]) == f"{name}Role"
+    role = of_type("AWS::IAM::Role")[f"{name}Role"]
+    assert "ManagedPolicyArns" not in role
+    assert [policy["PolicyName"] for policy in role["Policies"]] == ["function"]
+
+
+def test_nobody_may_do_all_of_anything() -> None:
+    for role, statement in statements():
+        for action in as_list(statement["Action"]):
+            assert "*" not in action, f"{role} may {action}"
+        assert statement["Effect"] == "Allow"
+
+
+def test_any_resource_is_allowed_only_where_an_action_knows_none() -> None:
+    """https://docs.aws.amazon.com/service-authorization/latest/reference/"""
+    of_no_resource = {
+        "xray:PutTraceSegments",
+        "xray:PutTelemetryRecords",
+        "dynamodb:ListStreams",
+        "iot:CreateCertificateFromCsr",
+        "iot:DescribeEndpoint",
+        "iot:AttachPolicy",
+        "iot:AttachThingPrincipal",
+        "sqs:StartMessageMoveTask",  # moves only what other statements let its caller receive, delete and send
+    }
+    for role, statement in statements():
+        if "*" in as_list(statement["Resource"]):
+            assert set(as_list(statement["Action"])) <= of_no_resource, role
+
+
+@pytest.mark.parametrize(("name", "source"), list(event_sources("SQS")))
+def test_a_function_behind_a_queue(name: str, source: dict[str, Any]) -> None:
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert 2 <= source["ScalingConfig"]["MaximumConcurrency"] <= 1000
+    assert source.get("Enabled", True) is True
+    queue = QUEUES[referred(source["Queue"])]
+    window = source.get("MaximumBatchingWindowInSeconds", 0)
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    assert queue["VisibilityTimeout"] >= 6 * FUNCTIONS[name]["Timeout"]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+    assert source["BatchSize"] <= 10 or window >= 1
+    permitted = [statement for role, statement in statements() if role == f"{name}Role"]
+    receive = next(each for each in permitted if "sqs:ReceiveMessage" in as_list(each["Action"]))
+    assert set(receive["Action"]) == {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+    assert source["Queue"] in as_list(receive["Resource"])
+
+
+@pytest.mark.parametrize(("name", "source"), list(event_sources("DynamoDB")))
+def test_a_function_behind_the_stream(name: str, source: dict[str, Any]) -> None:
+    assert name.startswith("Stream")
+    assert source["BisectBatchOnFunctionError"] is True
+    assert source["MaximumRecordAgeInSeconds"] == {"Ref": "StreamRecordMaxAge"}
+    assert template()["Parameters"]["StreamRecordMaxAge"]["Default"] == -1
+    assert referred(source["DestinationConfig"]["OnFailure"]["Destination"]) == "StreamFailures"
+
+
+def test_two_functions_read_the_stream() -> None:
+    """DynamoDB allows two readers of a shard."""
+    assert len(list(event_sources("DynamoDB"))) == 2
+
+
+def test_streams_filter_by_kinds_that_the_store_writes() -> None:
+    written = {
+        tasks.KIND,
+        instances.KIND,
+        instances.REGISTRATION_KIND,
+        services.KIND,
+        services.EVENT_KIND,
+    }
+    filtered: dict[str, set[str]] = {}
+    for name, source in event_sources("DynamoDB"):
+        for each in source["FilterCriteria"]["Filters"]:
+            filtered.setdefault(name, set()).update(json.loads(each["Pattern"])["dynamodb"]["NewImage"]["kind"]["S"])
+    assert filtered == {"StreamAgentCommands": {tasks.KIND}, "StreamEvents": written}
+
+
+def test_queues_keep_what_nobody_could_handle() -> None:
+    consumed = {referred(source["Queue"]) for _, source in event_sources("SQS")}
+    redriven = dead_letter_queues()
+    assert consumed == set(redriven)
+    for name, queue in QUEUES.items():
+        assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600, name
+        assert queue["SqsManagedSseEnabled"] is True, name
+    for name, dead in redriven.items():
+        assert dead == f"{name}Dlq"
+        assert QUEUES[name].get("FifoQueue", False) == QUEUES[dead].get("FifoQueue", False)
+        ends = "-dlq.fifo" if QUEUES[dead].get("FifoQueue") else "-dlq"
+        assert resolved(QUEUES[dead]["QueueName"]) == resolved(QUEUES[name]["QueueName"]).removesuffix(".fifo") + ends
+
+
+def alarmed(metric: str) -> set[str]:
+    """What the alarms on a metric look at, by logical id."""
+    found = [alarm for alarm in ALARMS.values() if alarm["MetricName"] == metric and alarm.get("Dimensions")]
+    return {referred(alarm["Dimensions"][0]["Value"]) for alarm in found}
+
+
+def test_every_queue_has_an_alarm() -> None:
+    consumed = {referred(source["Queue"]) for _, source in event_sources("SQS")}
+    assert alarmed("ApproximateNumberOfMessagesVisible") == set(QUEUES) - consumed
+    assert alarmed("ApproximateAgeOfOldestMessage") == consumed
+    assert alarmed("IteratorAge") == {name for name, _ in event_sources("DynamoDB")}
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_says_where_to_read_on(name: str) -> None:
+    alarm = ALARMS[name]
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/operations.md").read_text(encoding="utf-8"), re.MULTILINE)
+    pointed = re.search(r"See (\w+) in docs/operations\.md\.$", alarm["AlarmDescription"])
+    assert pointed
+    assert pointed[1] in headings
+    assert name.endswith(f"{pointed[1]}Alarm")
+    assert alarm["TreatMissingData"] == "notBreaching"
+    assert alarm["AlarmActions"]["Fn::If"][0] == "HasAlarmTopic"
+
+
+def test_operations_describe_no_alarm_that_there_is_not() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"^### (.+)$", text.split("\n## Alarms\n")[1], re.MULTILINE))
+    assert described == {re.findall(r"See (\w+) in", alarm["AlarmDescription"])[0] for alarm in ALARMS.values()}
+
+
+def test_operations_name_the_queues_that_can_be_replayed() -> None:
+    names = {resolved(QUEUES[name]["QueueName"]).removeprefix(f"{PREFIX}-") for name in dead_letter_queues()}
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    assert {name.removesuffix(".fifo") for name in names} == set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
+
+
+def test_the_table_is_the_one_that_the_tests_use() -> None:
+    [table] = of_type("AWS::DynamoDB::Table").values()
+    for name, value in TABLE_SCHEMA.items():
+        assert table[name] == value, name
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
+    assert set(table) - set(TABLE_SCHEMA) == {
+        "TableName",
+        "DeletionProtectionEnabled",
+        "PointInTimeRecoverySpecification",
+        "StreamSpecification",
+        "TimeToLiveSpecification",
+    }
+
+
+def test_stored_items_have_the_keys_that_the_table_asks_for(world: World, moto_dynamodb: Any) -> None:
+    """moto, like DynamoDB, refuses a key of another type; that the index is used at all is what this sees."""
+    world.cluster()
+    world.task_definition()
+    machine = world.machine()
+    items = moto_dynamodb.scan(TableName="world")["Items"]
+    assert items
+    assert all(set(item["pk"]) == {"S"} and set(item["sk"]) == {"S"} for item in items)
+    assert any(item.get("instanceId") == {"S": machine} for item in items)
+    indexed = [item for item in items if "timeShard" in item]
+    assert all(set(item["timeShard"]) == {"S"} and set(item["timeAt"]) == {"N"} for item in indexed)
+    kinds = {item["kind"]["S"] for item in items if "kind" in item}
+    assert {instances.KIND, instances.REGISTRATION_KIND} <= kinds
+
+
+def test_everybody_uses_the_index_by_its_name() -> None:
+    source = (ROOT / "layers/control_plane/control_plane/store/table.py").read_text(encoding="utf-8")
+    [index] = TABLE_SCHEMA["GlobalSecondaryIndexes"]
+    assert f'"{index["IndexName"]}"' in source
+
+
+@pytest.mark.parametrize(
+    ("rule", "what", "topic"),
+    [
+        ("AgentRequestRule", "agent_request", topics(PREFIX, THING).requests),
+        ("TaskStateChangeRule", "task_state_change", topics(PREFIX, THING).task_state_changes),
+    ],
+)
+def test_a_rule_takes_what_agents_publish(rule: str, what: str, topic: str) -> None:
+    name = resolved(RULES[rule]["RuleName"])
+    assert name == rule_name(PREFIX, what)
+    assert re.fullmatch(r"[a-zA-Z0-9_]+", name)
+    sql = resolved(RULES[rule]["TopicRulePayload"]["Sql"])
+    [source] = re.findall(r"FROM '([^']+)'$", sql)
+    # Basic Ingest: what follows the rule's name is the topic that the rule sees.
+    seen = topic.removeprefix(f"$aws/rules/{name}/")
+    assert seen != topic
+    assert re.fullmatch(source.replace("+", "[^/]+"), seen)
+    members = re.findall(r"(\w+\([^)]*\)) AS (\w+)", sql)
+    assert {to: function for function, to in members} == {
+        "principal": "principal()",
+        "clientId": "clientid()",
+        "topic": "topic()",
+        "receivedAt": "timestamp()",
+        "payload": "encode(*, 'base64')",
+    }
+
+
+@pytest.mark.parametrize(("rule", "event"), [("ConnectedRule", "connected"), ("DisconnectedRule", "disconnected")])
+def test_a_rule_takes_presence_of_this_deployments_things_only(rule: str, event: str) -> None:
+    assert resolved(RULES[rule]["RuleName"]) == rule_name(PREFIX, event)
+    sql = resolved(RULES[rule]["TopicRulePayload"]["Sql"])
+    taken = re.search(r" FROM '(.+)' WHERE regexp_matches\(clientId, '(.+)'\)$", sql)
+    assert taken
+    assert taken[1] == f"$aws/events/presence/{event}/+"
+    assert re.search(taken[2], THING)
+    assert not re.search(taken[2], thing_name(f"{PREFIX}-other", "0" * 32))
+    assert not re.search(taken[2], thing_name(f"other-{PREFIX}", "0" * 32))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_ends_in_a_queue(rule: str) -> None:
+    payload = RULES[rule]["TopicRulePayload"]
+    [action] = payload["Actions"]
+    assert action["Sqs"]["UseBase64"] is False
+    assert referred(action["Sqs"]["QueueUrl"]) in dead_letter_queues()
+    assert referred(payload["ErrorAction"]["Sqs"]["QueueUrl"]) == "RuleErrors"
+    assert payload["AwsIotSqlVersion"] == "2016-03-23"
+
+
+def test_an_agent_may_use_its_own_topics_and_no_others() -> None:
+    [policy] = of_type("AWS::IoT::Policy").values()
+    allowed = {
+        statement["Action"]: [
+            re.sub(r"^arn:.*?:\$\{AWS::AccountId\}:", "", each).replace("${iot:Connection.Thing.ThingName}", THING)
+            for each in as_list(resolved(statement["Resource"]))
+        ]
+        for statement in policy["PolicyDocument"]["Statement"]
+    }
+    own = topics(PREFIX, THING)
+    assert allowed == {
+        "iot:Connect": [f"client/{THING}"],
+        "iot:Publish": [f"topic/{own.requests}", f"topic/{own.task_state_changes}"],
+        "iot:Subscribe": [f"topicfilter/{own.commands}"],
+        "iot:Receive": [f"topic/{own.commands}"],
+    }
+    connect = policy["PolicyDocument"]["Statement"][0]
+    assert connect["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
+
+
+@pytest.mark.parametrize("name", template()["Parameters"])
+def test_a_parameter_explains_itself(name: str) -> None:
+    """Those that say by their values alone what they are need no more words."""
+    parameter = template()["Parameters"][name]
+    assert "Default" in parameter, "a stack can be deployed without a question"
+    assert parameter.get("Description") or parameter.get("AllowedValues")
+
+
+def test_outputs_are_what_clients_look_for() -> None:
+    assert set(template()["Outputs"]) >= {
+        "EcsEndpoint",
+        "RegistrationEndpoint",
+        "EventBusName",
+        "AdministratorKeySecretArn",
+        "OperatorFunctionName",
+        "TableName",
+        "Prefix",
+    }
+
+
+def test_a_function_gets_every_variable_that_it_reads_for_its_work() -> None:
+    """Who sends to a queue knows its address, and may."""
+    root = (ROOT / "layers/control_plane/control_plane/runtime.py").read_text(encoding="utf-8")
+    read = set(re.findall(r'env\("([A-Z0-9_]+)"', root)) - {"AWS_REGION"}  # Lambda sets that one
+    given = set(template()["Globals"]["Function"]["Environment"]["Variables"])
+    for name, function in FUNCTIONS.items():
+        own = function.get("Environment", {}).get("Variables", {})
+        assert set(own) <= read, f"{name} is given what nobody reads"
+        given |= set(own)
+        permitted = {
+            referred(resource)
+            for role, statement in statements()
+            if role == f"{name}Role" and "sqs:SendMessage" in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+            if "Fn::GetAtt" in resource
+        }
+        queues = {referred(value) for variable, value in own.items() if variable.endswith("_QUEUE_URL")}
+        assert queues == permitted - {"StreamFailures", "SweepDlq"}, name
+    assert read <= given

@@ -1,0 +1,330 @@
+"""Each function's own handler, fed with the samples of events/, over the real flows and store on moto."""
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from contract.samples import INSTANCE, PRINCIPAL, TASK, bodies, sample
+from control_plane.domain.inbox import ServiceKey
+from control_plane.domain.races import ServiceChangedError
+from control_plane.flows.run_task import run_task
+from control_plane.flows.services import create_service
+from control_plane.flows.tasks import describe_tasks
+from control_plane.gateways.administrator_key import AdministratorKey
+from control_plane.gateways.identities import Certificate
+from control_plane.runtime import ControlPlane
+from control_plane.store import activations, services, tasks
+from control_plane.store.table import Write
+from ecs_protocol.messages import Identity, Probe, Reconciliation, TaskCommands
+from ecs_protocol.names import thing_name
+from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from world import PREFIX, World
+
+Call = Callable[[str, str], Any]
+
+
+class Context:
+    """What the logger takes from Lambda's context."""
+
+    function_name = "function"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:function"
+    aws_request_id = "invocation-1"
+
+
+class Secrets:
+    """Stands for boto3's secretsmanager client."""
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
+        del SecretId
+        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
+
+
+@pytest.fixture
+def call(world: World, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Invoke a function with a sample; its control plane is the test's world."""
+    world.cp.administrator_key = AdministratorKey(Secrets(), "arn", lambda: world.now)
+
+    def control_plane() -> ControlPlane:
+        return world.cp
+
+    def invoke(function: str, case: str) -> Any:
+        app = importlib.import_module(f"functions.{function}.app")
+        monkeypatch.setattr(app, "control_plane", control_plane)
+        return app.handler(sample(function, case), Context())
+
+    return invoke
+
+
+@pytest.fixture
+def machine(world: World, call: Call) -> str:
+    """The samples' machine, registered by its sample."""
+    world.cluster()
+    world.task_definition(memory=100, cpu=100)
+    certificate = Certificate(f"arn:aws:iot:eu-west-1:123456789012:cert/{PRINCIPAL}", "PEM")
+    world.registry.attach(certificate, thing_name(PREFIX, INSTANCE), "default")
+    assert call("iot_register_container_instance", "register") == {"batchItemFailures": []}
+    return INSTANCE
+
+
+@pytest.fixture
+def task(world: World, machine: str) -> str:
+    """The samples' task, placed on the samples' machine; its command is still in the stream."""
+    new_id, world.cp.new_id = world.cp.new_id, lambda: TASK
+    assert not run_task(world.cp, {"taskDefinition": "web"})["failures"]
+    world.cp.new_id = new_id
+    world.agents.take(machine)
+    world.table.stream.clear()
+    return TASK
+
+
+def message_ids(function: str, case: str) -> list[str]:
+    return [record["messageId"] for record in sample(function, case)["Records"]]
+
+
+def failures(answer: Any) -> list[str]:
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+def status(world: World) -> str:
+    described = describe_tasks(world.cp, {"tasks": [TASK]})
+    found: str = described["tasks"][0]["lastStatus"]
+    return found
+
+
+# --- what agents say
+
+
+def test_a_machine_registers_and_is_told_what_should_run(world: World, machine: str) -> None:
+    [answer] = world.agents.take(machine)
+    assert isinstance(answer, Reconciliation)
+    assert (answer.request_id, answer.epoch, answer.tasks) == ("f3a1", 1, ())
+    assert (world.instance(machine).memory, world.instance(machine).agent_connected) == (7680, True)
+
+
+def test_a_machine_reconciles(world: World, call: Call, task: str) -> None:
+    assert failures(call("iot_register_container_instance", "reconcile")) == []
+    [answer] = world.agents.take(INSTANCE)
+    assert isinstance(answer, Reconciliation)
+    assert (answer.epoch, [line.task_id for line in answer.tasks]) == (2, [task])
+
+
+def test_a_machine_asks_about_a_task(world: World, call: Call, task: str) -> None:
+    assert failures(call("iot_register_container_instance", "describe_tasks")) == []
+    [answer] = world.agents.take(INSTANCE)
+    assert isinstance(answer, TaskCommands)
+    assert [(each.task_id, each.desired_status) for each in answer.tasks] == [(task, DesiredStatus.RUNNING)]
+    assert set(answer.task_definitions) == {"web:1"}
+
+
+@pytest.mark.parametrize("case", ["from_another_certificate", "no_request"])
+def test_what_no_machine_of_ours_could_mean_is_dropped(world: World, call: Call, machine: str, case: str) -> None:
+    before = world.instance(machine)
+    world.agents.take(machine)
+    assert failures(call("iot_register_container_instance", case)) == []
+    assert (world.instance(machine), world.agents.sent) == (before, [])
+
+
+@pytest.mark.usefixtures("task")
+def test_a_task_runs_and_stops(world: World, call: Call) -> None:
+    assert failures(call("iot_task_state_change", "running")) == []
+    assert status(world) == "RUNNING"
+    assert (world.instance(INSTANCE).memory, world.instance(INSTANCE).tasks) == (7580, 1)
+    for _ in range(2):  # SQS may bring it twice
+        assert failures(call("iot_task_state_change", "stopped")) == []
+        assert status(world) == "STOPPED"
+        assert (world.instance(INSTANCE).memory, world.instance(INSTANCE).tasks) == (7680, 0)
+
+
+def test_a_connection_begins_and_ends(world: World, call: Call, machine: str) -> None:
+    world.agents.take(machine)
+    assert failures(call("iot_connectivity", "connected")) == []
+    assert world.instance(machine).agent_connected
+    assert failures(call("iot_connectivity", "disconnected")) == []
+    assert not world.instance(machine).agent_connected
+    assert world.agents.take(machine) == [Probe()]
+
+
+# --- from the table to agents and to the bus
+
+
+def test_the_stream_tells_the_machine(world: World, call: Call, task: str) -> None:
+    assert call("stream_agent_commands", "new_task") is None
+    [command] = world.agents.take(INSTANCE)
+    assert isinstance(command, TaskCommands)
+    assert [each.task_id for each in command.tasks] == [task]
+
+
+def test_a_machine_that_cannot_be_told_is_told_by_the_queue(world: World, call: Call, task: str) -> None:
+    world.agents.unreachable = True
+    assert call("stream_agent_commands", "new_task") is None
+    assert world.queues.commands == [json.loads(body) for body in bodies("queue_agent_commands", "one_key")]
+    assert failures(call("queue_agent_commands", "one_key")) == message_ids("queue_agent_commands", "one_key")
+    world.agents.unreachable = False
+    assert failures(call("queue_agent_commands", "one_key")) == []
+    [command] = world.agents.take(INSTANCE)
+    assert isinstance(command, TaskCommands)
+    assert [each.task_id for each in command.tasks] == [task]
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    ("case", "detail_types", "woken"),
+    [
+        ("new_task", ["ECS Task State Change"], ["web"]),
+        ("instance_registered", ["ECS Container Instance State Change"], []),
+        ("service_created", [], ["web"]),
+        ("removed", [], []),
+    ],
+)
+def test_the_stream_becomes_events(
+    world: World, call: Call, case: str, detail_types: Sequence[str], woken: Sequence[str]
+) -> None:
+    assert call("stream_events", case) is None
+    assert [entry["DetailType"] for entry in world.events.entries] == detail_types
+    assert [key.service for key, _ in world.queues.services] == woken
+    if woken:
+        [record, *_] = sample("stream_events", case)["Records"]
+        assert [change for _, change in world.queues.services] == [record["eventID"]]
+
+
+@pytest.mark.usefixtures("machine")
+def test_an_event_that_eventbridge_refuses_waits_in_the_queue(world: World, call: Call) -> None:
+    world.events.refuse = True
+    assert call("stream_events", "new_task") is None
+    [waiting] = world.queues.events
+    assert waiting["DetailType"] == "ECS Task State Change"
+    assert failures(call("queue_events", "one_event")) == message_ids("queue_events", "one_event")
+    world.events.refuse = False
+    assert failures(call("queue_events", "one_event")) == []
+    assert [entry["DetailType"] for entry in world.events.entries] == ["ECS Task State Change"]
+
+
+# --- the scheduler's queue is FIFO
+
+
+def test_a_service_gets_its_task(world: World, call: Call, machine: str) -> None:
+    create_service(world.cp, {"serviceName": "web", "taskDefinition": "web", "desiredCount": 1})
+    assert failures(call("queue_service_scheduler", "one_service")) == []
+    assert [each.service for each in tasks.of_instance(world.table, "default", machine)] == ["web"]
+
+
+def test_a_service_that_fails_does_so_with_its_whole_group(
+    world: World, call: Call, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else SQS would bring a later message of the group before the one that failed."""
+    for name in ("web", "other"):
+        create_service(world.cp, {"serviceName": name, "taskDefinition": "web", "desiredCount": 1})
+    commit = world.table.commit
+
+    def lose(writes: Sequence[Write]) -> None:
+        if any(write.key.pk.startswith("SERVICES#") and write.key.sk == "web" for write in writes):
+            raise ServiceChangedError("web")
+        commit(writes)
+
+    monkeypatch.setattr(world.table, "commit", lose)
+    first, _, last = message_ids("queue_service_scheduler", "two_services")
+    assert failures(call("queue_service_scheduler", "two_services")) == [first, last]
+    assert [each.service for each in tasks.of_instance(world.table, "default", machine)] == ["other"]
+
+
+# --- rules, schedules, operators, the front doors
+
+
+def test_an_event_runs_a_task_once(world: World, call: Call, machine: str) -> None:
+    for _ in range(2):
+        assert failures(call("queue_run_task", "one_task")) == []
+    assert len(tasks.of_instance(world.table, "default", machine)) == 1
+    assert world.events.entries == []
+
+
+def test_an_event_that_ecs_refuses_becomes_an_event(world: World, call: Call, machine: str) -> None:
+    assert failures(call("queue_run_task", "no_such_task_definition")) == []
+    assert tasks.of_instance(world.table, "default", machine) == []
+    assert [entry["DetailType"] for entry in world.events.entries] == ["Run Task Failed"]
+
+
+def test_each_minute_the_sweeper_asks_again(world: World, call: Call, task: str) -> None:
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0}
+    world.pass_time(60)
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 1, "services": 0}
+    assert [key["taskId"] for key in world.queues.commands] == [task]
+
+
+def test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world: World, call: Call) -> None:
+    world.cluster()
+    world.task_definition()
+    create_service(world.cp, {"serviceName": "web", "taskDefinition": "web", "desiredCount": 1})
+    assert failures(call("queue_service_scheduler", "one_service")) == []
+    world.pass_time(60)
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 1}
+    assert [key for key, _ in world.queues.services] == [ServiceKey("default", "web")]
+    found = services.load(world.table, "default", "web")
+    assert found
+    assert found.short
+
+
+def test_an_operator_makes_an_activation_that_a_machine_uses(
+    world: World, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.cluster()
+    request = json.loads(sample("api_registration", "activation")["body"])
+    monkeypatch.setattr("secrets.token_urlsafe", lambda _bytes: request["activationCode"])
+    monkeypatch.setattr(world.cp, "new_id", iter([request["activationId"], INSTANCE]).__next__)
+    made = call("api_operator", "create_activation")
+    assert made["activationCode"] == request["activationCode"]
+    stored = activations.load(world.table, request["activationId"])
+    assert stored
+    assert stored.code_digest != made["activationCode"]
+
+    for _ in range(2):  # the answer may get lost
+        answer = call("api_registration", "activation")
+        assert answer["statusCode"] == 200
+        identity = Identity.from_json(answer["body"])
+        assert (identity.container_instance_id, identity.client_id) == (INSTANCE, thing_name(PREFIX, INSTANCE))
+        assert [(each.name, each.value) for each in identity.attributes] == [("site", "basement")]
+    assert world.registry.made == 1
+
+
+def test_operators_replay_and_are_refused_by_name(call: Call) -> None:
+    assert call("api_operator", "replay_dead_letters") == {"replayed": 0}
+    assert call("api_operator", "unknown_operation")["error"] == "InvalidParameterException"
+
+
+def test_nobody_registers_without_an_activation(world: World, call: Call) -> None:
+    answer = call("api_registration", "activation")
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (403, "InvalidActivation")
+    answer = call("api_registration", "no_activation_request")
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (400, "InvalidRequest")
+    assert world.registry.made == 0
+
+
+def test_the_api_refuses_what_is_not_signed(call: Call) -> None:
+    answer = call("api_ecs", "unsigned")
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["__type"] == "MissingAuthenticationTokenException"
+
+
+# --- one message must not take the others with it
+
+AFTER_POISON: dict[str, Callable[[World], bool]] = {
+    "iot_connectivity": lambda world: world.instance(INSTANCE).session is not None,
+    "iot_register_container_instance": lambda world: bool(world.instance(INSTANCE).epoch == 2),
+    "iot_task_state_change": lambda world: status(world) == TaskStatus.RUNNING,
+    "queue_agent_commands": lambda world: len(world.agents.sent) == 1,
+    "queue_events": lambda world: len(world.events.entries) == 1,
+    "queue_run_task": lambda world: len(tasks.of_instance(world.table, "default", INSTANCE)) == 2,
+}
+"""By function: whether the sound message of two was handled."""
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize("function", AFTER_POISON)
+def test_a_poison_message_fails_alone(world: World, call: Call, function: str) -> None:
+    assert not AFTER_POISON[function](world)
+    poison, _ = message_ids(function, "one_of_two_is_poison")
+    assert failures(call(function, "one_of_two_is_poison")) == [poison]
+    assert AFTER_POISON[function](world)
