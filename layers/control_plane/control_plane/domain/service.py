@@ -61,6 +61,8 @@ class Service(Entity):
     """Tasks in a row that ended before they were RUNNING."""
     not_before: datetime | None = None
     """No task is started earlier than this: starts that fail are spaced out."""
+    look_at: datetime | None = None
+    """When the sweeper brings it to the scheduler, whatever else is lost. None: never."""
     short: bool = False
     """Whether the last run could not place all that it wanted, so that events say it once."""
 

@@ -39,6 +39,9 @@ MAX_CHUNKS = 40
 LOOK_AGAIN = timedelta(seconds=20)
 """After which a service that could not place all its tasks is looked at again."""
 
+LOOK_ANYWAY = timedelta(hours=1)
+"""After which a service that wants nothing is looked at, in case that nobody said so when it began to."""
+
 
 def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[ServiceKey]:
     """Bring each service as far as it goes now. Returns those that failed and are to come again."""
@@ -88,9 +91,8 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     after = _after(cp, service, planned, chunk, now, more=more)
     if after == service and not chunk.writes:
         return False
-    due = planned.not_before or (now + LOOK_AGAIN if chunk.short or more else None)
     cp.table.commit(
-        [services.changed(service, after, due), *chunk.writes, *(services.told(event) for event in chunk.events)]
+        [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
     return more
 
@@ -215,8 +217,20 @@ def _after(
             "failed_starts": planned.failed_starts,
             "not_before": planned.not_before,
             "short": chunk.short,
+            "look_at": _next_look(service, planned, now, soon=chunk.short or more),
         }
     )
+
+
+def _next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: bool) -> datetime | None:
+    """A time that still lies ahead stays, so that a run with nothing to do writes nothing."""
+    if planned.status is ServiceStatus.INACTIVE:
+        return None
+    if planned.not_before is not None:
+        return planned.not_before
+    latest = now + (LOOK_AGAIN if soon else LOOK_ANYWAY)
+    ahead = service.planned and service.look_at is not None and now < service.look_at <= latest
+    return service.look_at if ahead else latest
 
 
 def _told(cp: ControlPlane, service: Service, now: datetime, message: str) -> ServiceEvent:

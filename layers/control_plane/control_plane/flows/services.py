@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from control_plane.domain.arns import resource_name
@@ -28,6 +29,8 @@ from control_plane.store import services
 
 TASKS_FOR_EACH_SHARD = 100
 MAX_SHARDS = 8
+FIRST_LOOK = timedelta(seconds=30)
+"""After which the sweeper brings a changed service to the scheduler, should the stream not have."""
 
 
 def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
             shards=max(shards_for(desired), existing.shards if existing else 1),
+            look_at=now + FIRST_LOOK,
         )
         cp.table.commit([services.created(service, existing), services.told(_deployment_began(cp, service))])
         return service
@@ -100,6 +104,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "updated_at": now,
                 "steady": False,
                 "planned": False,
+                "look_at": now + FIRST_LOOK,
                 "shards": max(service.shards, shards_for(desired)),
             }
         )
@@ -122,13 +127,15 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             return service
         if service.desired_count > 0 and not request.get("force"):
             raise InvalidParameterException("The service cannot be stopped while it is scaled above 0.")
+        now = cp.clock()
         after = service.model_copy(
             update={
                 "status": ServiceStatus.DRAINING,
                 "desired_count": 0,
-                "updated_at": cp.clock(),
+                "updated_at": now,
                 "steady": False,
                 "planned": False,
+                "look_at": now + FIRST_LOOK,
             }
         )
         cp.table.commit([services.changed(service, after)])

@@ -1,18 +1,24 @@
 """Services, the list of each one's tasks, and what their users are told."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from control_plane.domain.races import ServiceChangedError
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.task import Task
 from control_plane.store import keys, tasks
-from control_plane.store.items import attributes
+from control_plane.store.items import Item, attributes
 from control_plane.store.table import Table, Write
 
 KIND = "service"
 EVENT_KIND = "serviceEvent"
 EVENTS_KEPT = timedelta(days=30)
 EVENTS_SHOWN = 100
+
+
+def to_item(service: Service) -> Item:
+    due = service.look_at
+    when = {"timeShard": keys.due_shard(service.name), "timeAt": int(due.timestamp())} if due else {}
+    return {**attributes(service), "kind": KIND, **when}
 
 
 def load(table: Table, cluster: str, name: str, *, consistent: bool = True) -> Service | None:
@@ -31,24 +37,19 @@ def created(service: Service, replaces: Service | None) -> Write:
         "Put",
         keys.service(service.cluster, service.name),
         ServiceChangedError(service.name),
-        item={**attributes(service), "kind": KIND},
+        item=to_item(service),
         condition="#lock = :lock" if replaces else "attribute_not_exists(#pk)",
         values={":lock": replaces.lock} if replaces else {},
     )
 
 
-def changed(before: Service, after: Service, due: datetime | None = None) -> Write:
-    """The service as it is now, if nobody wrote it since `before` was read. The sweeper looks at it when it is due."""
+def changed(before: Service, after: Service) -> Write:
+    """The service as it is now, if nobody wrote it since `before` was read."""
     return Write(
         "Put",
         keys.service(after.cluster, after.name),
         ServiceChangedError(after.name),
-        item={
-            **attributes(after),
-            "kind": KIND,
-            "lock": before.lock + 1,
-            **({"timeShard": keys.due_shard(after.name), "timeAt": int(due.timestamp())} if due else {}),
-        },
+        item={**to_item(after), "lock": before.lock + 1},
         condition="#lock = :lock",
         values={":lock": before.lock},
     )
