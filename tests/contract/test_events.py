@@ -11,6 +11,7 @@ import pytest
 
 from contract.samples import FUNCTIONS, INSTANCE, PRINCIPAL, ROOT, TASK, bodies, cases, sample
 from contract.the_template import of_type, referred, resolved
+from control_plane.domain.container_instance import Registration
 from control_plane.domain.inbox import ServiceKey, TaskKey
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.gateways import inbox
@@ -24,7 +25,7 @@ THING = thing_name(PREFIX, INSTANCE)
 EVERY = [(function, case) for function in FUNCTIONS for case in cases(function)]
 POISON = "one_of_two_is_poison"
 
-QUEUES = {
+QUEUES: dict[str, Callable[[str], Any]] = {
     "iot_connectivity": inbox.presence,
     "iot_register_container_instance": inbox.envelope,
     "iot_task_state_change": inbox.envelope,
@@ -153,7 +154,7 @@ def test_images_are_what_the_store_writes(function: str, case: str) -> None:
                 instance = instances.from_item(item)
                 key, again = keys.instance(instance.cluster, instance.instance_id), instances.to_item(instance)
             case instances.REGISTRATION_KIND:
-                registration = instances.Registration.model_validate(item)
+                registration = Registration.model_validate(item)
                 key = keys.registration(registration.cluster, registration.instance_id)
                 again = {**attributes(registration), "kind": kind}
             case services.KIND:
