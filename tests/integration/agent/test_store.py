@@ -1,0 +1,85 @@
+"""The state in SQLite."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ecs_anywhere_agent.clock import ClockReading
+from ecs_anywhere_agent.core import State
+from ecs_anywhere_agent.core.events import ContainerChanged
+from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.store import Store
+from unit.agent.world import Cloud, Machine, task_id
+
+CLOCK = ClockReading(elapsed=1.5, wall=2.5, uptime=3.5, boot_id="boot")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "state.sqlite")
+    yield store
+    store.close()
+
+
+def lived_in() -> list[State]:
+    """States of a machine over its life, each after the other."""
+    machine = Machine(Cloud())
+    machine.boot()
+    machine.connect()
+    machine.drain()
+    states = [machine.stored]
+    for number in (1, 2):
+        machine.deliver(machine.cloud.run(number))
+        machine.settle(3)
+        states.append(machine.stored)
+    machine.take(ContainerChanged(machine.runtime.end(ContainerRef(task_id(1), "app"), 3)))
+    machine.settle(3)
+    states.append(machine.stored)
+    machine.settle(4 * 3600)
+    states.append(machine.stored)
+    return states
+
+
+def without_link(state: State) -> State:
+    return replace(state, link=None)
+
+
+def test_what_was_saved_step_by_step_is_loaded_whole(store: Store) -> None:
+    before = State()
+    for state in lived_in():
+        store.save(before, state, CLOCK)
+        assert store.load() == (without_link(state), CLOCK)
+        before = state
+    assert before.ended
+    assert before.tasks
+
+
+def test_an_empty_store_is_an_empty_state(store: Store) -> None:
+    assert store.load() == (State(), None)
+
+
+def test_a_step_that_changes_nothing_writes_nothing(store: Store, tmp_path: Path) -> None:
+    state = lived_in()[2]
+    store.save(State(), state, CLOCK)
+    other = sqlite3.connect(tmp_path / "state.sqlite")
+    (version,) = other.execute("PRAGMA data_version").fetchone()
+    store.save(state, without_link(state), CLOCK)
+    assert other.execute("PRAGMA data_version").fetchone() == (version,)
+    other.close()
+
+
+def test_the_state_is_for_nobody_else_to_read(store: Store, tmp_path: Path) -> None:
+    assert (tmp_path / "state.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_members_of_a_newer_agent_are_ignored(store: Store, tmp_path: Path) -> None:
+    state = lived_in()[1]
+    store.save(State(), state, CLOCK)
+    other = sqlite3.connect(tmp_path / "state.sqlite")
+    other.execute("UPDATE task SET value = json_set(value, '$.of_the_future', 1)")
+    other.commit()
+    other.close()
+    assert store.load()[0] == without_link(state)
