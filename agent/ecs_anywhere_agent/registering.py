@@ -114,7 +114,8 @@ def _post(endpoint: str, request: ActivateRequest) -> Identity:
         with urllib.request.urlopen(call, timeout=_TIMEOUT_SECONDS) as answer:
             body = answer.read(_MOST_BYTES)
     except urllib.error.HTTPError as error:
-        body = error.read(_MOST_BYTES)
+        with error:
+            body = error.read(_MOST_BYTES)
         if error.code >= 500 or error.code == 429:
             raise _NotNowError(f"HTTP status {error.code}") from error
         raise RegistrationError(_refusal(error.code, body)) from error

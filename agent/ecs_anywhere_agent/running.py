@@ -67,10 +67,12 @@ def run_agent(
         agent.publish_with(link.request, link.report)
         _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)
         link.start()
-        agent.run()
-        link.close()
-        runtime.close()
-        store.close()
+        try:
+            agent.run()
+        finally:
+            link.close()
+            runtime.close()
+            store.close()
         _log.info("ended; tasks keep running")
 
 

@@ -176,7 +176,7 @@ def test_a_second_start_starts_nothing(make: Make, tmp_path: Path) -> None:
     driver.runtime.perform(StartContainer(REF))
     assert driver.changed().condition is Condition.RUNNING
     assert child_pid(tmp_path) == pid
-    assert log(tmp_path) == "started\n"
+    eventually(lambda: log(tmp_path) == "started\n")
 
 
 def test_the_next_agent_adopts_what_runs_and_hears_its_end(make: Make, tmp_path: Path) -> None:
