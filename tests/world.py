@@ -72,11 +72,13 @@ class RecordingTable(Table):
     def __init__(self, client: Any, name: str) -> None:
         super().__init__(client, name)
         self.stream: list[StreamRecord] = []
+        self.recording = True
+        """Off where every read is counted: to record is to read."""
         self._numbers = itertools.count(1)
 
     def commit(self, writes: Sequence[Write]) -> None:
         super().commit(writes)
-        for write in writes:
+        for write in writes if self.recording else ():
             if write.action in {"Put", "Update"}:
                 self._record(self.get(write.key))
 

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import click
@@ -23,8 +24,12 @@ class Problem(click.ClickException):
 
 def print_json(value: Any) -> None:
     """JSON alone on stdout."""
-    sys.stdout.write(json.dumps(value, default=str, indent=2) + "\n")
+    sys.stdout.write(json.dumps(value, default=_json, indent=2) + "\n")
     sys.stdout.flush()
+
+
+def _json(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """MiniStack, the local AWS: one process for each state directory."""
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -14,6 +15,7 @@ from ecs_anywhere.console import Problem
 from ecs_anywhere.settings import StateDir
 
 START_SECONDS = 60
+KEPT = frozenset({"HOME", "LANG", "TZ", "USER", "SSL_CERT_FILE", "PYTHONDONTWRITEBYTECODE"})
 CREDENTIALS = ("test", "test")
 """MiniStack's root user; they reach nothing but the emulator."""
 
@@ -62,6 +64,10 @@ class Emulator:
         """End it; it saves its state. Answers whether it ran."""
         return processes.end(self.state.emulator_process)
 
+    def abandon(self) -> None:
+        """End it at once: what it saved last stays, and what is half-made is gone."""
+        processes.end(self.state.emulator_process, signal_first=signal.SIGKILL)
+
     def restart(self) -> None:
         """Save its state, which it does only when it ends."""
         self.stop()
@@ -71,10 +77,13 @@ class Emulator:
         folders = {name: self.state.path / "emulator" / name for name in ("state", "s3", "tmp")}
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "IOT_"))}
+        # Functions inherit the emulator's environment: nothing of the caller's that could change what they do.
+        kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("LC_")}
         return {
             **kept,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            # MiniStack ends containers that bear its labels: it is to find no Docker Engine.
+            "DOCKER_HOST": f"unix://{self.state.path / 'no-docker.sock'}",
             "AUTH": "true",
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),

@@ -44,7 +44,7 @@ def up(state: StateDir, port: int | None, mqtt_port: int | None) -> Stack:
             _wait_for(stack)
     except BaseException:
         if not ran:
-            emulator.stop()
+            emulator.abandon()
         raise
     stack.save(state.stack_file)
     return stack
@@ -61,12 +61,15 @@ def end_agent(state: StateDir) -> bool:
     """End the demo's agent and its tasks, which would outlive it."""
     ran = processes.end(state.agent_process)
     if state.agent_data.exists():
-        subprocess.run(
+        done = subprocess.run(
             [agent_command(), "stop-tasks", "--data-dir", str(state.agent_data)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            text=True,
             check=False,
         )
+        if done.returncode:
+            raise Problem(f"The demo's tasks could not be stopped: {done.stderr.strip()}")
     return ran
 
 

@@ -99,6 +99,7 @@ def env(*, state_dir: Path, stack_name: str | None, output: str) -> None:
     else:
         for name, value in variables.items():
             click.echo(f"export {name}={shlex.quote(value)}")
+        click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE  # of other credentials")
 
 
 @cli.command()

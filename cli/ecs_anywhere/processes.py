@@ -41,12 +41,12 @@ def find(pid_file: Path) -> psutil.Process | None:
         return None
 
 
-def end(pid_file: Path, *, wait_seconds: float = 30) -> bool:
-    """SIGTERM, and SIGKILL if that does not help. Answers whether there was anything to end."""
+def end(pid_file: Path, *, wait_seconds: float = 30, signal_first: signal.Signals = signal.SIGTERM) -> bool:
+    """SIGTERM (or another signal), and SIGKILL if that does not help. Answers whether there was anything to end."""
     process = find(pid_file)
     if process is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal_first)
         _wait(process, wait_seconds)
         if find(pid_file) is not None:
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,6 +1,7 @@
 """Reach a stack: the local one through its state directory, one on AWS through its name."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def open_stack(stack_name: str | None, state_dir: Path) -> Stack:
 
 def _on_aws(stack_name: str) -> Stack:
     """With the ordinary credential chain."""
-    session = boto3.Session()
+    # boto3 itself reads AWS_DEFAULT_REGION only.
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     if not session.region_name:
         raise Problem("No AWS region is set. Set AWS_REGION, or the region of your profile.")
     try:
@@ -57,7 +59,8 @@ def ecs_client(stack: Stack) -> Any:
         region_name=stack.region,
         aws_access_key_id=stack.access_key_id,
         aws_secret_access_key=stack.secret_access_key,
-        config=Config(retries={"mode": "standard", "max_attempts": 4}),
+        # No proxy stands between this machine and itself.
+        config=Config(retries={"mode": "standard", "max_attempts": 4}, proxies={} if stack.aws_endpoint else None),
     )
 
 

@@ -48,7 +48,12 @@ def publish_finished(cp: ControlPlane, entries: Sequence[Mapping[str, Any]]) -> 
     """Publish events from the retry queue. Returns the indexes of those that failed again."""
     failed: set[int] = set()
     for index, entry in enumerate(entries):
-        if cp.bus.put([entry]):
+        try:
+            refused = cp.bus.put([entry])
+        except (ClientError, BotoCoreError):
+            logger.exception("Event failed")
+            refused = [entry]
+        if refused:
             failed.add(index)
     return failed
 

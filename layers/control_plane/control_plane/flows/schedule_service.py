@@ -16,7 +16,6 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.place import Placed, Unplaced, place
-from control_plane.domain.races import LostRace
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
@@ -49,8 +48,8 @@ def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[Ser
     for key in dict.fromkeys(wanted):
         try:
             schedule_service(cp, key)
-        except LostRace:
-            logger.warning("Lost too many races", extra={"cluster": key.cluster, "service": key.service})
+        except Exception:  # a service that cannot be seen to must not keep the others of its batch from it
+            logger.exception("Service failed", extra={"cluster": key.cluster, "service": key.service})
             failed.add(key)
     return failed
 

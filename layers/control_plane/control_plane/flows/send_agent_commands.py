@@ -42,7 +42,7 @@ def send_commands_again(cp: ControlPlane, wanted: Sequence[TaskKey]) -> set[Task
     for (cluster, instance_id), task_ids in by_instance.items():
         try:
             _send(cp, cluster, instance_id, task_ids)
-        except (ClientError, BotoCoreError, LookupError):
+        except (ClientError, BotoCoreError, LookupError, ValueError):
             logger.exception("Could not send commands", extra={"cluster": cluster, "instance": instance_id})
             undelivered |= {TaskKey(cluster, task_id, instance_id) for task_id in task_ids}
     return undelivered

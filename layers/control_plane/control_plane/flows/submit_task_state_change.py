@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from control_plane.domain.inbox import Envelope
-from control_plane.domain.races import InstanceChangedError, LostRace
+from control_plane.domain.races import InstanceChangedError
 from control_plane.domain.task import Task, Verdict, apply_report, judge
 from control_plane.flows.again import until_won
 from control_plane.flows.sender import identify
@@ -40,13 +41,17 @@ def submit_task_state_changes(cp: ControlPlane, envelopes: Sequence[Envelope]) -
     reports: dict[Sender, list[tuple[int, TaskReport]]] = defaultdict(list)
     failed: set[int] = set()
     for index, envelope in enumerate(envelopes):
-        sender = identify(cp, envelope)
-        if sender is None:
-            continue
         try:
+            sender = identify(cp, envelope)
+            if sender is None:
+                continue
             changes = TaskStateChanges.from_json(envelope.payload)
+        except (ClientError, BotoCoreError):
+            logger.exception("Could not identify a sender", extra={"clientId": envelope.client_id})
+            failed.add(index)
+            continue
         except ValidationError as error:
-            logger.warning("Dropped what is no report", extra={"instance": sender.instance_id, "error": str(error)})
+            logger.warning("Dropped what is no report", extra={"clientId": envelope.client_id, "error": str(error)})
             continue
         reports[sender.cluster, sender.instance_id] += [(index, report) for report in changes.reports]
     for sender_key, indexed in reports.items():
@@ -65,8 +70,8 @@ def _submit(cp: ControlPlane, sender: Sender, indexed: Sequence[tuple[int, TaskR
         chunk = wanted[start : start + TOGETHER]
         try:
             until_won(cp, lambda _attempt, chunk=chunk: _commit(cp, sender, [report for _, report in chunk]))  # type: ignore[misc]
-        except LostRace:
-            logger.warning("Lost too many races", extra={"instance": sender[1]})
+        except Exception:  # what fails for one machine must not keep the others' reports
+            logger.exception("Reports failed", extra={"instance": sender[1]})
             failed |= {index for index, _ in chunk}
     return failed
 

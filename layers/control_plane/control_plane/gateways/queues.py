@@ -9,6 +9,9 @@ from control_plane.domain.inbox import ServiceKey
 
 _MAX_ENTRIES = 10
 
+REPLAYED_AT_ONCE = 500
+"""Messages that one call moves within the time that its function has."""
+
 
 class QueueError(Exception):
     """SQS took only some of the messages: the sender's own message must come again."""
@@ -41,7 +44,7 @@ class Queues:
         )
 
     def command_later(self, keys: Sequence[Mapping[str, str]], delay_seconds: int = 0) -> None:
-        """Keys of tasks ({cluster, taskId}) or of instances ({cluster, instanceId}) whose commands are to be sent."""
+        """Keys of tasks ({cluster, taskId, instanceId}) whose commands are to be sent."""
         self._send(
             self._agent_commands,
             [{"MessageBody": json.dumps(dict(key)), "DelaySeconds": delay_seconds} for key in keys],
@@ -52,23 +55,33 @@ class Queues:
         self._send(self._events, [{"MessageBody": json.dumps(dict(entry))} for entry in entries])
 
     def replay(self, name: str) -> int:
-        """Begin to move what lies in the dead-letter queue `<prefix>-<name>-dlq` back to its queue.
+        """Move what lies in the dead-letter queue `<prefix>-<name>-dlq` back to its queue. Answers how many messages.
 
-        Answers about how many messages that are. Raises InvalidParameterException if there is no such queue.
+        At most REPLAYED_AT_ONCE of them, so that it ends in time. SQS's StartMessageMoveTask would do it by itself, but
+        not on MiniStack. A message that is sent and, since this dies, not deleted, is sent again: all bear repetition.
+        Raises InvalidParameterException if there is no such queue.
         """
+        fifo = ".fifo" if name == "service-scheduler" else ""
         try:
-            url = self._client.get_queue_url(QueueName=self._dead_letter_queue(name))["QueueUrl"]
+            source = self._client.get_queue_url(QueueName=f"{self._prefix}-{name}-dlq{fifo}")["QueueUrl"]
+            target = self._client.get_queue_url(QueueName=f"{self._prefix}-{name}{fifo}")["QueueUrl"]
         except self._client.exceptions.QueueDoesNotExist as error:
             raise InvalidParameterException(f"There is no dead-letter queue for {name}.") from error
-        attributes = self._client.get_queue_attributes(
-            QueueUrl=url, AttributeNames=["QueueArn", "ApproximateNumberOfMessages"]
-        )["Attributes"]
-        self._client.start_message_move_task(SourceArn=attributes["QueueArn"])
-        return int(attributes["ApproximateNumberOfMessages"])
-
-    def _dead_letter_queue(self, name: str) -> str:
-        fifo = ".fifo" if name == "service-scheduler" else ""
-        return f"{self._prefix}-{name}-dlq{fifo}"
+        replayed = 0
+        while replayed < REPLAYED_AT_ONCE:
+            received = self._client.receive_message(
+                QueueUrl=source,
+                MaxNumberOfMessages=_MAX_ENTRIES,
+                VisibilityTimeout=60,
+                MessageSystemAttributeNames=["MessageGroupId"],
+            ).get("Messages", [])
+            if not received:
+                break
+            self._send(target, [_again(message) for message in received])
+            for message in received:
+                self._client.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
+            replayed += len(received)
+        return replayed
 
     def _send(self, queue_url: str, messages: Sequence[Mapping[str, Any]]) -> None:
         for start in range(0, len(messages), _MAX_ENTRIES):
@@ -78,3 +91,10 @@ class Queues:
             answer = self._client.send_message_batch(QueueUrl=queue_url, Entries=chunk)
             if answer.get("Failed"):
                 raise QueueError(str(answer["Failed"]))
+
+
+def _again(message: Mapping[str, Any]) -> dict[str, str]:
+    """A received message as one to send. Of a FIFO queue it keeps its group, under an id that repeats if this does."""
+    group = message.get("Attributes", {}).get("MessageGroupId")
+    fifo = {"MessageGroupId": group, "MessageDeduplicationId": f"replay-{message['MessageId']}"} if group else {}
+    return {"MessageBody": message["Body"], **fifo}
