@@ -13,6 +13,9 @@ import psutil
 
 TOLERANCE_SECONDS = 0.05
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Kept, so that Python does not warn of a process that is meant to outlive the command."""
+
 
 def start(command: Sequence[str], *, log: Path, pid_file: Path, env: Mapping[str, str] | None = None) -> int:
     """Start a process in a session of its own, its output in a log. Answers its pid."""
@@ -25,6 +28,7 @@ def start(command: Sequence[str], *, log: Path, pid_file: Path, env: Mapping[str
             env=dict(os.environ if env is None else env),
             start_new_session=True,
         )
+    _started.append(process)
     started = psutil.Process(process.pid).create_time()
     pid_file.write_text(json.dumps({"pid": process.pid, "started": started}))
     return process.pid

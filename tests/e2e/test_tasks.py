@@ -6,9 +6,11 @@ import signal
 import time
 from typing import Any
 
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
-from e2e.conftest import Stack, command, free_port, pid_of, until
+from e2e.conftest import Agent, Stack, command, free_port, pid_of, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -106,6 +108,47 @@ def test_what_ends_while_the_agent_is_away_is_told_later(stack: Stack) -> None:
     assert stack.task(cluster, arn)["lastStatus"] == "RUNNING"
     agent.start()
     assert stack.until_task_is(cluster, arn, "STOPPED")["containers"][0]["exitCode"] == 137
+
+
+def test_state_messages_that_come_twice_and_in_the_wrong_order(stack: Stack) -> None:
+    """Sent with the agent's own certificate, while the agent is away."""
+    cluster = "order"
+    agent = stack.agent(cluster)
+    arn = stack.run(cluster, stack.define("order"))
+    task_id = arn.rsplit("/", 1)[1]
+    stack.until_task_is(cluster, arn, "RUNNING")
+    before = stack.instance(agent)["remainingResources"]
+    agent.stop()
+
+    def report(number: int, status: str, exit_code: int | None = None) -> str:
+        container = {"name": "main", "lastStatus": status, **({} if exit_code is None else {"exitCode": exit_code})}
+        task = {"taskId": task_id, "epoch": 1000, "number": number, "lastStatus": status, "containers": [container]}
+        return json.dumps({"type": "TaskStateChanges", "reports": [task]})
+
+    last = report(3, "STOPPED", 9)
+    publish_as(agent, [report(2, "STOPPING"), last, last, report(1, "RUNNING"), last])
+    stopped = stack.until_task_is(cluster, arn, "STOPPED")
+    assert stopped["containers"][0]["exitCode"] == 9
+    time.sleep(3)
+    left = {each["name"]: each["integerValue"] for each in stack.instance(agent)["remainingResources"]}
+    held = {each["name"]: each["integerValue"] for each in before}
+    assert (left["CPU"] - held["CPU"], left["MEMORY"] - held["MEMORY"]) == (10, 16)
+    assert stack.task(cluster, arn)["lastStatus"] == "STOPPED"
+
+
+def publish_as(agent: Agent, payloads: list[str]) -> None:
+    """Publish task state changes under an agent's identity, in this order."""
+    folder = agent.data / "identity"
+    identity = json.loads((folder / "identity.json").read_text())
+    host, port = identity["mqttEndpoint"].rsplit(":", 1)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=identity["clientId"])
+    client.tls_set(str(folder / "mqtt-ca.pem"), str(folder / "certificate.pem"), str(folder / "key.pem"))
+    client.connect(host, int(port))
+    client.loop_start()
+    for payload in payloads:
+        client.publish(identity["topics"]["taskStateChanges"], payload, qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
 
 
 def test_the_emulator_dies_over_running_tasks(stack: Stack) -> None:

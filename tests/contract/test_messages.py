@@ -1,0 +1,56 @@
+"""Every message of every release is read for ever, and what later releases add is ignored (rule 11)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from ecs_protocol import messages
+from ecs_protocol.messages import AGENT_REQUEST, CONTROL_PLANE_MESSAGE, Message
+
+RELEASES = Path(__file__).parent / "messages"
+SAMPLES = sorted(RELEASES.glob("*/*.json"))
+READERS: tuple[TypeAdapter[Any], ...] = (AGENT_REQUEST, CONTROL_PLANE_MESSAGE)
+
+
+def _type(sample: Path) -> type[Message]:
+    found: type[Message] = getattr(messages, sample.stem)
+    return found
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{sample.parent.name}-{sample.stem}")
+def test_a_message_of_any_release_is_read_whole(sample: Path) -> None:
+    text = sample.read_text()
+    read = _type(sample).from_json(text)
+    sent = json.loads(text)
+    assert {name: value for name, value in json.loads(read.to_json()).items() if name in sent} == sent
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{sample.parent.name}-{sample.stem}")
+def test_a_member_of_a_later_release_is_ignored(sample: Path) -> None:
+    later = {**json.loads(sample.read_text()), "v": 2, "madeUpLater": {"some": "thing"}}
+    read = _type(sample).from_json(json.dumps(later))
+    assert "madeUpLater" not in read.to_json()
+
+
+def test_each_message_has_a_sample() -> None:
+    wire = {
+        name
+        for name, each in vars(messages).items()
+        if isinstance(each, type)
+        and issubclass(each, Message)
+        and "v" in each.model_fields
+        and not name.startswith("_")
+    }
+    assert wire <= {sample.stem for sample in SAMPLES}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+def test_what_has_a_type_is_told_apart_by_it(sample: Path) -> None:
+    text = sample.read_text()
+    if "type" not in json.loads(text) or sample.stem == "TaskStateChanges":
+        return
+    readers = [reader for reader in READERS if sample.stem in str(reader.core_schema)]
+    assert type(readers[0].validate_json(text)).__name__ == sample.stem

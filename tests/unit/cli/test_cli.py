@@ -1,0 +1,116 @@
+"""The pure parts of the operator's command, and processes found again."""
+
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from ecs_anywhere import overview, processes
+from ecs_anywhere.durations import DURATION
+from ecs_anywhere.main import cli
+from ecs_anywhere.settings import Stack, StateDir
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("24h", 86400), ("7d", 604800)],
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert DURATION.convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "1w", "-1h", "1.5h"])
+def test_what_is_no_duration_says_what_is(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="90s, 30m, 24h or 7d"):
+        DURATION.convert(text, None, None)
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["down"], ["env"], ["activate"], ["status"], ["demo"], ["replay"]])
+def test_everything_has_help(command: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_env_quotes_what_a_shell_would_take_apart(tmp_path: Path) -> None:
+    secret = """it's a "secret" $HOME; `ls` \\"""
+    a_stack(secret).save(StateDir(tmp_path).stack_file)
+    printed = CliRunner().invoke(cli, ["env", "--state-dir", str(tmp_path)]).output
+    script = f'{printed}\nprintf %s "$AWS_SECRET_ACCESS_KEY"'
+    assert subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout == secret
+
+
+def test_a_stack_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["env", "--state-dir", str(tmp_path)])
+    assert result.exit_code == 1
+
+
+def test_the_state_holds_keys_and_is_the_owners_alone(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    state.make()
+    a_stack("secret").save(state.stack_file)
+    assert (state.path.stat().st_mode & 0o777, state.stack_file.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert Stack.load(state.stack_file) == a_stack("secret")
+
+
+def test_a_process_is_found_by_pid_and_start_and_ended(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    pid = processes.start(
+        [sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", pid_file=pid_file
+    )
+    found = processes.find(pid_file)
+    assert found is not None
+    assert found.pid == pid
+    assert processes.end(pid_file)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert not processes.end(pid_file)
+
+
+def test_a_pid_that_was_given_to_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with subprocess.Popen(["sleep", "60"]) as somebody_else:
+        pid_file.write_text(json.dumps({"pid": somebody_else.pid, "started": time.time() - 3600}))
+        assert processes.find(pid_file) is None
+        assert not processes.end(pid_file)
+        assert somebody_else.poll() is None
+        somebody_else.kill()
+
+
+def test_tables_name_what_there_is() -> None:
+    task: dict[str, Any] = {
+        "taskArn": "arn:aws:ecs:us-east-1:000000000000:task/default/0123456789abcdef0123456789abcdef",
+        "group": "service:web",
+        "lastStatus": "STOPPED",
+        "desiredStatus": "STOPPED",
+        "createdAt": datetime(2026, 1, 1, tzinfo=UTC),
+        "containers": [{"exitCode": 137}],
+        "stoppedReason": "Essential container in task exited",
+    }
+    console = Console(width=200, record=True, file=None, quiet=True)
+    with console.capture() as captured:
+        console.quiet = False
+        console.print(overview.tasks_table([task]))
+    for text in ("0123456789ab", "service:web", "STOPPED", "137", "Essential container in task exited"):
+        assert text in captured.get()
+
+
+def a_stack(secret: str) -> Stack:
+    return Stack(
+        ecs_endpoint="http://127.0.0.1:4566/x",
+        region="us-east-1",
+        access_key_id="KEY",
+        secret_access_key=secret,
+        registration_endpoint="http://127.0.0.1:4566/x/registration",
+        stack_name="ecs-anywhere",
+        event_bus_name="bus",
+        operator_function="operator",
+    )
