@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -136,17 +137,24 @@ def _sam(emulator: Emulator, *arguments: str) -> None:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
-    with log.open("wb") as output:
-        done = subprocess.run(
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
             [str(Path(sys.executable).parent / "sam"), *arguments],
             cwd=PROJECT,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
+            start_new_session=True,
+        ) as sam,
+    ):
+        try:
+            failed = sam.wait()
+        except BaseException:
+            os.killpg(sam.pid, signal.SIGKILL)  # what sam has started does not outlive it
+            raise
+    if failed:
         raise Problem(f"`sam {arguments[0]}` failed. The end of {log}:\n{processes.tail(log, 25)}")
 
 

@@ -57,6 +57,11 @@ def down(state: StateDir) -> bool:
     return ran or agent_ran
 
 
+def running(state: StateDir) -> bool:
+    """Whether the emulator runs."""
+    return processes.find(state.emulator_process) is not None
+
+
 def end_agent(state: StateDir) -> bool:
     """End the demo's agent and its tasks, which would outlive it."""
     ran = processes.end(state.agent_process)

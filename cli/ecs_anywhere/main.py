@@ -61,9 +61,13 @@ def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path
         return
     err.print("Running until Ctrl-C")
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    while not ended.wait(1):
+        if not local.running(state):
+            raise Problem(
+                f"The local AWS has ended by itself. Its log: {state.log('emulator')}. Start again with `up`."
+            )
     local.down(state)
     err.print("Down; its data is kept")
 

@@ -170,7 +170,10 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
         try:
             placed, failures = choose(attempt)
         except InvalidParameterException:
-            return _answered_before(cp, order, now) or _reraise()
+            before = _answered_before(cp, order, now)
+            if before is None:
+                raise
+            return before
         if failures and (before := _answered_before(cp, order, now)):
             return before
         new = [
@@ -212,10 +215,6 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
         return until_won(cp, decide_and_commit)
     except LostRace as race:
         raise ServerException("Too many requests compete for the same resources. Try again.") from race
-
-
-def _reraise() -> dict[str, Any]:
-    raise  # noqa: PLE0704 - called within an except clause only
 
 
 def _answered_before(cp: ControlPlane, order: _Order, now: datetime) -> dict[str, Any] | None:
