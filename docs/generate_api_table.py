@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED
-from control_plane.domain.task_definition import CONTAINER_MEMBERS, MEMBERS, PORT_MAPPING_MEMBERS
+from control_plane.domain.task_definition import MEMBERS
+from control_plane.domain.task_definition_containers import CONTAINER_MEMBERS, PORT_MAPPING_MEMBERS
 from control_plane.gateways.ecs_model import service_model
 
 PAGE = Path(__file__).parent / "api.md"

@@ -60,7 +60,7 @@ class ServiceNotActiveException(EcsError):
 
 
 class UnsupportedFeatureException(EcsError):
-    """What is asked for does not exist here (yet): docs/limits.md."""
+    """What is asked for does not exist here (yet): docs/api.md."""
 
 
 class AccessDeniedException(EcsError):

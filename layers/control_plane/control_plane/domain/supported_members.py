@@ -135,7 +135,7 @@ def check_limits(operation: str, request: Mapping[str, Any]) -> None:
 
 def _refuse_others(operation: str, given: Mapping[str, Any], allowed: Mapping[str, Any], path: str) -> None:
     for member, value in given.items():
-        if _says_nothing(value):
+        if says_nothing(value):
             continue
         if member not in allowed:
             raise _refusal(operation, f"{path}{member} is not supported yet: remove it from the request.")
@@ -151,10 +151,10 @@ def _refuse_others(operation: str, given: Mapping[str, Any], allowed: Mapping[st
                     )
 
 
-def _says_nothing(value: Any) -> bool:
+def says_nothing(value: Any) -> bool:
     """Whether a member might as well be absent. The number 0 does say something."""
     if isinstance(value, Mapping):
-        return all(_says_nothing(each) for each in value.values())
+        return all(says_nothing(each) for each in value.values())
     return value is None or value is False or value in ("", [])
 
 

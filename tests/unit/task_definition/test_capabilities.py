@@ -1,0 +1,61 @@
+"""What a definition requires, and which machines can therefore run it."""
+
+from typing import Any
+
+import pytest
+
+from ecs_protocol.capabilities import CAPABILITIES, announced_attributes, required_attributes
+from unit.task_definition.builders import container, definition, port
+
+PROCESS = frozenset({"process", "external"})
+PROCESS_AS_ROOT = PROCESS | {"other-user"}
+DOCKER = frozenset({"docker", "external", "port-mapping", "other-user"})
+"""The runtimes, by what they can do."""
+
+
+def fits(made: dict[str, Any], features: frozenset[str]) -> bool:
+    return set(required_attributes(made)) <= set(announced_attributes(features))
+
+
+@pytest.mark.parametrize("mode", ["bridge", "host", "none"])
+@pytest.mark.parametrize("runtime", [PROCESS, PROCESS_AS_ROOT, DOCKER])
+def test_any_network_mode_runs_everywhere(runtime: frozenset[str], mode: str) -> None:
+    assert fits(definition(networkMode=mode, requiresCompatibilities=["EXTERNAL"]), runtime)
+
+
+@pytest.mark.parametrize(
+    ("made", "runtimes"),
+    [
+        pytest.param(container(portMappings=[port(80, 80)]), {PROCESS, PROCESS_AS_ROOT, DOCKER}, id="equal-ports"),
+        pytest.param(container(portMappings=[port(80)]), {PROCESS, PROCESS_AS_ROOT, DOCKER}, id="no-host-port"),
+        pytest.param(container(portMappings=[port(80, 8080)]), {DOCKER}, id="another-port"),
+        pytest.param(container(portMappings=[port(80, 0)]), {DOCKER}, id="a-port-of-the-machines-choice"),
+        pytest.param(container(portMappings=[port(80, 80), port(81, 82)]), {DOCKER}, id="one-of-two"),
+        pytest.param(container(user="app"), {PROCESS_AS_ROOT, DOCKER}, id="another-user"),
+        pytest.param(container(dockerLabels={"a": "b"}), {DOCKER}, id="labels"),
+        pytest.param(
+            container(workingDirectory="/srv", command=["true"]), {PROCESS, PROCESS_AS_ROOT, DOCKER}, id="all"
+        ),
+    ],
+)
+def test_where_a_container_can_run(made: dict[str, Any], runtimes: set[frozenset[str]]) -> None:
+    built = definition(made)
+    assert {runtime for runtime in (PROCESS, PROCESS_AS_ROOT, DOCKER) if fits(built, runtime)} == runtimes
+
+
+def test_a_port_of_a_host_mode_task_asks_nothing() -> None:
+    assert required_attributes(definition(container(portMappings=[port(80, 0)]), networkMode="host")) == ()
+
+
+def test_a_definition_says_what_it_requires() -> None:
+    made = definition(container(user="app"), requiresCompatibilities=["EXTERNAL"])
+    assert made["requiresAttributes"] == [
+        {"name": "ecs-anywhere.capability.container-user"},
+        {"name": "ecs.capability.external"},
+    ]
+
+
+def test_each_capability_has_a_name_of_its_own_that_some_runtime_announces() -> None:
+    names = [capability.name for capability in CAPABILITIES]
+    assert len(set(names)) == len(names)
+    assert set(names) == set(announced_attributes(DOCKER))
