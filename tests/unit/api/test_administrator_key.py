@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from control_plane.gateways.administrator_key import KEPT, AdministratorKey
+from control_plane.gateways.administrator_key import KEPT, LOOK_AGAIN, AdministratorKey
 
 
 class Secrets:
@@ -12,12 +12,12 @@ class Secrets:
 
     def __init__(self) -> None:
         self.reads = 0
-        self.secret = "first"
+        self.key_id, self.secret = "AKIA1", "first"
 
     def get_secret_value(self, **request: Any) -> dict[str, Any]:
         assert request == {"SecretId": "arn"}
         self.reads += 1
-        return {"SecretString": json.dumps({"accessKeyId": "AKIA1", "secretAccessKey": self.secret})}
+        return {"SecretString": json.dumps({"accessKeyId": self.key_id, "secretAccessKey": self.secret})}
 
 
 def test_a_key_is_remembered_for_a_while() -> None:
@@ -30,3 +30,15 @@ def test_a_key_is_remembered_for_a_while() -> None:
     assert (key.secret_of("AKIA1"), secrets.reads) == ("first", 1)
     now[0] += timedelta(seconds=1)
     assert (key.secret_of("AKIA1"), secrets.reads) == ("second", 2)
+
+
+def test_a_key_id_that_is_not_known_is_looked_for_now_and_then() -> None:
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    secrets = Secrets()
+    key = AdministratorKey(secrets, "arn", lambda: now[0])
+    assert key.secret_of("AKIA1") == "first"
+    secrets.key_id, secrets.secret = "AKIA2", "second"
+    now[0] += LOOK_AGAIN - timedelta(seconds=1)
+    assert ([key.secret_of("AKIA2") for _ in range(3)], secrets.reads) == ([None] * 3, 1)
+    now[0] += timedelta(seconds=1)
+    assert ([key.secret_of(each) for each in ("AKIA2", "AKIA1", "AKIA3")], secrets.reads) == (["second", None, None], 2)

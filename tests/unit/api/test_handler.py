@@ -1,7 +1,10 @@
 """The function behind `POST /`, through unmodified boto3 clients, over the real flows on moto."""
 
+import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -102,6 +105,48 @@ def test_behind_a_path_that_the_gateway_cuts_off(monkeypatch: pytest.MonkeyPatch
     local = ecs_client(answer, endpoint=f"http://127.0.0.1:4566{LOCAL}{slash}")
     assert local.list_clusters()["clusterArns"] == []
     assert refused(ecs_client(answer, endpoint=ENDPOINT).list_clusters)[0] == "InvalidSignatureException"
+
+
+SIGNED = Path(__file__).parents[3] / "events" / "api_ecs" / "signed"
+
+
+def recorded(case: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A recorded request, at the time at which it was signed."""
+    event: dict[str, Any] = json.loads((SIGNED / f"{case}.json").read_text(encoding="utf-8"))
+    signed_at = datetime.strptime(event["headers"]["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    monkeypatch.setattr(runtime.control_plane(), "clock", lambda: signed_at)
+    return event
+
+
+def test_recorded_requests(monkeypatch: pytest.MonkeyPatch, ecs: Any, function: World) -> None:
+    ecs.create_cluster()
+    function.machine()
+    answers = {}
+    for case in ("list_clusters", "register_task_definition", "run_task"):
+        answered = answer(recorded(case, monkeypatch))
+        assert answered["statusCode"] == 200, answered["body"]
+        answers[case] = json.loads(answered["body"])
+    assert answers["list_clusters"]["clusterArns"] == ["arn:aws:ecs:eu-west-1:123456789012:cluster/default"]
+    assert answers["register_task_definition"]["taskDefinition"]["revision"] == 1
+    [override] = answers["run_task"]["tasks"][0]["overrides"]["containerOverrides"]
+    assert override["environment"] == [{"name": "GREETING", "value": "grüß dich"}]
+
+
+def test_a_recorded_request_of_ministack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECS_ENDPOINT_PATH", LOCAL)
+    assert answer(recorded("list_clusters_on_ministack", monkeypatch))["statusCode"] == 200
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in SIGNED.glob("*.json")))
+def test_a_recorded_request_is_of_no_use_to_who_has_changed_it_or_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    event = recorded(case, monkeypatch)
+    changed = {**event, "body": base64.b64encode(b'{"cluster": "other"}').decode()}
+    assert json.loads(answer(changed)["body"])["__type"] == "InvalidSignatureException"
+    later = runtime.control_plane().clock() + timedelta(minutes=16)
+    monkeypatch.setattr(runtime.control_plane(), "clock", lambda: later)
+    assert "Signature expired" in json.loads(answer(event)["body"])["message"]
 
 
 def test_nobody_without_the_key() -> None:

@@ -40,7 +40,7 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     )
     | _PAGE,
     "ListContainerInstances": frozenset({"cluster", "status"}) | _PAGE,
-    "DescribeContainerInstances": frozenset({"cluster", "containerInstances"}),
+    "DescribeContainerInstances": frozenset({"cluster", "containerInstances", "include"}),
     "DeregisterContainerInstance": frozenset({"cluster", "containerInstance", "force"}),
     "CreateService": frozenset(
         {
@@ -64,11 +64,12 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
 
 ONLY: Mapping[str, Mapping[str, Any]] = {
-    "DescribeClusters": {"include": ("TAGS", "SETTINGS")},
+    "DescribeClusters": {"include": ("TAGS", "SETTINGS", "CONFIGURATIONS")},
     "DescribeTaskDefinition": {"include": ("TAGS",)},
     "RunTask": {"launchType": ("EXTERNAL",), "propagateTags": ("NONE",)},
     "StartTask": {"propagateTags": ("NONE",)},
     "DescribeTasks": {"include": ("TAGS",)},
+    "DescribeContainerInstances": {"include": ("TAGS",)},
     "CreateService": {
         "launchType": ("EXTERNAL",),
         "schedulingStrategy": ("REPLICA",),
