@@ -92,6 +92,11 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
         raise LookupError("this function was made without the administrator's key")
     line["principal"] = verify(signed, secret_of=key.secret_of, region=cp.arns.region, now=cp.clock())
     line["operation"] = operation = operation_of(headers.get("x-amz-target"))
+    return carry_out(cp, operation, body)
+
+
+def carry_out(cp: ControlPlane, operation: str, body: bytes) -> str:
+    """What a request is answered with whose sender is known, as JSON. Raises EcsError, LostRace."""
     if operation not in OPERATIONS:
         raise UnsupportedFeatureException(f"{operation} is not supported yet. See docs/api.md for what is.")
     request = validate_request(operation, parse_body(body))

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from control_plane.domain.errors import InvalidParameterException, UnsupportedFeatureException
-from control_plane.domain.supported_members import check_limits, refuse_unsupported
+from control_plane.domain.errors import ClientException, InvalidParameterException, UnsupportedFeatureException
+from control_plane.domain.supported_members import check_limits, check_names, refuse_unsupported
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,50 @@ def test_limits(operation: str, request_: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParameterException) as raised:
         check_limits(operation, request_)
     assert raised.value.message == message
+
+
+TASK = "arn:aws:ecs:eu-west-1:123456789012:task/default/0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("DescribeTasks", {"cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c-1_A", "tasks": [TASK, "a" * 32]}),
+        ("DescribeServices", {"cluster": "", "services": ["default/web"]}),
+        ("ListTasks", {"serviceName": "", "containerInstance": "", "family": ""}),
+        ("RunTask", {"taskDefinition": f"{'f' * 255}:12", "group": "any:thing/at all"}),
+        ("RegisterTaskDefinition", {"family": "has words of its own for this"}),
+    ],
+)
+def test_names(operation: str, request_: dict[str, Any]) -> None:
+    check_names(operation, request_)
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "message"),
+    [
+        ("StopTask", {"cluster": "a b"}, "Cluster must match ^[a-zA-Z0-9\\-_]{1,255}$, but was a b"),
+        ("StopTask", {"task": ""}, "Task must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty"),
+        ("UpdateService", {"service": "default/"}, "Service must match ^[a-zA-Z0-9\\-_]{1,255}$, but was default/"),
+        (
+            "DescribeClusters",
+            {"clusters": ["default", ""]},
+            "Cluster must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty",
+        ),
+        ("ListTasks", {"family": "a\n"}, "Family must match ^[a-zA-Z0-9\\-_]{1,255}$, but was a\n"),
+        (
+            "DeregisterContainerInstance",
+            {"containerInstance": "x" * 3000},
+            f"Container instance must match ^[a-zA-Z0-9\\-_]{{1,255}}$, but was {'x' * 300}",
+        ),
+    ],
+)
+def test_what_is_no_name(operation: str, request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidParameterException) as raised:
+        check_names(operation, request_)
+    assert raised.value.message == message
+
+
+def test_no_task_definition_has_such_a_name() -> None:
+    with pytest.raises(ClientException, match="Unable to describe task definition"):
+        check_names("RunTask", {"taskDefinition": "x" * 301})

@@ -3,10 +3,12 @@
 Members that say nothing (null, false, empty) pass: clients send them without meaning anything by it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from control_plane.domain.errors import InvalidParameterException, UnsupportedFeatureException
+from control_plane.domain.arns import resource_name
+from control_plane.domain.errors import ClientException, InvalidParameterException, UnsupportedFeatureException
 
 _PAGE = frozenset({"maxResults", "nextToken"})
 
@@ -106,6 +108,23 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
 """
 
+NAMES: Mapping[str, str] = {
+    "cluster": "Cluster",
+    "clusters": "Cluster",
+    "containerInstance": "Container instance",
+    "containerInstances": "Container instance",
+    "family": "Family",
+    "familyPrefix": "Family",
+    "service": "Service",
+    "serviceName": "Service",
+    "services": "Service",
+    "task": "Task",
+    "tasks": "Task",
+}
+"""The members that name something, by its name or its ARN. A task definition's name is the flows' to take apart."""
+
+MAX_FAMILY_AND_REVISION = 300
+
 _DECLARE_UNSUPPORTED_FEATURE = frozenset({"RunTask", "StartTask", "CreateService", "UpdateService"})
 """The operations whose model has UnsupportedFeatureException; a contract test compares."""
 
@@ -123,7 +142,7 @@ def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
 
 
 def check_limits(operation: str, request: Mapping[str, Any]) -> None:
-    """Raise InvalidParameterException for a number, list or text that is out of Amazon's bounds."""
+    """Raise InvalidParameterException for a number, list or text that is out of Amazon's bounds, or is no name."""
     for member, (least, most) in LIMITS.get(operation, {}).items():
         value = request.get(member)
         if value is None:
@@ -132,6 +151,27 @@ def check_limits(operation: str, request: Mapping[str, Any]) -> None:
         if not least <= size <= most:
             what = member if isinstance(value, int) else f"The length of {member}"
             raise InvalidParameterException(f"{what} should be between {least} and {most}, but is {size}.")
+    check_names(operation, request)
+
+
+def check_names(operation: str, request: Mapping[str, Any]) -> None:
+    """Raise for what cannot be the name of anything, and so is not looked for.
+
+    An empty text is as good as none where none may be given. Raises InvalidParameterException, ClientException.
+    """
+    if operation == "RegisterTaskDefinition":
+        return
+    for member, what in NAMES.items():
+        value = request.get(member)
+        if value is None or (value == "" and (member == "cluster" or operation.startswith("List"))):
+            continue
+        for name in value if isinstance(value, list) else [value]:
+            if not re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", resource_name(name)):
+                raise InvalidParameterException(
+                    f"{what} must match ^[a-zA-Z0-9\\-_]{{1,255}}$, but was {name[:300] or 'empty'}"
+                )
+    if len(resource_name(request.get("taskDefinition", ""))) > MAX_FAMILY_AND_REVISION:
+        raise ClientException("Unable to describe task definition.")
 
 
 def _refuse_others(operation: str, given: Mapping[str, Any], allowed: Mapping[str, Any], path: str) -> None:
