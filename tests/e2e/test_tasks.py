@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from typing import Any
 
@@ -208,7 +209,8 @@ def test_a_container(stack: Stack, docker_image: str) -> None:
     definition = stack.define("docker", image=docker_image)
     arn = stack.run(cluster, definition)
     task = stack.until_task_is(cluster, arn, "RUNNING")
-    assert task["containers"][0]["imageDigest"] or task["containers"][0]["runtimeId"]
+    listed = subprocess.run(["docker", "ps", "--quiet", "--no-trunc"], capture_output=True, text=True, check=True)
+    assert task["containers"][0]["runtimeId"] in listed.stdout.split()
     agent.kill()
     agent.start()
     until("the agent is back", lambda: stack.instance(agent)["agentConnected"])
