@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from control_plane.domain.arns import Arns
-from control_plane.domain.inbox import Envelope, ServiceKey, StreamRecord, TaskKey
+from control_plane.domain.inbox import Envelope, InstanceLook, ServiceKey, StreamRecord, TaskKey
 from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.clusters import create_cluster
 from control_plane.flows.publish_events import publish_events
@@ -48,18 +48,6 @@ TABLE_SCHEMA: dict[str, Any] = {
     "AttributeDefinitions": [
         {"AttributeName": "pk", "AttributeType": "S"},
         {"AttributeName": "sk", "AttributeType": "S"},
-        {"AttributeName": "timeShard", "AttributeType": "S"},
-        {"AttributeName": "timeAt", "AttributeType": "N"},
-    ],
-    "GlobalSecondaryIndexes": [
-        {
-            "IndexName": "byTime",
-            "KeySchema": [
-                {"AttributeName": "timeShard", "KeyType": "HASH"},
-                {"AttributeName": "timeAt", "KeyType": "RANGE"},
-            ],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
-        }
     ],
     "BillingMode": "PAY_PER_REQUEST",
 }
@@ -130,6 +118,7 @@ class FakeQueues:
 
     services: list[tuple[ServiceKey, str]] = field(default_factory=list)
     commands: list[Mapping[str, str]] = field(default_factory=list)
+    looks: list[InstanceLook] = field(default_factory=list)
     events: list[Mapping[str, Any]] = field(default_factory=list)
 
     def wake_services(self, keys: Sequence[tuple[ServiceKey, str]]) -> None:
@@ -138,6 +127,9 @@ class FakeQueues:
     def command_later(self, keys: Sequence[Mapping[str, str]], delay_seconds: int = 0) -> None:
         del delay_seconds
         self.commands += keys
+
+    def look_later(self, looks: Sequence[InstanceLook]) -> None:
+        self.looks += looks
 
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.events += entries

@@ -1,9 +1,11 @@
-"""SQS, keys of tasks whose commands could not be sent, or were not answered -> here: send them again."""
+"""SQS -> here: send again the commands of tasks that could not be sent; look at instances of which a reminder tells."""
 
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from control_plane.domain.inbox import InstanceLook, TaskKey
+from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.send_agent_commands import send_commands_again
 from control_plane.gateways import inbox
 from control_plane.handling import Failures, come_again, parsed, records_of
@@ -16,6 +18,10 @@ logger = Logger()
 def handler(event: dict[str, Any], _context: Any) -> Failures:
     """Answers which messages failed again: the queue brings them back, and at last to the dead letters."""
     records = records_of(event)
-    keys, indexes, unreadable = parsed(records, inbox.task_key)
-    failed = send_commands_again(control_plane(), keys)
-    return come_again(records, unreadable | {index for key, index in zip(keys, indexes, strict=True) if key in failed})
+    wanted, indexes, unreadable = parsed(records, inbox.agent_command)
+    failed: set[TaskKey | InstanceLook] = {
+        *send_commands_again(control_plane(), [each for each in wanted if isinstance(each, TaskKey)]),
+        *look_at_container_instances(control_plane(), [each for each in wanted if isinstance(each, InstanceLook)]),
+    }
+    again = {index for each, index in zip(wanted, indexes, strict=True) if each in failed}
+    return come_again(records, unreadable | again)

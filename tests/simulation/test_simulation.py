@@ -7,13 +7,13 @@ faults cease, and what the table says must be what the machines do.
 import os
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from control_plane.domain.errors import EcsError
 from control_plane.domain.task import Task
 from control_plane.flows.answer_agent_request import answer_agent_request
+from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.publish_events import publish_events
 from control_plane.flows.run_task import run_task
 from control_plane.flows.schedule_service import schedule_services
@@ -162,9 +162,8 @@ class Simulation:
 
     def sweep(self) -> None:
         sweep(self.world.cp)
-        for key in self.world.queues.commands:
-            self.world.deliver_commands([_record(key, self.world)])
-        self.world.queues.commands.clear()
+        looks, self.world.queues.looks = self.world.queues.looks, []
+        assert not look_at_container_instances(self.world.function(), looks)
 
     def time(self) -> None:
         self.pass_time(self.random.choice([1, 1, 5, 30]))
@@ -227,14 +226,6 @@ class Simulation:
         self.stream()
         self.schedule()
         return before != (0, 0, 0) or any(machine.up or machine.pending for machine in self.machines)
-
-
-def _record(key: Any, world: World) -> Any:
-    from control_plane.domain.inbox import StreamRecord  # noqa: PLC0415
-
-    task = tasks.load(world.table, key["cluster"], key["taskId"])
-    image = {} if task is None else {**tasks.to_item(task), "awaiting": "START"}
-    return StreamRecord("again", "MODIFY", image)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,14 +1,19 @@
 """What one task costs in request units, on a DynamoDB that counts them as Amazon's does."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from control_plane.domain.inbox import TaskKey
+from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.run_task import run_task
+from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.stop_task import stop_task
+from control_plane.flows.sweep import sweep
 from control_plane.store import keys
-from ecs_protocol.messages import ContainerReport, Reconcile
+from ecs_protocol.messages import ContainerReport, Probe, Reconcile
 from ecs_protocol.statuses import TaskStatus
 from integration.flows.capacity import Meter
 from world import World
@@ -35,31 +40,68 @@ def _report(world: World, machine: str, task_id: str, status: TaskStatus, number
 
 
 def _tell(world: World, machine: str, task_ids: list[str]) -> None:
-    from control_plane.domain.inbox import TaskKey  # noqa: PLC0415
-    from control_plane.flows.send_agent_commands import send_agent_commands  # noqa: PLC0415
-
     send_agent_commands(world.cp, [TaskKey("default", task_id, machine) for task_id in task_ids])
 
 
 def test_one_task_alone(metered: tuple[World, Meter]) -> None:
+    """docs/decisions/0001-one-table.md shows the same sum."""
     world, meter = metered
     machine = world.machine()
     warm = run_task(world.cp, {"taskDefinition": "web:1", "clientToken": "warm"})["tasks"][0]["taskArn"]
     _report(world, machine, warm.rsplit("/", 1)[1], S.STOPPED, 1)
-    _forget_due(world, machine)
+    spent: dict[str, tuple[float, float]] = {}
+
+    def step(name: str, what: Callable[[], Any]) -> Any:
+        meter.reset()
+        answer = what()
+        spent[name] = (meter.writes, meter.reads)
+        return answer
+
+    answer = step("RunTask", lambda: run_task(world.cp, {"taskDefinition": "web:1", "clientToken": "t"}))
+    task_id = answer["tasks"][0]["taskArn"].rsplit("/", 1)[1]
+    step("command to start", lambda: _tell(world, machine, [task_id]))
+    step("RUNNING", lambda: _report(world, machine, task_id, S.RUNNING, 1))
+    step("StopTask", lambda: stop_task(world.cp, {"task": task_id}))
+    step("command to stop", lambda: _tell(world, machine, [task_id]))
+    step("STOPPED", lambda: _report(world, machine, task_id, S.STOPPED, 2))
+
+    writes = {name: writes for name, (writes, _) in spent.items() if writes}
+    assert writes == {"RunTask": 7, "RUNNING": 1, "StopTask": 5, "STOPPED": 7}
+    assert sum(writes.values()) <= 22
+    assert sum(reads for _, reads in spent.values()) <= 8, spent
+
+
+def test_the_sweeper_pays_one_write_for_each_reminder(metered: tuple[World, Meter]) -> None:
+    world, meter = metered
+    world.machine()
+    run_task(world.cp, {"taskDefinition": "web:1", "count": 5})
+    world.pass_time(70)
     meter.reset()
+    assert sweep(world.cp)["containerInstances"] == 1
+    assert meter.writes == 1
 
-    arn = run_task(world.cp, {"taskDefinition": "web:1", "clientToken": "t"})["tasks"][0]["taskArn"]
-    task_id = arn.rsplit("/", 1)[1]
-    _tell(world, machine, [task_id])
-    _report(world, machine, task_id, S.RUNNING, 1)
-    stop_task(world.cp, {"task": arn})
-    _tell(world, machine, [task_id])
-    _report(world, machine, task_id, S.STOPPED, 2)
 
-    # The target is 22; docs/decisions/0001-one-table.md says what is over.
-    assert meter.writes <= 29
-    assert meter.reads <= 8
+def test_an_idle_instance_writes_nothing_but_a_probe_in_six_hours(metered: tuple[World, Meter]) -> None:
+    """Ten minutes at a time; the machine is connected and keeps silent until it is probed."""
+    world, meter = metered
+    machine = world.machine()
+    world.agents.take(machine)
+    digest = world.table.get(keys.registration("default", machine))["digest"]  # type: ignore[index]
+    meter.reset()
+    quiet = 0
+    for _ in range(6 * 6):
+        world.pass_time(600)
+        before = meter.writes
+        sweep(world.cp)
+        looks, world.queues.looks = world.queues.looks, []
+        assert not look_at_container_instances(world.cp, looks)
+        if Probe() in world.agents.take(machine):
+            world.say(machine, Reconcile(request_id="r", digest=digest))
+        quiet += meter.writes == before
+    assert quiet >= 6 * 6 - 3
+    # The probe's own reminder and that of its answer are made and removed, and the answer raises the epoch.
+    assert meter.writes == 5
+    assert world.instance(machine).agent_connected
 
 
 def test_a_hundred_tasks_at_once_on_ten_instances(metered: tuple[World, Meter]) -> None:
@@ -81,7 +123,7 @@ def test_a_hundred_tasks_at_once_on_ten_instances(metered: tuple[World, Meter]) 
                     stop_task(world.cp, {"task": task_id})
             assert world.report(*reports, instance_id=machine) == set()
     assert len(ids) == 100
-    assert meter.writes / 100 <= 18
+    assert meter.writes / 100 <= 18, meter.writes
 
 
 def test_an_idle_instance_costs_nothing_and_a_reconnect_little(metered: tuple[World, Meter]) -> None:
@@ -92,12 +134,3 @@ def test_an_idle_instance_costs_nothing_and_a_reconnect_little(metered: tuple[Wo
     meter.reset()
     world.say(machine, Reconcile(request_id="r", digest=digest["digest"]))
     assert meter.writes <= 1
-
-
-def _forget_due(world: World, machine: str) -> None:
-    """What the sweeper would do before the next task."""
-    from control_plane.store import instances  # noqa: PLC0415
-
-    item = world.table.get(keys.instance("default", machine))
-    assert item is not None
-    world.table.commit([instances.look_again("default", machine, item["timeAt"], None)])

@@ -3,12 +3,13 @@
 import importlib
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from contract.samples import INSTANCE, PRINCIPAL, TASK, bodies, sample
-from control_plane.domain.inbox import ServiceKey
+from control_plane.domain.inbox import Look, ServiceKey
 from control_plane.domain.races import ServiceChangedError
 from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service
@@ -247,11 +248,22 @@ def test_an_event_that_ecs_refuses_becomes_an_event(world: World, call: Call, ma
     assert [entry["DetailType"] for entry in world.events.entries] == ["Run Task Failed"]
 
 
-def test_each_minute_the_sweeper_asks_again(world: World, call: Call, task: str) -> None:
+@pytest.mark.usefixtures("task")
+def test_each_minute_the_sweeper_hands_on_what_is_due(world: World, call: Call) -> None:
     assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0}
     world.pass_time(60)
     assert call("cron_sweep", "each_minute") == {"containerInstances": 1, "services": 0}
-    assert [key["taskId"] for key in world.queues.commands] == [task]
+    assert [(look.instance_id, look.look) for look in world.queues.looks] == [(INSTANCE, Look.COMMANDS)]
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0}
+
+
+@pytest.mark.usefixtures("task")
+def test_a_look_at_an_instance_that_keeps_silent_sends_its_commands_again(world: World, call: Call) -> None:
+    world.now = datetime.fromtimestamp(json.loads(bodies("queue_agent_commands", "look")[0])["at"], UTC)
+    world.agents.sent.clear()
+    assert failures(call("queue_agent_commands", "look")) == []
+    [(instance_id, commands)] = world.agents.sent
+    assert (instance_id, isinstance(commands, TaskCommands)) == (INSTANCE, True)
 
 
 def test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world: World, call: Call) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal
 
 
@@ -37,6 +38,29 @@ class TaskKey:
     cluster: str
     task_id: str
     instance_id: str
+
+
+class Look(StrEnum):
+    """Why a container instance is looked at."""
+
+    COMMANDS = "COMMANDS"
+    """Were the commands answered that were sent before this?"""
+    PROBE = "PROBE"
+    """Is it still there? It is asked."""
+    ANSWER = "ANSWER"
+    """Has it answered the probe?"""
+
+
+@dataclass(frozen=True)
+class InstanceLook:
+    """A container instance to look at. `at` is when it was due, on the grid, in epoch seconds."""
+
+    cluster: str
+    instance_id: str
+    look: Look
+    at: int
+    epoch: int = 0
+    """Of ANSWER: the instance's epoch when it was probed; an answer raises it."""
 
 
 @dataclass(frozen=True)

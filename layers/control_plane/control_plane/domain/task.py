@@ -52,7 +52,7 @@ class Task(Entity):
     """Static host ports that it holds, as `8080/tcp`."""
     desired_status: DesiredStatus = DesiredStatus.RUNNING
     last_status: TaskStatus = TaskStatus.PENDING
-    awaiting: Awaiting | None = Awaiting.START
+    awaiting: Awaiting | None = None
     awaiting_since: datetime | None = None
     version: int = 1
     report_epoch: int = 0

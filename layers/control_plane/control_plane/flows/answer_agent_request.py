@@ -18,12 +18,13 @@ from control_plane.domain.container_instance import (
     Registration,
 )
 from control_plane.domain.inbox import Envelope
+from control_plane.domain.reminders import next_probe
 from control_plane.domain.resources import Resources
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, keys, tasks
+from control_plane.store import clusters, instances, keys, reminders, tasks
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     MAX_MESSAGE_BYTES,
@@ -107,6 +108,7 @@ def _register(cp: ControlPlane, sender: InstanceIdentity, request: RegisterConta
         old = Resources(cpu=known.cpu, memory=known.memory) if known else Resources()
         new = Resources(cpu=registration.cpu, memory=registration.memory)
         write = instances.registered_again(before, after, new - old)
+    reminders.remind(cp.table, [next_probe(sender.cluster, sender.instance_id, cp.clock())])
     cp.table.commit([write, instances.described(registration)])
     current = instances.load(cp.table, sender.cluster, sender.instance_id)
     if current is not None:

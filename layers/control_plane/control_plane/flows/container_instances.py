@@ -14,12 +14,13 @@ from control_plane.domain.description import describe_container_instance
 from control_plane.domain.errors import InvalidParameterException, ServerException
 from control_plane.domain.pages import page_of
 from control_plane.domain.races import LostRace
+from control_plane.domain.reminders import watching_command
 from control_plane.domain.task import Task, stop_without_its_machine
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, tasks
+from control_plane.store import instances, reminders, tasks
 from ecs_protocol.statuses import StopCode
 
 STOPPED_AT_ONCE = 25
@@ -61,7 +62,7 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
     """Answers {containerInstance}. With `force` its tasks are stopped as far as ECS is concerned.
 
     First the instance is closed, so that nothing more is placed on it, then what is left is done in steps that may be
-    repeated. If this dies in between, the sweeper takes the same steps (flows/sweep.py).
+    repeated. If this dies in between, a reminder has the same steps taken (flows/look_at_container_instance.py).
     """
     cluster = require_cluster(cp, request.get("cluster"))
     instance_id = identifier(request["containerInstance"], cluster, "Container instance")
@@ -74,7 +75,9 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
             raise InvalidParameterException("The referenced container instance is already deregistered.")
         if instance.tasks and not request.get("force"):
             raise InvalidParameterException("Found running tasks on the instance.")
-        cp.table.commit([instances.deregistered(instance, cp.clock(), force=request.get("force", False))])
+        now = cp.clock()
+        reminders.remind(cp.table, [watching_command(cluster.name, instance_id, now)])
+        cp.table.commit([instances.deregistered(instance, now, force=request.get("force", False))])
         return instance
 
     try:
@@ -104,19 +107,15 @@ def _stop(cp: ControlPlane, chunk: Sequence[Task], _attempt: int) -> None:
     """Nothing is given back: the instance takes no task any more."""
     now = cp.clock()
     current = [tasks.load(cp.table, task.cluster, task.task_id) for task in chunk]
-    writes = [
-        write
+    reason = "Container instance was deregistered by force."
+    ends = [
+        (task, stop_without_its_machine(task, StopCode.TERMINATION_NOTICE, reason, now))
         for task in current
         if task is not None and not task.stopped
-        for write in tasks.stopped(
-            task,
-            stop_without_its_machine(
-                task, StopCode.TERMINATION_NOTICE, "Container instance was deregistered by force.", now
-            ),
-        )
     ]
-    if writes:
-        cp.table.commit(writes)
+    if ends:
+        tasks.note_ends(cp.table, [after for _, after in ends])
+        cp.table.commit([write for before, after in ends for write in tasks.stopped(before, after)])
 
 
 def _load(cp: ControlPlane, cluster: Cluster, instance_id: str) -> ContainerInstance | None:

@@ -22,13 +22,14 @@ from control_plane.domain.description import describe_task
 from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
 from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
+from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
-from control_plane.domain.task import Task
+from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, keys, tasks, tokens
+from control_plane.store import instances, keys, reminders, tasks, tokens
 from control_plane.store.table import Write
 
 MAX_FAILURES = 100
@@ -142,6 +143,7 @@ def new_task(
         cpu=demand.resources.cpu,
         memory=demand.resources.memory,
         ports=tuple(sorted(port_names(demand.resources))),
+        awaiting=Awaiting.START,
         awaiting_since=now,
         created_at=now,
         updated_at=now,
@@ -156,6 +158,12 @@ def placing(new_tasks: Sequence[Task], now: datetime) -> list[Write]:
         by_instance[task.cluster, task.instance_id, task.registration].append(task.resources)
     takes = [instances.taken(*instance, wanted, now) for instance, wanted in by_instance.items()]
     return [tasks.placed(task) for task in new_tasks] + takes
+
+
+def watching(new_tasks: Sequence[Task]) -> list[Reminder]:
+    """What watches over the start of each, to be stored before they are."""
+    starts = [watching_command(task.cluster, task.instance_id, task.created_at) for task in new_tasks]
+    return list(dict.fromkeys(starts))
 
 
 def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) -> dict[str, Any]:
@@ -199,6 +207,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 failures=tuple(failures),
             )
             writes.append(tokens.used(order.operation, order.cluster.name, order.token, answered, now=now, kept=kept))
+        reminders.remind(cp.table, watching(new))
         try:
             cp.table.commit(writes)
         except TokenUsedError:

@@ -16,14 +16,15 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.place import Placed, Unplaced, place
+from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.again import until_won
-from control_plane.flows.run_task import demand_of, new_task, placing
+from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.services import deployment_event
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, services, tasks
+from control_plane.store import instances, reminders, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -66,6 +67,7 @@ class _Chunk:
     """What one transaction will write, and what is told of it."""
 
     writes: list[Write] = field(default_factory=list)
+    reminders: list[Reminder] = field(default_factory=list)
     events: list[ServiceEvent] = field(default_factory=list)
     started: int = 0
     short: bool = False
@@ -90,6 +92,9 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     after = _after(cp, service, planned, chunk, now, more=more)
     if after == service and not chunk.writes:
         return False
+    if after.look_at is not None and after.look_at != service.look_at:
+        chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
+    reminders.remind(cp.table, chunk.reminders)
     cp.table.commit(
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
@@ -124,6 +129,7 @@ def _start(
         )
         for each in placed
     ]
+    chunk.reminders += watching(new)
     chunk.writes += placing(new, now) + [services.listed(service, task.task_id) for task in new]
     chunk.started = len(new)
     if new:
@@ -171,6 +177,7 @@ def _stop(cp: ControlPlane, service: Service, surplus: Iterable[Task], chunk: _C
         tasks.changed(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now)) for task in stopping
     ]
     places = sorted({task.instance_id for task in stopping})
+    chunk.reminders += [watching_command(service.cluster, instance_id, now) for instance_id in places]
     chunk.writes += [instances.told(service.cluster, instance_id, now) for instance_id in places]
     names = " ".join(f"(task {task.task_id})" for task in stopping)
     chunk.events.append(

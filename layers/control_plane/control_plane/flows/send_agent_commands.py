@@ -1,4 +1,4 @@
-"""Tell agents what should change: woken by the table's stream, by the retry queue, and by the sweeper.
+"""Tell agents what should change: woken by the table's stream, by the retry queue, and by reminders.
 
 A message is a key; the task's state is read here. What cannot be delivered goes to the retry queue as a key, so that
 the stream does not stand still. An agent that is not connected is not told: it asks for all when it connects.
@@ -41,14 +41,15 @@ def send_commands_again(cp: ControlPlane, wanted: Sequence[TaskKey]) -> set[Task
     undelivered: set[TaskKey] = set()
     for (cluster, instance_id), task_ids in by_instance.items():
         try:
-            _send(cp, cluster, instance_id, task_ids)
+            send_commands(cp, cluster, instance_id, task_ids)
         except (ClientError, BotoCoreError, LookupError, ValueError):
             logger.exception("Could not send commands", extra={"cluster": cluster, "instance": instance_id})
             undelivered |= {TaskKey(cluster, task_id, instance_id) for task_id in task_ids}
     return undelivered
 
 
-def _send(cp: ControlPlane, cluster: str, instance_id: str, task_ids: Sequence[str]) -> None:
+def send_commands(cp: ControlPlane, cluster: str, instance_id: str, task_ids: Sequence[str]) -> None:
+    """What one machine is to do about these tasks; nothing if it is not connected."""
     instance = instances.load(cp.table, cluster, instance_id)
     if instance is None or not instance.agent_connected:
         return

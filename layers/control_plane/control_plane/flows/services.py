@@ -20,12 +20,13 @@ from control_plane.domain.errors import (
 )
 from control_plane.domain.pages import page_of
 from control_plane.domain.races import LostRace
+from control_plane.domain.reminders import watching_service
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.run_task import require_external
 from control_plane.runtime import ControlPlane
-from control_plane.store import services
+from control_plane.store import reminders, services
 
 TASKS_FOR_EACH_SHARD = 100
 MAX_SHARDS = 8
@@ -79,6 +80,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             shards=max(shards_for(desired), existing.shards if existing else 1),
             look_at=now + FIRST_LOOK,
         )
+        reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
         cp.table.commit([services.created(service, existing), services.told(_deployment_began(cp, service))])
         return service
 
@@ -108,6 +110,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "shards": max(service.shards, shards_for(desired)),
             }
         )
+        reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
         cp.table.commit([services.changed(service, after)])
         return after
 
@@ -138,6 +141,7 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "look_at": now + FIRST_LOOK,
             }
         )
+        reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
         cp.table.commit([services.changed(service, after)])
         return after
 

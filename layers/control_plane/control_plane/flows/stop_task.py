@@ -6,12 +6,13 @@ from typing import Any
 from control_plane.domain.description import describe_task
 from control_plane.domain.errors import InvalidParameterException, ServerException
 from control_plane.domain.races import LostRace
+from control_plane.domain.reminders import watching_command
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import definition_of, looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, tasks
+from control_plane.store import instances, reminders, tasks
 from ecs_protocol.statuses import StopCode
 
 DEFAULT_REASON = "Task stopped by user"
@@ -30,6 +31,7 @@ def stop_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
         now = cp.clock()
         after = task if task.stopped else request_stop(task, StopCode.USER_INITIATED, reason, now)
         if after is not task:
+            reminders.remind(cp.table, [watching_command(task.cluster, task.instance_id, now)])
             cp.table.commit([tasks.changed(task, after), instances.told(task.cluster, task.instance_id, now)])
         return after
 

@@ -102,6 +102,7 @@ def _commit(cp: ControlPlane, sender: Sender, reports: Iterable[TaskReport]) -> 
 
 def _stop(cp: ControlPlane, sender: Sender, ends: Sequence[tuple[Task, Task]], now: datetime) -> None:
     """Move the tasks and give back what they took; if their instance is gone, just move them (rule 2)."""
+    tasks.note_ends(cp.table, [after for _, after in ends])
     moves: list[Write] = [write for before, after in ends for write in tasks.stopped(before, after)]
     registration = max(before.registration for before, _ in ends)
     given = [before.resources for before, _ in ends]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from control_plane.domain.inbox import Envelope, Presence, ServiceKey, StreamRecord, TaskKey
+from control_plane.domain.inbox import Envelope, InstanceLook, Look, Presence, ServiceKey, StreamRecord, TaskKey
 from control_plane.store.items import from_wire
 
 
@@ -40,8 +40,13 @@ def service_key(body: str) -> ServiceKey:
     return ServiceKey(message["cluster"], message["service"])
 
 
-def task_key(body: str) -> TaskKey:
+def agent_command(body: str) -> TaskKey | InstanceLook:
+    """The queue of commands brings tasks whose machines are to be told, and instances to look at."""
     message = json.loads(body)
+    if "look" in message:
+        return InstanceLook(
+            message["cluster"], message["instanceId"], Look(message["look"]), message["at"], message["epoch"]
+        )
     return TaskKey(message["cluster"], message["taskId"], message["instanceId"])
 
 

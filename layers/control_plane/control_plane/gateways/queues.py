@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.inbox import ServiceKey
+from control_plane.domain.inbox import InstanceLook, ServiceKey
 
 _MAX_ENTRIES = 10
 
@@ -48,6 +48,26 @@ class Queues:
         self._send(
             self._agent_commands,
             [{"MessageBody": json.dumps(dict(key)), "DelaySeconds": delay_seconds} for key in keys],
+        )
+
+    def look_later(self, looks: Sequence[InstanceLook]) -> None:
+        """Container instances to look at."""
+        self._send(
+            self._agent_commands,
+            [
+                {
+                    "MessageBody": json.dumps(
+                        {
+                            "cluster": look.cluster,
+                            "instanceId": look.instance_id,
+                            "look": look.look,
+                            "at": look.at,
+                            "epoch": look.epoch,
+                        }
+                    )
+                }
+                for look in looks
+            ],
         )
 
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:

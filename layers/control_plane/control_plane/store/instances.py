@@ -1,7 +1,7 @@
 """Container instances. What an instance has left is only ever written here, under the conditions of rules 1 and 2."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from control_plane.domain.container_instance import (
     ContainerInstance,
@@ -18,8 +18,6 @@ from control_plane.store.table import Table, Write
 
 KIND = "containerInstance"
 REGISTRATION_KIND = "registration"
-FIRST_LOOK = timedelta(seconds=30)
-"""How long after a command the sweeper first looks whether it was answered."""
 
 
 def to_item(instance: ContainerInstance) -> Item:
@@ -125,9 +123,7 @@ def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Re
         keys.instance(cluster, instance_id),
         InstanceChangedError(instance_id),
         update=(
-            "SET #updatedAt = :now, #timeShard = if_not_exists(#timeShard, :shard),"
-            " #timeAt = if_not_exists(#timeAt, :due)"
-            " ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
+            "SET #updatedAt = :now ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
             + (", #ports :ports" if ports else "")
         ),
         condition=" AND ".join([condition for condition in conditions.values() if condition] + free_ports),
@@ -141,8 +137,6 @@ def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Re
             ":tasks": len(wanted),
             ":one": 1,
             ":now": now,
-            ":shard": keys.due_shard(instance_id),
-            ":due": int((now + FIRST_LOOK).timestamp()),
             **({":ports": ports} if ports else {}),
             **{f":port{number}": port for number, port in enumerate(sorted(ports))},
         },
@@ -177,22 +171,14 @@ def released(cluster: str, instance_id: str, registration: int, given: Sequence[
 
 
 def told(cluster: str, instance_id: str, now: datetime) -> Write:
-    """A command for a task here is to be sent: the version that commands carry grows, and the sweeper will look."""
+    """A command for a task here is to be sent: the version that commands carry grows."""
     return Write(
         "Update",
         keys.instance(cluster, instance_id),
         InstanceChangedError(instance_id),
-        update=(
-            "SET #updatedAt = :now, #timeShard = if_not_exists(#timeShard, :shard),"
-            " #timeAt = if_not_exists(#timeAt, :due) ADD #version :one"
-        ),
+        update="SET #updatedAt = :now ADD #version :one",
         condition="attribute_exists(#pk)",
-        values={
-            ":now": now,
-            ":one": 1,
-            ":shard": keys.due_shard(instance_id),
-            ":due": int((now + FIRST_LOOK).timestamp()),
-        },
+        values={":now": now, ":one": 1},
     )
 
 
@@ -245,36 +231,38 @@ def presence(instance: ContainerInstance, *, session: str, session_version: int,
     )
 
 
-def look_again(instance_cluster: str, instance_id: str, seen_due: int, next_due: datetime | None) -> Write:
-    """Move, or with None remove, the time at which the sweeper looks at an instance, if it is what it was."""
-    return Write(
-        "Update",
-        keys.instance(instance_cluster, instance_id),
-        ItemChangedError(instance_id),
-        update="SET #timeAt = :next" if next_due else "REMOVE #timeShard, #timeAt",
-        condition="#timeAt = :seen",
-        values={":seen": seen_due, **({":next": int(next_due.timestamp())} if next_due else {})},
-    )
-
-
-def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> Write:
-    """INACTIVE for good; without `force` only if no task is on it. The sweeper finishes what the caller does not."""
+def silent(instance: ContainerInstance, now: datetime) -> Write:
+    """Its agent did not answer a probe, unless it has reconciled since."""
     return Write(
         "Update",
         keys.instance(instance.cluster, instance.instance_id),
         InstanceChangedError(instance.instance_id),
-        update=(
-            "SET #status = :inactive, #agentConnected = :false, #updatedAt = :now, #timeShard = :shard, #timeAt = :due"
-            " ADD #version :one"
-        ),
+        update="SET #agentConnected = :false, #updatedAt = :now ADD #version :one",
+        condition="#registration = :registration AND #epoch = :epoch AND #agentConnected = :true",
+        values={
+            ":registration": instance.registration,
+            ":epoch": instance.epoch,
+            ":true": True,
+            ":false": False,
+            ":now": now,
+            ":one": 1,
+        },
+    )
+
+
+def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> Write:
+    """INACTIVE for good; without `force` only if no task is on it."""
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update="SET #status = :inactive, #agentConnected = :false, #updatedAt = :now ADD #version :one",
         condition="#status <> :inactive" + ("" if force else " AND #tasks = :none"),
         values={
             ":inactive": InstanceStatus.INACTIVE,
             ":false": False,
             ":now": now,
             ":one": 1,
-            ":shard": keys.due_shard(instance.instance_id),
-            ":due": int((now + FIRST_LOOK).timestamp()),
             **({} if force else {":none": 0}),
         },
     )

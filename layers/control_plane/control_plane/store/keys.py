@@ -7,6 +7,8 @@
                                       T#<tail>#<task>        task that has not stopped; tail: its id's last 8 digits,
                                                              which are its instance's first 8
     STOPPED#<task>                    TASK                   task that has stopped, kept for 30 days
+    ENDS#<cluster>#<0-15>             <time>#<task>          a task may have stopped then; for an hour, for ListTasks
+    REMINDERS#<0-15>                  <time>#<whom>          look at a container instance or a service then
     IDENTITY#<instance>               IDENTITY               which cluster and certificate a machine was given
     CAPABILITIES#<digest>             CAPABILITIES           a set of capability attributes
     FAMILIES#<0-3>                    <family>               newest revision number of a family
@@ -18,9 +20,8 @@
     ACTIVATION#<id>                   ACTIVATION             activation
                                       CSR#<digest>           one identity that it gave out
 
-    index byTime: timeShard, timeAt (epoch seconds)
-    DUE#<0-15>                     containerInstance or service to look at, then
-    STOPPED#<cluster>#<0-15>       stopped tasks, for ListTasks
+Times are epoch seconds in 12 digits, so that their order is that of the keys. There is no index: each would cost one
+more write for each write, at twice the price in a transaction.
 
 Why a task's id ends in its instance's first digits: so that the task, its instance and its instance's other tasks
 share a partition key, can be found by the task's id alone, and can be listed strongly consistent by instance.
@@ -90,20 +91,25 @@ def stopped_task(task_id: str) -> Key:
     return Key(f"STOPPED#{task_id}", "TASK")
 
 
-def stopped_shard(cluster_name: str, task_id: str) -> str:
-    return f"STOPPED#{cluster_name}#{_shard(task_id, LISTING_SHARDS)}"
+def time_key(seconds: int) -> str:
+    return f"{seconds:012d}"
 
 
-def stopped_shards(cluster_name: str) -> list[str]:
-    return [f"STOPPED#{cluster_name}#{shard}" for shard in range(LISTING_SHARDS)]
+def end(cluster_name: str, task_id: str, seconds: int) -> Key:
+    return Key(f"ENDS#{cluster_name}#{_shard(task_id, LISTING_SHARDS)}", f"{time_key(seconds)}#{task_id}")
 
 
-def due_shard(name: str) -> str:
-    return f"DUE#{_shard(name, LISTING_SHARDS)}"
+def end_partitions(cluster_name: str) -> list[str]:
+    return [f"ENDS#{cluster_name}#{shard}" for shard in range(LISTING_SHARDS)]
 
 
-def due_shards() -> list[str]:
-    return [f"DUE#{shard}" for shard in range(LISTING_SHARDS)]
+def reminder(seconds: int, kind: str, cluster_name: str, name: str) -> Key:
+    shard = _shard(f"{cluster_name}#{name}", LISTING_SHARDS)
+    return Key(f"REMINDERS#{shard}", f"{time_key(seconds)}#{kind}#{cluster_name}#{name}")
+
+
+def reminder_partitions() -> list[str]:
+    return [f"REMINDERS#{shard}" for shard in range(LISTING_SHARDS)]
 
 
 def identity(instance_id: str) -> Key:

@@ -1,7 +1,9 @@
 """Services, the list of each one's tasks, and what their users are told."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
+from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.races import ServiceChangedError
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.task import Task
@@ -16,14 +18,19 @@ EVENTS_SHOWN = 100
 
 
 def to_item(service: Service) -> Item:
-    due = service.look_at
-    when = {"timeShard": keys.due_shard(service.name), "timeAt": int(due.timestamp())} if due else {}
-    return {**attributes(service), "kind": KIND, **when}
+    return {**attributes(service), "kind": KIND}
 
 
 def load(table: Table, cluster: str, name: str, *, consistent: bool = True) -> Service | None:
     item = table.get(keys.service(cluster, name), consistent=consistent)
     return None if item is None else Service.model_validate(item)
+
+
+def load_many(table: Table, wanted: Iterable[ServiceKey]) -> dict[ServiceKey, Service]:
+    """Those that exist."""
+    found = table.get_many([keys.service(key.cluster, key.service) for key in wanted])
+    loaded = [Service.model_validate(item) for item in found.values()]
+    return {ServiceKey(service.cluster, service.name): service for service in loaded}
 
 
 def of_cluster(table: Table, cluster: str) -> list[Service]:

@@ -96,15 +96,13 @@ class Table:
         values = {":pk": pk, **({":sk": sk_begins} if sk_begins else {})}
         yield from self._pages(condition, values, limit, ConsistentRead=consistent, ScanIndexForward=not newest_first)
 
-    def query_time(self, shard: str, *, until: int | None = None, since: int | None = None) -> Iterator[Item]:
-        """Keys from the index byTime, earliest first; times are epoch seconds. An index lags: candidates only."""
-        low, high = since if since is not None else 0, until if until is not None else 2**40
-        yield from self._pages(
-            "#timeShard = :shard AND #timeAt BETWEEN :low AND :high",
-            {":shard": shard, ":low": low, ":high": high},
-            0,
-            IndexName="byTime",
-        )
+    def query_from(self, pk: str, sk: str, *, consistent: bool = True) -> Iterator[Item]:
+        """The items of a partition whose key is `sk` or comes after it."""
+        yield from self._pages("#pk = :pk AND #sk >= :sk", {":pk": pk, ":sk": sk}, 0, ConsistentRead=consistent)
+
+    def query_before(self, pk: str, sk: str) -> Iterator[Item]:
+        """The items of a partition whose key comes before `sk`."""
+        yield from self._pages("#pk = :pk AND #sk < :sk", {":pk": pk, ":sk": sk}, 0, ConsistentRead=True)
 
     def query_many(self, partitions: Sequence[str], sk_begins: str = "", *, consistent: bool = True) -> list[Item]:
         """Several partitions at once, in the order in which they are named."""
@@ -133,6 +131,25 @@ class Table:
             if "LastEvaluatedKey" not in answer or (limit and given >= limit):
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def put_many(self, items: Mapping[Key, Mapping[str, Any]]) -> None:
+        """Each by itself and unconditionally: for what may be written in part, and again."""
+        self._write_many(
+            [{"PutRequest": {"Item": to_wire({**item, "pk": key.pk, "sk": key.sk})}} for key, item in items.items()]
+        )
+
+    def delete_many(self, keys: Sequence[Key]) -> None:
+        """Each by itself and unconditionally; one that is gone is no error."""
+        self._write_many(
+            [{"DeleteRequest": {"Key": to_wire({"pk": key.pk, "sk": key.sk})}} for key in dict.fromkeys(keys)]
+        )
+
+    def _write_many(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        for start in range(0, len(requests), 25):
+            wanted = list(requests[start : start + 25])
+            while wanted:
+                answer = self._client.batch_write_item(RequestItems={self.name: wanted})
+                wanted = answer.get("UnprocessedItems", {}).get(self.name, [])
 
     def commit(self, writes: Sequence[Write]) -> None:
         """All or nothing. Raises the `refused` of the first write whose condition failed, or LostRace."""

@@ -53,7 +53,6 @@ def changed(before: Task, after: Task) -> Write:
 
 def stopped(before: Task, after: Task) -> list[Write]:
     """The move of a task that has STOPPED; goes with the write that gives its resources back."""
-    stopped_at = after.stopped_at or after.updated_at
     return [
         Write(
             "Delete",
@@ -68,12 +67,28 @@ def stopped(before: Task, after: Task) -> list[Write]:
             TaskChangedError(after.task_id),
             item={
                 **to_item(after),
-                "timeShard": keys.stopped_shard(after.cluster, after.task_id),
-                "timeAt": int(stopped_at.timestamp()),
-                "expiresAt": int((stopped_at + KEPT).timestamp()),
+                "expiresAt": int((_ended(after) + KEPT).timestamp()),
             },
         ),
     ]
+
+
+def note_ends(table: Table, ending: Iterable[Task]) -> None:
+    """Where ListTasks finds tasks that have stopped. Goes before `stopped`, so that none is missing there; it is only a
+    hint, which stays if the task turns out not to stop just now."""
+    table.put_many(
+        {
+            keys.end(task.cluster, task.task_id, int(_ended(task).timestamp())): {
+                "taskId": task.task_id,
+                "expiresAt": int((_ended(task) + 2 * SHOWN).timestamp()),
+            }
+            for task in ending
+        }
+    )
+
+
+def _ended(task: Task) -> datetime:
+    return task.stopped_at or task.updated_at
 
 
 def load(table: Table, cluster: str, task_id: str) -> Task | None:
@@ -109,9 +124,13 @@ def of_cluster(table: Table, cluster: str, shards: Sequence[int]) -> list[Task]:
 
 def stopped_in_cluster(table: Table, cluster: str, now: datetime) -> list[Task]:
     """A cluster's tasks that stopped within the last hour; for List."""
-    since = int((now - SHOWN).timestamp())
-    found = [item for shard in keys.stopped_shards(cluster) for item in table.query_time(shard, since=since)]
-    items = table.get_many([keys.Key(item["pk"], item["sk"]) for item in found], consistent=False)
+    since = keys.time_key(int((now - SHOWN).timestamp()))
+    ends = [
+        line["taskId"]
+        for partition in keys.end_partitions(cluster)
+        for line in table.query_from(partition, since, consistent=False)
+    ]
+    items = table.get_many([keys.stopped_task(task_id) for task_id in ends], consistent=False)
     return [from_item(item) for item in items.values()]
 
 
