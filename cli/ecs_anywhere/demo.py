@@ -21,7 +21,17 @@ from rich.live import Live
 
 from ecs_anywhere import overview, processes
 from ecs_anywhere.console import Problem, err, progress
-from ecs_anywhere.local import agent_command, down, end_agent, up
+from ecs_anywhere.interrupts import unbroken
+from ecs_anywhere.local import (
+    DEFAULT_MQTT_PORT,
+    DEFAULT_PORT,
+    agent_command,
+    down,
+    end_agent,
+    free_port,
+    running,
+    up,
+)
 from ecs_anywhere.settings import Stack, StateDir
 from ecs_anywhere.stacks import ecs_client, operate
 
@@ -43,15 +53,22 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Answers {stack, containerInstanceArn, taskArns, killed, replacement}."""
-        ran = processes.find(self.state.emulator_process) is not None
-        stack = up(self.state, self.port, self.mqtt_port)
+        ran = running(self.state)
         try:
-            return self._on(stack)
+            return self._on(self._up())
         except BaseException:
-            end_agent(self.state)
-            if not ran:
-                down(self.state)
+            err.print("Ending what was started")
+            with unbroken(ending=True):
+                end_agent(self.state)
+                if not ran:
+                    down(self.state)
             raise
+
+    def _up(self) -> Stack:
+        """On the usual ports, or the next ones if others listen there and none were asked for."""
+        if self.state.stack_file.exists():
+            return up(self.state, self.port, self.mqtt_port)
+        return up(self.state, self.port or free_port(DEFAULT_PORT), self.mqtt_port or free_port(DEFAULT_MQTT_PORT))
 
     def _on(self, stack: Stack) -> dict[str, Any]:
         ecs = ecs_client(stack)
@@ -101,7 +118,7 @@ class Demo:
             return "process"
         try:
             with progress("Making a small image"):
-                _make_image(engine)
+                _make_image(engine, self.state.temporary())
         except (OSError, Problem, docker.errors.DockerException) as error:
             err.print(f"{error} Tasks run as processes of this machine (--runtime process)")
             return "process"
@@ -189,12 +206,12 @@ def _container(runtime: str) -> dict[str, Any]:
     }
 
 
-def _make_image(engine: Any) -> None:
+def _make_image(engine: Any, temporary: Path) -> None:
     """Of a static busybox, imported: no registry is needed."""
     binary = shutil.which("busybox")
     if binary is None:
         raise Problem("There is no busybox to make an image of.")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=temporary) as folder:
         archive = Path(folder) / "image.tar"
         with tarfile.open(archive, "w") as tar:
             tar.add(Path(binary).resolve(), arcname="bin/busybox")
@@ -205,7 +222,8 @@ def _make_image(engine: Any) -> None:
         repository, tag = IMAGE.split(":")
         engine.api.import_image_from_file(str(archive), repository=repository, tag=tag)
     try:
-        engine.containers.run(IMAGE, ["/bin/busybox", "true"], remove=True, network_mode="none")
+        with unbroken():
+            engine.containers.run(IMAGE, ["/bin/busybox", "true"], remove=True, network_mode="none")
     except docker.errors.DockerException as error:
         raise Problem(f"Docker cannot run the image ({error}).") from error
 

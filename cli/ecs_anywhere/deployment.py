@@ -5,14 +5,13 @@ import hashlib
 import json
 import os
 import platform
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from ecs_anywhere import processes
 from ecs_anywhere.console import Problem
@@ -24,7 +23,7 @@ BUCKET = "ecs-anywhere-artifacts"
 SOURCES = ("template.yaml", "functions", "layers")
 
 
-def parameters(emulator: Emulator, ca_pem: bytes) -> dict[str, str]:
+def _parameters_of(emulator: Emulator) -> dict[str, str]:
     """Of the template: what is different on one's own machine."""
     return {
         **built_for(),
@@ -32,7 +31,7 @@ def parameters(emulator: Emulator, ca_pem: bytes) -> dict[str, str]:
         "EcsEndpointPath": API_PATH,
         "PublicEndpoint": f"{emulator.url}{API_PATH}",
         "MqttEndpoint": f"localhost:{emulator.mqtt_port}",
-        "MqttCaBase64": base64.b64encode(ca_pem).decode(),
+        "MqttCaBase64": base64.b64encode(emulator.ca_file.read_bytes()).decode(),
         "StreamRecordMaxAge": "60",
         "DeletionProtection": "false",
     }
@@ -48,8 +47,7 @@ def build(emulator: Emulator) -> None:
     """Build unless what was built last is of the same sources. Raises Problem."""
     if not (PROJECT / "template.yaml").exists():
         raise Problem("`up` and `demo` deploy template.yaml from a checkout, and there is none beside this command.")
-    folder = emulator.state.path / "build"
-    mark = emulator.state.path / "built"
+    folder, mark = emulator.state.build, emulator.state.built_mark
     wanted = _digest(built_for())
     if folder.exists() and mark.exists() and mark.read_text() == wanted:
         return
@@ -67,8 +65,20 @@ def build(emulator: Emulator) -> None:
     mark.write_text(wanted)
 
 
+def deployed(emulator: Emulator) -> bool:
+    """Whether what is wanted now was deployed, and saved."""
+    mark = emulator.state.deployed_mark
+    return mark.exists() and mark.read_text() == _digest(_parameters_of(emulator))
+
+
+def note_deployed(emulator: Emulator) -> None:
+    """To be called once the emulator has saved what was deployed."""
+    emulator.state.deployed_mark.write_text(_digest(_parameters_of(emulator)))
+
+
 def deploy(emulator: Emulator) -> Stack:
     """Deploy what was built, and answer how to reach it. Raises Problem."""
+    emulator.state.deployed_mark.unlink(missing_ok=True)
     s3 = client(emulator, "s3")
     if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
         s3.create_bucket(Bucket=BUCKET)
@@ -76,7 +86,7 @@ def deploy(emulator: Emulator) -> Stack:
         emulator,
         "deploy",
         "--template",
-        str(emulator.state.path / "build" / "template.yaml"),
+        str(emulator.state.build / "template.yaml"),
         "--stack-name",
         STACK_NAME,
         "--s3-bucket",
@@ -86,7 +96,7 @@ def deploy(emulator: Emulator) -> Stack:
         "--no-confirm-changeset",
         "--no-fail-on-empty-changeset",
         "--parameter-overrides",
-        *_overrides(parameters(emulator, emulator.ca_file.read_bytes())),
+        *_overrides(_parameters_of(emulator)),
     )
     described = client(emulator, "cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
@@ -120,16 +130,23 @@ def client(emulator: Emulator, service: str) -> Any:
         region_name=REGION,
         aws_access_key_id=CREDENTIALS[0],
         aws_secret_access_key=CREDENTIALS[1],
+        config=Config(proxies={}),
     )
 
 
 def _sam(emulator: Emulator, *arguments: str) -> None:
     log = emulator.state.log(f"sam-{arguments[0]}")
+    # What a user keeps in samconfig.toml is meant for AWS.
+    own_config = emulator.state.path / "samconfig.toml"
+    own_config.write_text("version = 0.1\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     env = {
         **kept,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "SAM_CLI_TELEMETRY": "0",
+        "__SAM_CLI_APP_DIR": str(emulator.state.path / "sam"),
+        "TMPDIR": str(emulator.state.temporary()),
+        "NO_PROXY": "127.0.0.1,localhost",
         "AWS_ENDPOINT_URL": emulator.url,
         "AWS_ACCESS_KEY_ID": CREDENTIALS[0],
         "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1],
@@ -137,24 +154,8 @@ def _sam(emulator: Emulator, *arguments: str) -> None:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [str(Path(sys.executable).parent / "sam"), *arguments],
-            cwd=PROJECT,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as sam,
-    ):
-        try:
-            failed = sam.wait()
-        except BaseException:
-            os.killpg(sam.pid, signal.SIGKILL)  # what sam has started does not outlive it
-            raise
-    if failed:
+    sam = str(Path(sys.executable).parent / "sam")
+    if processes.run([sam, *arguments, "--config-file", str(own_config)], log=log, env=env, cwd=PROJECT):
         raise Problem(f"`sam {arguments[0]}` failed. The end of {log}:\n{processes.tail(log, 25)}")
 
 

@@ -1,6 +1,7 @@
 """MiniStack, the local AWS: one process for each state directory."""
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -42,7 +43,7 @@ class Emulator:
     def start(self) -> None:
         """Start it and wait until it answers. Raises Problem."""
         for port, option in ((self.port, "--port"), (self.mqtt_port, "--mqtt-port")):
-            if _taken(port):
+            if taken(port):
                 raise Problem(f"Port {port} is in use. End what listens there, or choose another one with {option}.")
         log = self.state.log("emulator")
         log.unlink(missing_ok=True)
@@ -62,11 +63,12 @@ class Emulator:
 
     def stop(self) -> bool:
         """End it; it saves its state. Answers whether it ran."""
-        return processes.end(self.state.emulator_process)
+        return stop(self.state)
 
     def abandon(self) -> None:
         """End it at once: what it saved last stays, and what is half-made is gone."""
         processes.end(self.state.emulator_process, signal_first=signal.SIGKILL)
+        self.stop()
 
     def restart(self) -> None:
         """Save its state, which it does only when it ends."""
@@ -102,14 +104,24 @@ class Emulator:
             self._fetch("/_ministack/health")
         except (OSError, urllib.error.URLError):
             return False
-        return _taken(self.mqtt_port)
+        return taken(self.mqtt_port)
 
     def _fetch(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+        # No proxy stands between this machine and itself.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(self.url + path, timeout=5) as answer:
             body: bytes = answer.read()
             return body
 
 
-def _taken(port: int) -> bool:
+def stop(state: StateDir) -> bool:
+    """End a state directory's emulator, if it runs; it saves its state. Answers whether it ran."""
+    ran = processes.end(state.emulator_process)
+    shutil.rmtree(state.path / "emulator" / "tmp", ignore_errors=True)
+    return ran
+
+
+def taken(port: int) -> bool:
+    """Whether somebody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

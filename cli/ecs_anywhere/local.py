@@ -9,7 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_anywhere import deployment, processes
 from ecs_anywhere.console import Problem, progress
-from ecs_anywhere.emulator import Emulator
+from ecs_anywhere.emulator import Emulator, stop, taken
+from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.settings import Stack, StateDir
 from ecs_anywhere.stacks import ecs_client
 
@@ -19,8 +20,7 @@ ANSWER_SECONDS = 60
 
 
 def up(state: StateDir, port: int | None, mqtt_port: int | None) -> Stack:
-    """Start the stack, or update the one that runs. Keeps its data. Raises Problem."""
-    state.make()
+    """Start the stack, or update the one that runs. Keeps its data. Raises Problem. Under `state.alone()`."""
     known = Stack.load(state.stack_file) if state.stack_file.exists() else None
     emulator = Emulator(
         state,
@@ -34,27 +34,39 @@ def up(state: StateDir, port: int | None, mqtt_port: int | None) -> Stack:
         if not ran:
             with progress("Starting the local AWS (MiniStack)"):
                 emulator.start()
-        with progress("Building the functions (sam build)"):
-            deployment.build(emulator)
-        with progress("Deploying template.yaml (sam deploy)"):
-            stack = deployment.deploy(emulator)
-        with progress("Saving the local AWS's state"):
-            emulator.restart()
+        stack = known if known and deployment.deployed(emulator) else _deploy(emulator)
         with progress("Waiting for the ECS API to answer"):
             _wait_for(stack)
     except BaseException:
-        if not ran:
-            emulator.abandon()
+        with unbroken(ending=True):
+            if not ran:
+                emulator.abandon()
         raise
-    stack.save(state.stack_file)
+    return stack
+
+
+def _deploy(emulator: Emulator) -> Stack:
+    with progress("Building the functions (sam build)"):
+        deployment.build(emulator)
+    with progress("Deploying template.yaml (sam deploy)"):
+        stack = deployment.deploy(emulator)
+    with progress("Saving the local AWS's state"):
+        emulator.restart()
+    stack.save(emulator.state.stack_file)
+    deployment.note_deployed(emulator)
     return stack
 
 
 def down(state: StateDir) -> bool:
-    """End the stack, and the agent and tasks that `demo` started. Answers whether anything ran."""
+    """End the stack, and the agent and tasks of `demo`. Answers whether anything ran. Under `state.alone()`."""
     agent_ran = end_agent(state)
-    ran = processes.end(state.emulator_process)
+    ran = stop(state)
     return ran or agent_ran
+
+
+def free_port(wanted: int) -> int:
+    """That port, or the next one on which nobody listens."""
+    return next((port for port in range(wanted, wanted + 100) if not taken(port)), wanted)
 
 
 def running(state: StateDir) -> bool:

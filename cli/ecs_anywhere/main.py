@@ -1,20 +1,18 @@
 """The operator's command `ecs-anywhere`."""
 
 import shlex
-import signal
-import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.live import Live
 
-from ecs_anywhere import local, overview
+from ecs_anywhere import interrupts, local, overview
 from ecs_anywhere.console import Problem, err, out, print_json
 from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
+from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.settings import StateDir, default_state_dir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate
 
@@ -51,7 +49,8 @@ def cli() -> None:
 def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path, output: str) -> None:
     """Start the control plane on this machine, or update the one that runs."""
     state = StateDir(state_dir)
-    stack = local.up(state, port, mqtt_port)
+    with state.alone():
+        stack = local.up(state, port, mqtt_port)
     if output == "json":
         print_json(stack.public())
     else:
@@ -60,16 +59,17 @@ def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path
     if detach:
         return
     err.print("Running until Ctrl-C")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
-    while not ended.wait(1):
-        if not local.running(state):
-            raise Problem(
-                f"The local AWS has ended by itself. Its log: {state.log('emulator')}. Start again with `up`."
-            )
-    local.down(state)
-    err.print("Down; its data is kept")
+    try:
+        while local.running(state):
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        with unbroken(ending=True), state.alone():
+            local.down(state)
+        err.print("Down; its data is kept")
+        return
+    if state.emulator_process.exists():
+        raise Problem(f"The local AWS has ended by itself. Its log: {state.log('emulator')}. Start again with `up`.")
+    err.print("Ended by `ecs-anywhere down`")
 
 
 @cli.command()
@@ -77,7 +77,9 @@ def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path
 @_output
 def down(*, state_dir: Path, output: str) -> None:
     """End the local control plane, and the agent and tasks that `demo` started. Data is kept."""
-    ran = local.down(StateDir(state_dir))
+    state = StateDir(state_dir)
+    with state.alone(), unbroken():
+        ran = local.down(state)
     if output == "json":
         print_json({"stopped": ran})
     else:
@@ -194,7 +196,8 @@ def demo(*, port: int | None, mqtt_port: int | None, state_dir: Path, output: st
     """Control plane, agent, a task, a service, and the loss and replacement of a container, on this machine."""
     state = StateDir(state_dir)
     began = time.monotonic()
-    result = Demo(state, port, mqtt_port).run()
+    with state.alone():
+        result = Demo(state, port, mqtt_port).run()
     err.print(f"Done in {time.monotonic() - began:.0f} seconds")
     if output == "json":
         print_json(result)
@@ -224,10 +227,6 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """SIGTERM is like Ctrl-C: whatever was started is ended."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """The entry point."""
+    interrupts.install()
     cli()
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt

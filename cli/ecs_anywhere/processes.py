@@ -1,4 +1,7 @@
-"""Processes that outlive the command: found again by pid and start time, so that nobody else's is ever ended."""
+"""Processes that outlive the command: found again by pid and start time, so that nobody else's is ever ended.
+
+And one that does not: `run` ends what it runs, with all that this has started.
+"""
 
 import contextlib
 import json
@@ -8,30 +11,54 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
-TOLERANCE_SECONDS = 0.05
+from ecs_anywhere.interrupts import unbroken
 
-_started: list[subprocess.Popen[bytes]] = []
-"""Kept, so that Python does not warn of a process that is meant to outlive the command."""
+TOLERANCE_SECONDS = 0.05
 
 
 def start(command: Sequence[str], *, log: Path, pid_file: Path, env: Mapping[str, str] | None = None) -> int:
     """Start a process in a session of its own, its output in a log. Answers its pid."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
+    with unbroken():
+        process = _start(command, log.open("ab"), env)
+        process.returncode = 0  # it is meant to outlive us: Python need not warn of that
+        started = psutil.Process(process.pid).create_time()
+        pid_file.write_text(json.dumps({"pid": process.pid, "started": started}))
+    return process.pid
+
+
+def run(command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path) -> int:
+    """Run a command to its end, its output in a log. Answers its exit status."""
+    process = None
+    try:
+        with unbroken():
+            process = _start(command, log.open("wb"), env, cwd)
+        while process.poll() is None:
+            time.sleep(0.05)
+        return process.returncode
+    finally:
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _start(
+    command: Sequence[str], output: BinaryIO, env: Mapping[str, str] | None, cwd: Path | None = None
+) -> "subprocess.Popen[bytes]":
+    with output:
+        return subprocess.Popen(
             command,
+            cwd=cwd,
+            env=dict(os.environ if env is None else env),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict(os.environ if env is None else env),
             start_new_session=True,
         )
-    _started.append(process)
-    started = psutil.Process(process.pid).create_time()
-    pid_file.write_text(json.dumps({"pid": process.pid, "started": started}))
-    return process.pid
 
 
 def find(pid_file: Path) -> psutil.Process | None:

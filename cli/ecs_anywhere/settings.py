@@ -1,10 +1,16 @@
 """Where a stack keeps what belongs to it, and how it is reached."""
 
+import fcntl
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from ecs_anywhere.console import Problem
 
 REGION = "us-east-1"
 API_ID = "ec5a0001"
@@ -23,10 +29,6 @@ class StateDir:
 
     path: Path
 
-    def make(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path.chmod(0o700)
-
     @property
     def stack_file(self) -> Path:
         return self.path / "stack.json"
@@ -42,6 +44,44 @@ class StateDir:
     @property
     def agent_data(self) -> Path:
         return self.path / "agent"
+
+    @property
+    def build(self) -> Path:
+        return self.path / "build"
+
+    @property
+    def built_mark(self) -> Path:
+        """Says of which sources `build` is."""
+        return self.path / "built"
+
+    @property
+    def deployed_mark(self) -> Path:
+        """Says of which sources, and with which parameters, the emulator's saved state has the stack."""
+        return self.path / "deployed"
+
+    def temporary(self) -> Path:
+        """For what other programs leave behind; emptied when the command ends (see `alone`)."""
+        folder = self.path / "tmp"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other command works on this directory meanwhile. Raises Problem if one does."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+        with (self.path / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Problem(
+                    f"Another `ecs-anywhere` is at work in {self.path}. Let it end, or end it with Ctrl-C; then try "
+                    "again."
+                ) from None
+            try:
+                yield
+            finally:
+                shutil.rmtree(self.path / "tmp", ignore_errors=True)
 
     def log(self, what: str) -> Path:
         return self.path / f"{what}.log"

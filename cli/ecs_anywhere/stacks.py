@@ -37,7 +37,13 @@ def _on_aws(stack_name: str) -> Stack:
         outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["AdministratorKeySecretArn"])
     except (BotoCoreError, ClientError, KeyError) as error:
-        raise Problem(f"Could not read stack {stack_name} in {session.region_name}: {error}") from error
+        hint = (
+            " Your shell has what `ecs-anywhere env` printed, which is a key of the ECS API and none of AWS: unset "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            if os.environ.get("AWS_ENDPOINT_URL_ECS") and os.environ.get("AWS_ACCESS_KEY_ID")
+            else ""
+        )
+        raise Problem(f"Could not read stack {stack_name} in {session.region_name}: {error}.{hint}") from error
     key = json.loads(secret["SecretString"])
     return Stack(
         ecs_endpoint=outputs["EcsEndpoint"],
@@ -66,11 +72,12 @@ def ecs_client(stack: Stack) -> Any:
 
 def operate(stack: Stack, operation: str, **members: Any) -> dict[str, Any]:
     """What is no ECS operation, by lambda:Invoke under the caller's own AWS credentials. Raises Problem."""
-    local = (
+    local: dict[str, Any] = (
         {
             "endpoint_url": stack.aws_endpoint,
             "aws_access_key_id": stack.aws_access_key_id,
             "aws_secret_access_key": stack.aws_secret_access_key,
+            "config": Config(proxies={}),
         }
         if stack.aws_endpoint
         else {}

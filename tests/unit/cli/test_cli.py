@@ -1,9 +1,13 @@
 """The pure parts of the operator's command, and processes found again."""
 
 import json
+import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from ecs_anywhere import overview, processes
+from ecs_anywhere import interrupts, local, overview, processes
+from ecs_anywhere.console import Problem
 from ecs_anywhere.durations import DURATION
 from ecs_anywhere.main import cli
 from ecs_anywhere.settings import Stack, StateDir
@@ -56,8 +61,8 @@ def test_a_stack_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None
 
 def test_the_state_holds_keys_and_is_the_owners_alone(tmp_path: Path) -> None:
     state = StateDir(tmp_path / "state")
-    state.make()
-    a_stack("secret").save(state.stack_file)
+    with state.alone():
+        a_stack("secret").save(state.stack_file)
     assert (state.path.stat().st_mode & 0o777, state.stack_file.stat().st_mode & 0o777) == (0o700, 0o600)
     assert Stack.load(state.stack_file) == a_stack("secret")
 
@@ -83,6 +88,84 @@ def test_a_pid_that_was_given_to_somebody_else_is_left_alone(tmp_path: Path) -> 
         assert not processes.end(pid_file)
         assert somebody_else.poll() is None
         somebody_else.kill()
+
+
+def test_what_is_run_does_not_outlive_an_interrupt(tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    script = f"sh -c 'echo $$ > {child}; exec sleep 60' & wait"
+    asked = (
+        "import os, sys, pathlib; from ecs_anywhere import interrupts, processes; interrupts.install();"
+        f"processes.run(['sh', '-c', {script!r}], log=pathlib.Path({str(tmp_path / 'log')!r}), env=dict(os.environ),"
+        "cwd=pathlib.Path('/'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", asked], stderr=subprocess.DEVNULL) as command:
+        deadline = time.monotonic() + 20
+        while not (child.exists() and child.read_text().strip()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        command.send_signal(signal.SIGTERM)
+        command.wait(timeout=20)
+    assert command.returncode not in {0, None}
+    pid = int(child.read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_two_commands_do_not_work_in_one_state_directory(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    with state.alone():
+        leftover = state.temporary() / "leftover"
+        leftover.touch()
+        result = CliRunner().invoke(cli, ["down", "--state-dir", str(tmp_path)])
+        assert result.exit_code == 1
+        with pytest.raises(Problem, match="Another `ecs-anywhere` is at work"), state.alone():
+            pass
+    assert not leftover.exists()
+    assert CliRunner().invoke(cli, ["down", "--state-dir", str(tmp_path)]).exit_code == 0
+
+
+def test_an_interrupt_waits_until_what_must_not_be_broken_is_done() -> None:
+    done: list[str] = []
+
+    def start() -> None:
+        with interrupts.unbroken():
+            signal.raise_signal(signal.SIGINT)
+            done.append("noted")
+        done.append("never reached")
+
+    with signals_handled(), pytest.raises(KeyboardInterrupt):
+        start()
+    assert done == ["noted"]
+
+
+def test_impatience_does_not_break_off_the_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "PATIENCE_SECONDS", 60)
+    done: list[str] = []
+    with signals_handled():
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)  # before the ending has begun
+            with interrupts.unbroken(ending=True):
+                signal.raise_signal(signal.SIGTERM)
+                done.append("ended")
+        done.append("left in peace")
+    assert done == ["ended", "left in peace"]
+
+
+@contextmanager
+def signals_handled() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    interrupts.install()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_the_next_port_is_taken_if_somebody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert local.free_port(port) > port
 
 
 def test_tables_name_what_there_is() -> None:
