@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.local import (
     DEFAULT_MQTT_PORT,
     DEFAULT_PORT,
+    agent,
     agent_command,
     down,
     end_agent,
@@ -59,8 +60,9 @@ class Demo:
         except BaseException:
             err.print("Ending what was started")
             with unbroken(ending=True):
-                end_agent(self.state)
-                if not ran:
+                if ran:
+                    end_agent(self.state)
+                else:
                     down(self.state)
             raise
 
@@ -83,9 +85,8 @@ class Demo:
             raise Problem(f"The task could not be placed: {ran['failures']}")
         self._service(ecs)
         err.print(f"Running a task, and a service of {REPLICAS} tasks")
-        tasks = _watch(ecs, "all is RUNNING", lambda found: _running(found) >= REPLICAS + 1)
-        mine = [task for task in tasks if task["group"] == f"service:{SERVICE}" and task["lastStatus"] == "RUNNING"]
-        victim = mine[0]
+        tasks = _watch(ecs, "all is RUNNING", lambda found: len(_running(found, runtime)) >= REPLICAS + 1)
+        victim = next(task for task in _running(tasks, runtime) if task["group"] == f"service:{SERVICE}")
         known = {task["taskArn"] for task in tasks}
         _kill(victim, runtime)
         err.print(f"Killed a container of task {_id(victim)} behind the agent's back")
@@ -93,8 +94,8 @@ class Demo:
             ecs,
             "it is replaced",
             lambda found: (
-                any(task["taskArn"] not in known and task["lastStatus"] == "RUNNING" for task in found)
-                and _running(found) >= REPLICAS + 1
+                any(task["taskArn"] not in known for task in (running := _running(found, runtime)))
+                and len(running) >= REPLICAS + 1
             ),
         )
         replacement = next(task for task in tasks if task["taskArn"] not in known)
@@ -103,7 +104,7 @@ class Demo:
             **stack.public(),
             "runtime": runtime,
             "containerInstanceArn": instance,
-            "taskArns": sorted(task["taskArn"] for task in tasks if task["lastStatus"] == "RUNNING"),
+            "taskArns": sorted(task["taskArn"] for task in _running(tasks, runtime)),
             "killed": victim["taskArn"],
             "replacement": replacement["taskArn"],
         }
@@ -229,7 +230,7 @@ def _make_image(engine: Any, temporary: Path) -> None:
 
 
 def _agent(*arguments: str) -> None:
-    done = subprocess.run([agent_command(), *arguments], capture_output=True, text=True, check=False)
+    done = agent(*arguments)
     if done.returncode:
         raise Problem(f"`ecs-anywhere-agent {arguments[0]}` failed: {done.stderr.strip()}")
 
@@ -263,19 +264,40 @@ def _watch(ecs: Any, until: str, done: Callable[[list[dict[str, Any]]], bool]) -
             time.sleep(0.5)
 
 
-def _running(tasks: list[dict[str, Any]]) -> int:
-    return sum(task["lastStatus"] == "RUNNING" and task["desiredStatus"] == "RUNNING" for task in tasks)
+def _running(tasks: list[dict[str, Any]], runtime: str) -> list[dict[str, Any]]:
+    """Those that are to run, and do: a task of an earlier demo is RUNNING until the agent has told of its end."""
+    return [
+        task
+        for task in tasks
+        if (task["lastStatus"], task["desiredStatus"]) == ("RUNNING", "RUNNING") and _is_alive(task, runtime)
+    ]
+
+
+def _is_alive(task: dict[str, Any], runtime: str) -> bool:
+    runtime_id: str = task["containers"][0]["runtimeId"]
+    if runtime == "process":
+        return psutil.pid_exists(_pid(runtime_id))
+    try:
+        with closing(docker.from_env()) as engine:
+            status: str = engine.containers.get(runtime_id).status
+    except docker.errors.NotFound:
+        return False
+    return status == "running"
 
 
 def _kill(task: dict[str, Any], runtime: str) -> None:
-    runtime_id = task["containers"][0]["runtimeId"]
-    if runtime == "docker":
-        engine = docker.from_env()
-        engine.containers.get(runtime_id).kill()
-        engine.close()
+    runtime_id: str = task["containers"][0]["runtimeId"]
+    if runtime == "process":
+        os.kill(_pid(runtime_id), signal.SIGKILL)
         return
-    process = psutil.Process(int(runtime_id.split(".")[0]))
-    os.kill(process.pid, signal.SIGKILL)
+    with closing(docker.from_env()) as engine:
+        engine.containers.get(runtime_id).kill()
+
+
+def _pid(runtime_id: str) -> int:
+    """`pid.start` is what a container that is a process is called; -1, which nobody has, for one that is none."""
+    pid = runtime_id.split(".", maxsplit=1)[0]
+    return int(pid) if pid.isdigit() and len(pid) < 10 else -1
 
 
 def _id(task: dict[str, Any]) -> str:

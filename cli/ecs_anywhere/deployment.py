@@ -16,6 +16,7 @@ from botocore.config import Config
 from ecs_anywhere import processes
 from ecs_anywhere.console import Problem
 from ecs_anywhere.emulator import CREDENTIALS, Emulator
+from ecs_anywhere.files import write_whole
 from ecs_anywhere.settings import API_ID, API_PATH, REGION, STACK_NAME, Stack
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,7 @@ def build(emulator: Emulator) -> None:
         "--parameter-overrides",
         *_overrides(built_for()),
     )
-    mark.write_text(wanted)
+    write_whole(mark, wanted)
 
 
 def deployed(emulator: Emulator) -> bool:
@@ -73,7 +74,7 @@ def deployed(emulator: Emulator) -> bool:
 
 def note_deployed(emulator: Emulator) -> None:
     """To be called once the emulator has saved what was deployed."""
-    emulator.state.deployed_mark.write_text(_digest(_parameters_of(emulator)))
+    write_whole(emulator.state.deployed_mark, _digest(_parameters_of(emulator)))
 
 
 def deploy(emulator: Emulator) -> Stack:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from ecs_anywhere import processes
 from ecs_anywhere.console import Problem
+from ecs_anywhere.files import write_whole
+from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.settings import StateDir
 
 START_SECONDS = 60
@@ -59,7 +61,7 @@ class Emulator:
                 self.stop()
                 raise Problem(f"The local AWS did not start. The end of {log}:\n{processes.tail(log)}")
             time.sleep(0.1)
-        self.ca_file.write_bytes(self._fetch("/_ministack/iot/ca.pem"))
+        write_whole(self.ca_file, self._fetch("/_ministack/iot/ca.pem").decode())
 
     def stop(self) -> bool:
         """End it; it saves its state. Answers whether it ran."""
@@ -67,7 +69,7 @@ class Emulator:
 
     def abandon(self) -> None:
         """End it at once: what it saved last stays, and what is half-made is gone."""
-        processes.end(self.state.emulator_process, signal_first=signal.SIGKILL)
+        processes.end(self.state.emulator_process, signal_first=signal.SIGKILL, with_session=True)
         self.stop()
 
     def restart(self) -> None:
@@ -116,7 +118,8 @@ class Emulator:
 
 def stop(state: StateDir) -> bool:
     """End a state directory's emulator, if it runs; it saves its state. Answers whether it ran."""
-    ran = processes.end(state.emulator_process)
+    with unbroken():  # half of a saved state is of no use
+        ran = processes.end(state.emulator_process, with_session=True)
     shutil.rmtree(state.path / "emulator" / "tmp", ignore_errors=True)
     return ran
 

@@ -28,6 +28,12 @@ def install() -> None:
         signal.signal(number, _handle)
 
 
+def ignore() -> None:
+    """All is done but Python's own end."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def unbroken(*, ending: bool = False) -> Iterator[None]:
     """No KeyboardInterrupt within; one that came is raised at the end, unless this was the ending already."""

@@ -49,7 +49,13 @@ def _deploy(emulator: Emulator) -> Stack:
     with progress("Building the functions (sam build)"):
         deployment.build(emulator)
     with progress("Deploying template.yaml (sam deploy)"):
-        stack = deployment.deploy(emulator)
+        try:
+            stack = deployment.deploy(emulator)
+        except (BotoCoreError, ClientError) as error:
+            raise Problem(
+                f"The local AWS lacks what it has just deployed ({error}): its saved state is damaged. Remove "
+                f"{emulator.state.path} and start anew."
+            ) from error
     with progress("Saving the local AWS's state"):
         emulator.restart()
     stack.save(emulator.state.stack_file)
@@ -59,8 +65,10 @@ def _deploy(emulator: Emulator) -> Stack:
 
 def down(state: StateDir) -> bool:
     """End the stack, and the agent and tasks of `demo`. Answers whether anything ran. Under `state.alone()`."""
-    agent_ran = end_agent(state)
-    ran = stop(state)
+    try:
+        agent_ran = end_agent(state)
+    finally:
+        ran = stop(state)
     return ran or agent_ran
 
 
@@ -78,16 +86,22 @@ def end_agent(state: StateDir) -> bool:
     """End the demo's agent and its tasks, which would outlive it."""
     ran = processes.end(state.agent_process)
     if state.agent_data.exists():
-        done = subprocess.run(
-            [agent_command(), "stop-tasks", "--data-dir", str(state.agent_data)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = agent("stop-tasks", "--data-dir", str(state.agent_data))
         if done.returncode:
             raise Problem(f"The demo's tasks could not be stopped: {done.stderr.strip()}")
     return ran
+
+
+def agent(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of ecs-anywhere-agent to its end. A terminal's Ctrl-C is for us alone to act upon."""
+    return subprocess.run(
+        [agent_command(), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
 
 
 def agent_command() -> str:

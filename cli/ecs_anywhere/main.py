@@ -229,4 +229,7 @@ def _pair(text: str) -> tuple[str, str]:
 def main() -> None:
     """The entry point."""
     interrupts.install()
-    cli()
+    try:
+        cli()
+    finally:
+        interrupts.ignore()

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import psutil
 
+from ecs_anywhere.files import write_whole
 from ecs_anywhere.interrupts import unbroken
 
 TOLERANCE_SECONDS = 0.05
@@ -26,7 +27,7 @@ def start(command: Sequence[str], *, log: Path, pid_file: Path, env: Mapping[str
         process = _start(command, log.open("ab"), env)
         process.returncode = 0  # it is meant to outlive us: Python need not warn of that
         started = psutil.Process(process.pid).create_time()
-        pid_file.write_text(json.dumps({"pid": process.pid, "started": started}))
+        write_whole(pid_file, json.dumps({"pid": process.pid, "started": started}))
     return process.pid
 
 
@@ -72,8 +73,17 @@ def find(pid_file: Path) -> psutil.Process | None:
         return None
 
 
-def end(pid_file: Path, *, wait_seconds: float = 30, signal_first: signal.Signals = signal.SIGTERM) -> bool:
-    """SIGTERM (or another signal), and SIGKILL if that does not help. Answers whether there was anything to end."""
+def end(
+    pid_file: Path,
+    *,
+    wait_seconds: float = 30,
+    signal_first: signal.Signals = signal.SIGTERM,
+    with_session: bool = False,
+) -> bool:
+    """SIGTERM (or another signal), and SIGKILL if that does not help. Answers whether there was anything to end.
+
+    What it has started is left alone or, `with_session`, given a second to follow it and ended then.
+    """
     process = find(pid_file)
     if process is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -83,8 +93,29 @@ def end(pid_file: Path, *, wait_seconds: float = 30, signal_first: signal.Signal
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
             _wait(process, 5)
+        if with_session:
+            _end_session(process.pid)
     pid_file.unlink(missing_ok=True)
     return process is not None
+
+
+def _end_session(session: int) -> None:
+    """Its leader has ended. While others are in a session, its number is given to nobody else."""
+    _, alive = psutil.wait_procs(_members(session), timeout=1)
+    while alive or (alive := _members(session)):
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        _, alive = psutil.wait_procs(alive, timeout=1)
+
+
+def _members(session: int) -> list[psutil.Process]:
+    members = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+    return members
 
 
 def _wait(process: psutil.Process, seconds: float) -> None:

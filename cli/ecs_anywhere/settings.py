@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ecs_anywhere.console import Problem
+from ecs_anywhere.files import write_whole
 
 REGION = "us-east-1"
 API_ID = "ec5a0001"
@@ -128,9 +129,7 @@ class Stack:
         }
 
     def save(self, file: Path) -> None:
-        file.touch(mode=0o600)
-        file.chmod(0o600)
-        file.write_text(json.dumps(asdict(self), indent=2))
+        write_whole(file, json.dumps(asdict(self), indent=2))
 
     @classmethod
     def load(cls, file: Path) -> "Stack":

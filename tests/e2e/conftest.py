@@ -29,13 +29,13 @@ def command(*arguments: str, env: Mapping[str, str] | None = None, seconds: floa
         text=True,
         timeout=seconds,
         check=False,
-        env=_clean() if env is None else {**_clean(), **env},
+        env=clean_environment() if env is None else {**clean_environment(), **env},
     )
     assert done.returncode == 0, f"{arguments}: {done.stderr}\n{done.stdout}"
     return done.stdout
 
 
-def _clean() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 

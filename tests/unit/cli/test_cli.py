@@ -80,6 +80,18 @@ def test_a_process_is_found_by_pid_and_start_and_ended(tmp_path: Path) -> None:
     assert not processes.end(pid_file)
 
 
+def test_a_session_that_does_not_follow_its_leader_is_ended_if_asked(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    script = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
+    pid = processes.start([sys.executable, "-c", script], log=tmp_path / "log", pid_file=pid_file)
+    deadline = time.monotonic() + 20
+    while not (children := psutil.Process(pid).children()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    [child] = children
+    assert processes.end(pid_file, with_session=True)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_pid_that_was_given_to_somebody_else_is_left_alone(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     with subprocess.Popen(["sleep", "60"]) as somebody_else:
