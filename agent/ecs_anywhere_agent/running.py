@@ -132,7 +132,7 @@ def _stop_all(runtime: Runtime, timeout_seconds: float | None) -> int:
             changed.wait(0.2)
     for snapshot in inventory:
         runtime.perform(RemoveContainer(snapshot.ref))
-    runtime.close()
+    runtime.close(finish=True)
     return count
 
 

@@ -90,14 +90,12 @@ class Demo:
         known = {task["taskArn"] for task in tasks}
         _kill(victim, runtime)
         err.print(f"Killed a container of task {_id(victim)} behind the agent's back")
-        tasks = _watch(
-            ecs,
-            "it is replaced",
-            lambda found: (
-                any(task["taskArn"] not in known for task in (running := _running(found, runtime)))
-                and len(running) >= REPLICAS + 1
-            ),
-        )
+
+        def replaced(found: list[dict[str, Any]]) -> bool:
+            running = _running(found, runtime)
+            return len(running) >= REPLICAS + 1 and any(task["taskArn"] not in known for task in running)
+
+        tasks = _watch(ecs, "it is replaced", replaced)
         replacement = next(task for task in tasks if task["taskArn"] not in known)
         err.print(f"Replaced by task {_id(replacement)}")
         return {

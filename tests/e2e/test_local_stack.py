@@ -59,9 +59,9 @@ class Bench:
         return [process for process in psutil.process_iter() if _knows(process, str(self.state))]
 
     def containers(self) -> list[str]:
-        """Of the demo's image, which no other test uses."""
+        """Of the demo's task definition, which no other test uses."""
         listed = subprocess.run(
-            ["docker", "ps", "--all", "--quiet", "--filter", "ancestor=ecs-anywhere-demo:busybox"],
+            ["docker", "ps", "--all", "--quiet", "--filter", "name=ecs-ecs-anywhere-demo-"],
             capture_output=True,
             text=True,
             check=False,

@@ -48,6 +48,7 @@ _FEATURES = frozenset(
         "other-user",
     }
 )
+_FINISHED_WITHIN_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
 _PULL_ATTEMPTS = 5
 
@@ -105,7 +106,12 @@ class DockerRuntime:
     def owns_process(self, pid: int) -> bool:
         return False
 
-    def close(self) -> None:
+    def close(self, *, finish: bool = False) -> None:
+        if finish:
+            give_up = threading.Timer(_FINISHED_WITHIN_SECONDS, self._closing.set)
+            give_up.start()
+            self._calls.shutdown()
+            give_up.cancel()
         self._closing.set()
         for pool in (self._calls, self._pulls):
             pool.shutdown(wait=False, cancel_futures=True)

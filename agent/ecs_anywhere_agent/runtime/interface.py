@@ -40,5 +40,5 @@ class Runtime(Protocol):
     def owns_process(self, pid: int) -> bool:
         """Whether the process belongs to a container whose ports are the machine's: they are not "in use"."""
 
-    def close(self) -> None:
-        """Stop observing; what runs keeps running."""
+    def close(self, *, finish: bool = False) -> None:
+        """Stop observing; what runs keeps running. `finish`: what was asked for is done first, if that is possible."""

@@ -96,7 +96,8 @@ class ProcessRuntime:
                 return session in self._sessions.values()
         return False
 
-    def close(self) -> None:
+    def close(self, *, finish: bool = False) -> None:
+        del finish  # it always is
         self._threads.shutdown(wait=True)
         self._watcher.close()
 

@@ -273,6 +273,16 @@ def test_many_containers_at_once(make: Make) -> None:
             ended.add(snapshot.ref)
 
 
+def test_closing_may_finish_first_what_was_asked(make: Make) -> None:
+    driver = make()
+    driver.start(spec("sleep", "1000"))
+    driver.stop(kill=True)
+    driver.remove()
+    driver.runtime.close(finish=True)
+    driver.closed = True
+    assert make().inventory == ()
+
+
 def test_closing_ends_all_threads(make: Make) -> None:
     before = threading.active_count()
     make().close()

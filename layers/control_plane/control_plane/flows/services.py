@@ -88,7 +88,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 
 
 def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {service}; only desiredCount can be changed for now."""
+    """Answers {service}; only desiredCount can be changed for now. The same one again wakes the scheduler, too."""
     cluster = require_cluster(cp, request.get("cluster"))
     name = identifier(request["service"], cluster, "Service")
 
@@ -97,8 +97,6 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         if service.status is not ServiceStatus.ACTIVE:
             raise ServiceNotActiveException("Service was not ACTIVE.")
         desired = request.get("desiredCount", service.desired_count)
-        if desired == service.desired_count:
-            return service
         now = cp.clock()
         after = service.model_copy(
             update={
