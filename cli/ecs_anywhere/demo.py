@@ -77,9 +77,8 @@ class Demo:
         ecs.create_cluster(clusterName=CLUSTER)
         runtime = self._runtime()
         instance = self._machine(stack, ecs, runtime)
-        container = _container(runtime)
         definition = {"family": FAMILY, "networkMode": "host", "requiresCompatibilities": ["EXTERNAL"]}
-        ecs.register_task_definition(containerDefinitions=[container], **definition)
+        ecs.register_task_definition(containerDefinitions=[_container()], **definition)
         ran = ecs.run_task(cluster=CLUSTER, taskDefinition=FAMILY, launchType="EXTERNAL")
         if ran["failures"]:
             raise Problem(f"The task could not be placed: {ran['failures']}")
@@ -192,14 +191,14 @@ def _usual() -> Path:
     return Path.home() / ".local/state/ecs-anywhere"
 
 
-def _container(runtime: str) -> dict[str, Any]:
-    shell = ["/bin/busybox", "sh", "-c"] if runtime == "docker" else [shutil.which("sh") or "/bin/sh", "-c"]
+def _container() -> dict[str, Any]:
+    """The same for both runtimes: the next demo may choose the other one, and its service keeps what it was made of."""
     return {
         "name": "main",
         "image": IMAGE,
         "cpu": 32,
         "memory": 32,
-        "entryPoint": shell,
+        "entryPoint": ["/bin/sh", "-c"],
         "command": [LOOP],
         "stopTimeout": 5,
     }

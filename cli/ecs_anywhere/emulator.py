@@ -1,6 +1,5 @@
 """MiniStack, the local AWS: one process for each state directory."""
 
-import json
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecs_anywhere import processes
+from ecs_anywhere import processes, saved_state
 from ecs_anywhere.console import Problem
 from ecs_anywhere.files import write_whole
 from ecs_anywhere.interrupts import unbroken
@@ -48,7 +47,7 @@ class Emulator:
         for port, option in ((self.port, "--port"), (self.mqtt_port, "--mqtt-port")):
             if taken(port):
                 raise Problem(f"Port {port} is in use. End what listens there, or choose another one with {option}.")
-        self._forget_stream_positions()
+        saved_state.mend(self.state.path / "emulator" / "state")
         log = self.state.log("emulator")
         log.unlink(missing_ok=True)
         processes.start(
@@ -78,17 +77,6 @@ class Emulator:
         """Save its state, which it does only when it ends."""
         self.stop()
         self.start()
-
-    def _forget_stream_positions(self) -> None:
-        """MiniStack saves how far functions have read in a table's stream, and not the stream, which begins at 0 anew.
-
-        They would miss as many records as they had read before.
-        """
-        saved = self.state.path / "emulator" / "state" / "lambda.json"
-        if saved.exists():
-            state = json.loads(saved.read_text())
-            state["payload"].pop("dynamodb_stream_positions", None)
-            write_whole(saved, json.dumps(state))
 
     def _environment(self) -> dict[str, str]:
         folders = {name: self.state.path / "emulator" / name for name in ("state", "s3", "tmp")}

@@ -17,6 +17,8 @@ from ecs_anywhere.stacks import ecs_client
 DEFAULT_PORT = 4566
 DEFAULT_MQTT_PORT = 8883
 ANSWER_SECONDS = 60
+SETTLE_SECONDS = 10.0
+QUIET_SECONDS = 1.0
 
 
 def up(state: StateDir, port: int | None, mqtt_port: int | None) -> Stack:
@@ -57,6 +59,7 @@ def _deploy(emulator: Emulator) -> Stack:
                 f"{emulator.state.path} and start anew."
             ) from error
     with progress("Saving the local AWS's state"):
+        _settle(emulator)
         emulator.restart()
     stack.save(emulator.state.stack_file)
     deployment.note_deployed(emulator)
@@ -67,9 +70,26 @@ def down(state: StateDir) -> bool:
     """End the stack, and the agent and tasks of `demo`. Answers whether anything ran. Under `state.alone()`."""
     try:
         agent_ran = end_agent(state)
+        if running(state) and state.stack_file.exists():
+            stack = Stack.load(state.stack_file)
+            _settle(Emulator(state, _port_of(stack), stack.mqtt_port or DEFAULT_MQTT_PORT))
     finally:
         ran = stop(state)
     return ran or agent_ran
+
+
+def _settle(emulator: Emulator) -> None:
+    """Let functions finish what they are at: MiniStack does not save what is on its way from the table's stream."""
+    sqs = deployment.client(emulator, "sqs")
+    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    give_up = time.monotonic() + SETTLE_SECONDS
+    quiet_since = time.monotonic()
+    while time.monotonic() < min(give_up, quiet_since + QUIET_SECONDS):
+        queues = [url for url in sqs.list_queues().get("QueueUrls", []) if "-dlq" not in url]
+        found = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counts)["Attributes"] for url in queues]
+        if any(int(attributes[name]) for attributes in found for name in counts):
+            quiet_since = time.monotonic()
+        time.sleep(0.1)
 
 
 def free_port(wanted: int) -> int:
