@@ -23,7 +23,8 @@ from ecs_anywhere.settings import StateDir, default_state_dir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate
 
 BIN = Path(sys.executable).parent
-CLUSTER = "bench"
+CLUSTER = f"bench-{time.time():.0f}"
+"""A new one each time: an earlier run's machine may still be taken for connected."""
 
 
 def main() -> None:

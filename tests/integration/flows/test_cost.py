@@ -81,6 +81,16 @@ def test_the_sweeper_pays_one_write_for_each_reminder(metered: tuple[World, Mete
     assert meter.writes == 1
 
 
+def test_a_task_that_went_well_costs_the_sweeper_no_further_invocation(metered: tuple[World, Meter]) -> None:
+    world, _ = metered
+    machine = world.machine()
+    ran = run_task(world.cp, {"taskDefinition": "web:1"})["tasks"][0]["taskArn"]
+    _report(world, machine, ran.rsplit("/", 1)[1], S.RUNNING, 1)
+    world.pass_time(70)
+    assert sweep(world.cp)["containerInstances"] == 0
+    assert world.queues.looks == []
+
+
 def test_an_idle_instance_writes_nothing_but_a_probe_in_six_hours(metered: tuple[World, Meter]) -> None:
     """Ten minutes at a time; the machine is connected and keeps silent until it is probed."""
     world, meter = metered

@@ -5,6 +5,7 @@ the times of the tasks themselves.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from aws_lambda_powertools import Logger
 
@@ -49,17 +50,34 @@ def _look(cp: ControlPlane, reminder: InstanceLook) -> None:
             _judge(cp, instance, reminder.epoch)
 
 
-def _ask_for_answers(cp: ControlPlane, instance: ContainerInstance, at: int) -> None:
-    """Send again the commands whose time this is. An instance that is not connected asks for all when it connects."""
+def worth_a_look(cp: ControlPlane, instance: ContainerInstance | None, reminder: InstanceLook) -> bool:
+    """Whether there is anything to do about it: most commands have been answered when their reminder is due."""
+    if instance is None:
+        return False
+    if instance.status is InstanceStatus.INACTIVE or reminder.look is not Look.COMMANDS:
+        return True
+    return bool(_overdue(cp, instance, reminder.at))
+
+
+def _overdue(cp: ControlPlane, instance: ContainerInstance, at: int) -> dict[str, datetime]:
+    """Since when each task waits whose command is to be sent again at `at`.
+
+    An instance that is not connected asks for all when it connects.
+    """
     if not instance.agent_connected:
-        return
-    now = cp.clock()
+        return {}
     silent = {
         task.task_id: task.awaiting_since or task.created_at
         for task in tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
         if task.awaiting
     }
-    overdue = {task_id: since for task_id, since in silent.items() if command_was_due(since, at)}
+    return {task_id: since for task_id, since in silent.items() if command_was_due(since, at)}
+
+
+def _ask_for_answers(cp: ControlPlane, instance: ContainerInstance, at: int) -> None:
+    """Send again the commands whose time this is."""
+    now = cp.clock()
+    overdue = _overdue(cp, instance, at)
     next_times = {command_due(since, now) for since in overdue.values()}
     reminders.remind(
         cp.table,

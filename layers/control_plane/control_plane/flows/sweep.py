@@ -3,12 +3,16 @@
 A reminder is forgotten only once it lies in a queue: dying in between hands it on again, which does no harm.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.inbox import InstanceLook
 from control_plane.domain.reminders import ServiceLook
+from control_plane.flows.look_at_container_instance import worth_a_look
 from control_plane.runtime import ControlPlane
-from control_plane.store import reminders, services
+from control_plane.store import instances, reminders, services
 
 logger = Logger(child=True)
 
@@ -17,7 +21,7 @@ def sweep(cp: ControlPlane) -> dict[str, int]:
     """Answers how many instances and services were due."""
     now = cp.clock()
     due = list(reminders.due(cp.table, now))
-    instance_looks = [each for each in due if isinstance(each, InstanceLook)]
+    instance_looks = _worth_a_look(cp, [each for each in due if isinstance(each, InstanceLook)])
     # A service's reminders stay when the time of its next look moves: only the last of them counts.
     service_looks = {each.service: each.at for each in due if isinstance(each, ServiceLook)}
     found = services.load_many(cp.table, service_looks)
@@ -31,3 +35,14 @@ def sweep(cp: ControlPlane) -> dict[str, int]:
     reminders.forget(cp.table, due)
     logger.info("Swept", extra={"instances": len(instance_looks), "services": len(waiting)})
     return {"containerInstances": len(instance_looks), "services": len(waiting)}
+
+
+def _worth_a_look(cp: ControlPlane, looks: Sequence[InstanceLook]) -> list[InstanceLook]:
+    """Those that somebody has to do something about, so that a task that went well costs no further invocation."""
+    found = instances.load_many(cp.table, [(look.cluster, look.instance_id) for look in looks])
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        worth = threads.map(
+            lambda look: worth_a_look(cp, found.get((look.cluster, look.instance_id)), look),
+            looks,
+        )
+        return [look for look, is_worth in zip(looks, worth, strict=True) if is_worth]

@@ -1,6 +1,6 @@
 """Container instances. What an instance has left is only ever written here, under the conditions of rules 1 and 2."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from control_plane.domain.container_instance import (
@@ -31,6 +31,12 @@ def from_item(item: Item) -> ContainerInstance:
 def load(table: Table, cluster: str, instance_id: str) -> ContainerInstance | None:
     item = table.get(keys.instance(cluster, instance_id))
     return None if item is None else from_item(item)
+
+
+def load_many(table: Table, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ContainerInstance]:
+    """Those that exist, by cluster and instance id."""
+    found = table.get_many([keys.instance(cluster, instance_id) for cluster, instance_id in wanted])
+    return {(item["cluster"], item["instanceId"]): from_item(item) for item in found.values()}
 
 
 def load_registration(table: Table, cluster: str, instance_id: str) -> Registration | None:

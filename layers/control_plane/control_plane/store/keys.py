@@ -6,7 +6,7 @@
                                       R#<instance>           its registration: the rest
                                       T#<tail>#<task>        task that has not stopped; tail: its id's last 8 digits,
                                                              which are its instance's first 8
-    STOPPED#<task>                    TASK                   task that has stopped, kept for 30 days
+                                      S#<tail>#<task>        task that has stopped, kept for 30 days
     ENDS#<cluster>#<0-15>             <time>#<task>          a task may have stopped then; for an hour, for ListTasks
     REMINDERS#<0-15>                  <time>#<whom>          look at a container instance or a service then
     IDENTITY#<instance>               IDENTITY               which cluster and certificate a machine was given
@@ -87,8 +87,10 @@ def instance_tasks(cluster_name: str, instance_id: str) -> Key:
     return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"T#{instance_id[:TAIL]}#")
 
 
-def stopped_task(task_id: str) -> Key:
-    return Key(f"STOPPED#{task_id}", "TASK")
+def stopped_task(cluster_name: str, task_id: str) -> Key:
+    """In the same partition, so that what a transaction changes comes in one batch of the table's stream."""
+    tail = task_id[-TAIL:]
+    return Key(instance_partition(cluster_name, instance_shard(tail)), f"S#{tail}#{task_id}")
 
 
 def time_key(seconds: int) -> str:

@@ -63,7 +63,7 @@ def stopped(before: Task, after: Task) -> list[Write]:
         ),
         Write(
             "Put",
-            keys.stopped_task(after.task_id),
+            keys.stopped_task(after.cluster, after.task_id),
             TaskChangedError(after.task_id),
             item={
                 **to_item(after),
@@ -93,7 +93,7 @@ def _ended(task: Task) -> datetime:
 
 def load(table: Table, cluster: str, task_id: str) -> Task | None:
     """Where it lies beside its instance first: a task moves only from there, so that it cannot be missed."""
-    item = table.get(keys.task(cluster, task_id)) or table.get(keys.stopped_task(task_id))
+    item = table.get(keys.task(cluster, task_id)) or table.get(keys.stopped_task(cluster, task_id))
     return from_item(item) if item is not None and item["cluster"] == cluster else None
 
 
@@ -102,7 +102,7 @@ def load_many(table: Table, cluster: str, task_ids: Iterable[str], *, consistent
     wanted = list(task_ids)
     found = table.get_many([keys.task(cluster, task_id) for task_id in wanted], consistent=consistent)
     tasks = {item["taskId"]: from_item(item) for item in found.values()}
-    gone = [keys.stopped_task(task_id) for task_id in wanted if task_id not in tasks]
+    gone = [keys.stopped_task(cluster, task_id) for task_id in wanted if task_id not in tasks]
     for item in table.get_many(gone, consistent=consistent).values():
         if item["cluster"] == cluster:
             tasks[item["taskId"]] = from_item(item)
@@ -130,7 +130,7 @@ def stopped_in_cluster(table: Table, cluster: str, now: datetime) -> list[Task]:
         for partition in keys.end_partitions(cluster)
         for line in table.query_from(partition, since, consistent=False)
     ]
-    items = table.get_many([keys.stopped_task(task_id) for task_id in ends], consistent=False)
+    items = table.get_many([keys.stopped_task(cluster, task_id) for task_id in ends], consistent=False)
     return [from_item(item) for item in items.values()]
 
 
