@@ -8,6 +8,7 @@ PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python
 	"$$name" -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
 PACKAGES := layers/ecs_protocol layers/control_plane agent cli
 SOURCES := layers/ecs_protocol/ecs_protocol layers/control_plane/control_plane agent/ecs_anywhere_agent cli/ecs_anywhere
+COMPILE := .cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export SAM_CLI_TELEMETRY := 0
 
@@ -20,11 +21,11 @@ demo: install ## Start a control plane and an agent here, run a task and a servi
 	@$(BIN)/ecs-anywhere demo
 
 .PHONY: test
-test: install check ## Run every check and test
+test: check ## Run every check and test
 	$(BIN)/pytest
 
 .PHONY: check
-check: install ## Lint, types, template
+check: $(VENV)/installed-test ## Lint, types, template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES) functions tests
@@ -35,20 +36,27 @@ check: install ## Lint, types, template
 install: $(VENV)/installed ## Make .venv from the lock file
 
 # --no-deps: the lock is complete, and older versions of pip take a package with extras for one that is not pinned.
+# --no-compile: most modules are never imported, and Python compiles what is.
 $(VENV)/installed: requirements.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	@python="$(PYTHON)"; \
 	test -n "$$python" || { echo "No Python 3.11 or newer with venv was found. Install one (Debian: apt install python3-venv), or name it: make PYTHON=..." >&2; exit 1; }; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
 	@echo "Installing into $(VENV) with $$($(BIN)/python --version) (a minute or two the first time)"
-	@$(PIP) install --no-deps --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-compile --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@touch $@
 
+$(VENV)/installed-test: $(VENV)/installed requirements-test.txt
+	@echo "Installing what checks and tests take besides"
+	@$(PIP) install --no-deps --no-compile --require-hashes -r requirements-test.txt
+	@touch $@
+
 .PHONY: lock
-lock: ## Pin anew what requirements.in and the layer ask for
+lock: ## Pin anew what requirements.in, requirements-test.in and the layer ask for
 	$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv
-	.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade requirements.in -o requirements.txt
-	.cache/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade -c requirements.txt layers/control_plane/requirements.in -o layers/control_plane/requirements.txt
+	$(COMPILE) requirements.in requirements-test.in -o requirements-test.txt
+	$(COMPILE) -c requirements-test.txt requirements.in -o requirements.txt
+	$(COMPILE) -c requirements-test.txt layers/control_plane/requirements.in -o layers/control_plane/requirements.txt
 
 .PHONY: deploy
 deploy: install ## Deploy to AWS, built for the Python of .venv
