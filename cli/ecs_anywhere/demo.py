@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import tarfile
 import tempfile
 import time
@@ -177,18 +176,12 @@ class Demo:
 
 def next_steps(state: StateDir) -> str:
     """What to do with what the demo leaves running."""
-    option = f" --state-dir {state.path}" if state.path != StateDir(_usual()).path else ""
-    command = str(Path(sys.argv[0]))
     return (
         "Control plane, agent, task and service go on running.\n"
-        f"  look:      {command} status{option} --watch\n"
-        f'  aws, boto3: eval "$({command} env{option})"; aws ecs list-tasks\n'
-        f"  stop:      {command} down{option}"
+        f"  look:       {state.command('status')} --watch\n"
+        f"  aws, boto3: {state.use_with_aws('list-tasks')}\n"
+        f"  stop:       {state.command('down')}"
     )
-
-
-def _usual() -> Path:
-    return Path.home() / ".local/state/ecs-anywhere"
 
 
 def _container() -> dict[str, Any]:

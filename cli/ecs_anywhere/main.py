@@ -55,7 +55,7 @@ def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path
         print_json(stack.public())
     else:
         out.print(f"The ECS API answers at {stack.ecs_endpoint}", soft_wrap=True)
-        out.print('Use it: eval "$(ecs-anywhere env)"; aws ecs list-clusters')
+        out.print(f"Use it: {state.use_with_aws('list-clusters')}", soft_wrap=True)
     if detach:
         return
     err.print("Running until Ctrl-C")

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,6 +30,16 @@ class StateDir:
     """The files of one local stack. The directory is the owner's alone: it holds keys."""
 
     path: Path
+
+    def command(self, name: str) -> str:
+        """A command of ours for this directory, as a user may type it here."""
+        usual = self.path == Path.home() / ".local/state/ecs-anywhere"
+        return f"{sys.argv[0]} {name}" + ("" if usual else f" --state-dir {self.path}")
+
+    def use_with_aws(self, operation: str) -> str:
+        """How to call the ECS API with the AWS CLI, ours if there is no other."""
+        aws = "aws" if shutil.which("aws") else str(Path(sys.executable).parent / "aws")
+        return f'eval "$({self.command("env")})"; {aws} ecs {operation}'
 
     @property
     def stack_file(self) -> Path:

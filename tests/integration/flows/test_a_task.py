@@ -270,3 +270,12 @@ def test_list_tasks(world: World, machine: str) -> None:
     world.pass_time(3601)
     assert list_tasks(world.cp, {"desiredStatus": "STOPPED"})["taskArns"] == []
     assert describe_tasks(world.cp, {"tasks": [ended]})["failures"][0]["reason"] == "MISSING"
+
+
+@pytest.mark.usefixtures("machine")
+def test_an_arn_of_another_cluster_is_refused_in_amazons_words(world: World) -> None:
+    world.cluster("other")
+    arn = world.cp.arns.task("default", "0" * 32)
+    with pytest.raises(InvalidParameterException) as refused:
+        describe_tasks(world.cp, {"cluster": "other", "tasks": [arn]})
+    assert str(refused.value) == "Invalid identifier: Identifier is for cluster default. Your cluster is other"

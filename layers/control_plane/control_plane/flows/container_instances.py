@@ -49,7 +49,7 @@ def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -
     described: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     for name in dict.fromkeys(request["containerInstances"]):
-        instance_id = identifier(name, cluster, "Container instance")
+        instance_id = identifier(name, cluster)
         found = _load(cp, cluster, instance_id)
         if found is None:
             failures.append({"arn": cp.arns.container_instance(cluster.name, instance_id), "reason": "MISSING"})
@@ -65,7 +65,7 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
     repeated. If this dies in between, a reminder has the same steps taken (flows/look_at_container_instance.py).
     """
     cluster = require_cluster(cp, request.get("cluster"))
-    instance_id = identifier(request["containerInstance"], cluster, "Container instance")
+    instance_id = identifier(request["containerInstance"], cluster)
 
     def close(_attempt: int) -> ContainerInstance:
         instance = _load(cp, cluster, instance_id)

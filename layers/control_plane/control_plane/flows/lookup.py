@@ -21,11 +21,13 @@ def require_cluster(cp: ControlPlane, name_or_arn: str | None) -> Cluster:
     return cluster
 
 
-def identifier(name_or_arn: str, cluster: Cluster, what: str) -> str:
+def identifier(name_or_arn: str, cluster: Cluster) -> str:
     """The last part of a name or ARN; an ARN must be of the cluster that the request names."""
     named = cluster_of(name_or_arn)
     if named is not None and named != cluster.name:
-        raise InvalidParameterException(f"{what} identifier is for {named}. Your cluster is {cluster.name}")
+        raise InvalidParameterException(
+            f"Invalid identifier: Identifier is for cluster {named}. Your cluster is {cluster.name}"
+        )
     return resource_name(name_or_arn)
 
 

@@ -59,7 +59,7 @@ def run_task(cp: ControlPlane, request: Mapping[str, Any], *, kept: timedelta = 
 def start_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """One task on each of the container instances that the request names. Answers {tasks, failures}."""
     order = _Order.of(cp, request, "StartTask")
-    wanted = [identifier(name, order.cluster, "Container instance") for name in request["containerInstances"]]
+    wanted = [identifier(name, order.cluster) for name in request["containerInstances"]]
 
     def choose(_attempt: int) -> tuple[list[Placed], Failures]:
         placed: list[Placed] = []

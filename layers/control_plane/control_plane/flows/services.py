@@ -90,7 +90,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {service}; only desiredCount can be changed for now. The same one again wakes the scheduler, too."""
     cluster = require_cluster(cp, request.get("cluster"))
-    name = identifier(request["service"], cluster, "Service")
+    name = identifier(request["service"], cluster)
 
     def decide_and_commit(_attempt: int) -> Service:
         service = _require(cp, cluster.name, name)
@@ -120,7 +120,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {service}, DRAINING. Without `force` it must have been scaled to 0."""
     cluster = require_cluster(cp, request.get("cluster"))
-    name = identifier(request["service"], cluster, "Service")
+    name = identifier(request["service"], cluster)
 
     def decide_and_commit(_attempt: int) -> Service:
         service = _require(cp, cluster.name, name)
@@ -149,7 +149,7 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {services, failures}."""
     cluster = require_cluster(cp, request.get("cluster"))
-    names = {name: identifier(name, cluster, "Service") for name in request["services"]}
+    names = {name: identifier(name, cluster) for name in request["services"]}
     found = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
     return {
         "services": [

@@ -21,7 +21,7 @@ DEFAULT_REASON = "Task stopped by user"
 def stop_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {task}. Stopping a task again, or one that has stopped, changes nothing."""
     cluster = require_cluster(cp, request.get("cluster"))
-    task_id = identifier(request["task"], cluster, "Task")
+    task_id = identifier(request["task"], cluster)
     reason = request.get("reason") or DEFAULT_REASON
 
     def decide_and_commit(_attempt: int) -> Task:

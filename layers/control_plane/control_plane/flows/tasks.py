@@ -20,7 +20,7 @@ from control_plane.store import instances, keys, tasks
 def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {tasks, failures}; a task that stopped over an hour ago, or never was, is a failure MISSING."""
     cluster = require_cluster(cp, request.get("cluster"))
-    wanted = {name: identifier(name, cluster, "Task") for name in request["tasks"]}
+    wanted = {name: identifier(name, cluster) for name in request["tasks"]}
     found = tasks.load_many(cp.table, cluster.name, {each for each in wanted.values() if looks_like_an_id(each)})
     now = cp.clock()
     shown = {task_id: task for task_id, task in found.items() if tasks.shown(task, now)}
