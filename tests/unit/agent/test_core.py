@@ -498,6 +498,23 @@ def test_a_stopped_task_is_forgotten_after_its_time_and_remembered_as_ended(mach
     assert set(machine.state.ended) == {task_id(1)}
 
 
+def test_a_stopped_task_is_not_forgotten_before_its_end_was_told(machine: Machine) -> None:
+    running(machine)
+    machine.disconnect()
+    machine.take(ContainerChanged(machine.runtime.end(APP, 3)))
+    machine.settle(Rules().keep_stopped + 60)
+    assert machine.runtime.containers == {}
+    assert set(machine.state.tasks) == {task_id(1)}
+    machine.boot()
+    machine.connect()
+    machine.settle(5)
+    assert report(machine).last_status is STOPPED
+    assert report(machine).containers[0].exit_code == 3
+    machine.connect()
+    machine.settle(5)
+    assert machine.state.tasks == {}
+
+
 # --- adoption ---------------------------------------------------------------------------------------------------
 
 
