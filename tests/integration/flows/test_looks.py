@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from control_plane.domain.errors import ServerException
 from control_plane.domain.inbox import Look
 from control_plane.flows import container_instances
 from control_plane.flows.container_instances import deregister_container_instance
@@ -146,6 +147,27 @@ def test_a_look_that_fails_is_brought_again_by_the_queue(world: World, machine: 
     world.agents.unreachable = False
     assert look_at_container_instances(world.cp, [look]) == set()
     assert told(world.agents.take(machine)) == {(task_id, "RUNNING")}
+
+
+def test_what_dynamodb_leaves_unprocessed_is_asked_again_and_not_for_ever(
+    world: World, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = world.table._client
+    busy = 3
+    write = client.batch_write_item
+
+    def throttled(RequestItems: Any) -> Any:  # noqa: N803 - boto3's name
+        nonlocal busy
+        busy -= 1
+        return {"UnprocessedItems": RequestItems} if busy >= 0 else write(RequestItems=RequestItems)
+
+    monkeypatch.setattr(client, "batch_write_item", throttled)
+    task_id = run(world)
+    assert told(a_minute(world, machine)) == {(task_id, "RUNNING")}
+    busy = 10_000
+    with pytest.raises(ServerException):
+        run(world)
+    assert [task.task_id for task in tasks.of_instance(world.table, "default", machine)] == [task_id]
 
 
 def test_a_sweeper_that_dies_before_it_forgets_hands_on_again(

@@ -19,6 +19,9 @@ from control_plane.store.keys import Key
 MAX_WRITES = 100
 """In one transaction."""
 
+MAX_ROUNDS = 8
+"""In which DynamoDB may leave a part of a batch unprocessed; then it is too busy, and whoever asked tries later."""
+
 _LOST = {"TransactionConflict", "TransactionConflictException", "TransactionInProgressException"}
 
 
@@ -74,18 +77,22 @@ class Table:
         return from_wire(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, keys: Sequence[Key], *, consistent: bool = True) -> dict[Key, Item]:
-        """Those that exist, in no order. Asks again for what DynamoDB left unprocessed."""
+        """Those that exist, in no order. Asks again for what DynamoDB left unprocessed; raises LostRace in the end."""
         found: dict[Key, Item] = {}
         distinct = list(dict.fromkeys(keys))
         for start in range(0, len(distinct), 100):
             wanted = [to_wire({"pk": key.pk, "sk": key.sk}) for key in distinct[start : start + 100]]
-            while wanted:
+            for _ in range(MAX_ROUNDS):
+                if not wanted:
+                    break
                 answer = self._client.batch_get_item(
                     RequestItems={self.name: {"Keys": wanted, "ConsistentRead": consistent}}
                 )
                 for item in map(from_wire, answer["Responses"].get(self.name, [])):
                     found[Key(item["pk"], item["sk"])] = item
                 wanted = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            if wanted:
+                raise LostRace("UnprocessedKeys")
         return found
 
     def query(
@@ -133,7 +140,7 @@ class Table:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def put_many(self, items: Mapping[Key, Mapping[str, Any]]) -> None:
-        """Each by itself and unconditionally: for what may be written in part, and again."""
+        """Each by itself and unconditionally: for what may be written in part, and again. May raise LostRace."""
         self._write_many(
             [{"PutRequest": {"Item": to_wire({**item, "pk": key.pk, "sk": key.sk})}} for key, item in items.items()]
         )
@@ -147,9 +154,13 @@ class Table:
     def _write_many(self, requests: Sequence[Mapping[str, Any]]) -> None:
         for start in range(0, len(requests), 25):
             wanted = list(requests[start : start + 25])
-            while wanted:
+            for _ in range(MAX_ROUNDS):
+                if not wanted:
+                    break
                 answer = self._client.batch_write_item(RequestItems={self.name: wanted})
                 wanted = answer.get("UnprocessedItems", {}).get(self.name, [])
+            if wanted:
+                raise LostRace("UnprocessedItems")
 
     def commit(self, writes: Sequence[Write]) -> None:
         """All or nothing. Raises the `refused` of the first write whose condition failed, or LostRace."""
