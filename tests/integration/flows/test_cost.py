@@ -44,7 +44,7 @@ def _tell(world: World, machine: str, task_ids: list[str]) -> None:
 
 
 def test_one_task_alone(metered: tuple[World, Meter]) -> None:
-    """docs/decisions/0001-one-table.md shows the same sum."""
+    """docs/decisions/0002-what-a-task-costs.md shows the same sum."""
     world, meter = metered
     machine = world.machine()
     warm = run_task(world.cp, {"taskDefinition": "web:1", "clientToken": "warm"})["tasks"][0]["taskArn"]
