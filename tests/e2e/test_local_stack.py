@@ -191,3 +191,51 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
     found = until("the emulator listens", listeners)
     assert {address.port for address in found} >= {stack.port, stack.mqtt_port}
     assert {address.ip for address in found} <= {"127.0.0.1", "::1"}
+
+
+def test_up_prints_how_to_reach_the_stack(stack: Stack) -> None:
+    assert set(stack.about) == {
+        "ecsEndpoint",
+        "region",
+        "accessKeyId",
+        "secretAccessKey",
+        "mqttHost",
+        "mqttPort",
+        "caFile",
+        "registrationEndpoint",
+        "stateDir",
+        "stackName",
+        "eventBusName",
+        "awsEndpoint",
+        "awsAccessKeyId",
+        "awsSecretAccessKey",
+    }
+    printed = json.loads(command("ecs-anywhere", "env", "--output", "json", "--state-dir", str(stack.state)))
+    assert stack.about["awsSecretAccessKey"] not in printed.values(), "the emulator's own credentials stay with it"
+
+
+def test_the_install_command_is_one_line_that_joins_a_machine(stack: Stack, tmp_path: Path) -> None:
+    cluster = "joined"
+    stack.ecs.create_cluster(clusterName=cluster)
+    asked = ["activate", "--cluster", cluster, "--attribute", "site=basement", "--output", "json"]
+    made = json.loads(command("ecs-anywhere", *asked, "--state-dir", str(stack.state)))
+    assert set(made) == {"activationId", "activationCode", "registrationEndpoint", "installCommand"}
+    assert "\n" not in made["installCommand"]
+
+    def joined() -> Any:
+        arns = stack.ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
+        found = arns and stack.ecs.describe_container_instances(cluster=cluster, containerInstances=arns)
+        return found and [each for each in found["containerInstances"] if each["agentConnected"]]
+
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["sh", "-c", f"{made['installCommand']} --runtime process"],
+        env={**clean_environment(), "HOME": str(tmp_path), "PATH": path},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as shell:
+        [instance] = until("the machine has joined", joined)
+        os.killpg(shell.pid, signal.SIGTERM)
+        shell.wait(timeout=30)
+    attributes = {each["name"]: each.get("value") for each in instance["attributes"]}
+    assert attributes["site"] == "basement"
