@@ -18,6 +18,7 @@ from ecs_anywhere.console import Problem
 from ecs_anywhere.emulator import CREDENTIALS, Emulator
 from ecs_anywhere.files import write_whole
 from ecs_anywhere.settings import API_ID, API_PATH, REGION, STACK_NAME, Stack
+from ecs_anywhere.stacks import described
 
 PROJECT = Path(__file__).resolve().parents[2]
 BUCKET = "ecs-anywhere-artifacts"
@@ -99,19 +100,9 @@ def deploy(emulator: Emulator) -> Stack:
         "--parameter-overrides",
         *_overrides(_parameters_of(emulator)),
     )
-    described = client(emulator, "cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
-    secret = client(emulator, "secretsmanager").get_secret_value(SecretId=outputs["AdministratorKeySecretArn"])
-    key = json.loads(secret["SecretString"])
     return Stack(
-        ecs_endpoint=outputs["EcsEndpoint"],
+        **described(client(emulator, "cloudformation"), client(emulator, "secretsmanager"), STACK_NAME),
         region=REGION,
-        access_key_id=key["accessKeyId"],
-        secret_access_key=key["secretAccessKey"],
-        registration_endpoint=outputs["RegistrationEndpoint"],
-        stack_name=STACK_NAME,
-        event_bus_name=outputs["EventBusName"],
-        operator_function=outputs["OperatorFunctionName"],
         aws_endpoint=emulator.url,
         aws_access_key_id=CREDENTIALS[0],
         aws_secret_access_key=CREDENTIALS[1],

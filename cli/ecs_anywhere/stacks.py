@@ -33,9 +33,7 @@ def _on_aws(stack_name: str) -> Stack:
     if not session.region_name:
         raise Problem("No AWS region is set. Set AWS_REGION, or the region of your profile.")
     try:
-        described = session.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
-        secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["AdministratorKeySecretArn"])
+        found = described(session.client("cloudformation"), session.client("secretsmanager"), stack_name)
     except (BotoCoreError, ClientError, KeyError) as error:
         hint = (
             " Your shell has what `ecs-anywhere env` printed, which is a key of the ECS API and none of AWS: unset "
@@ -44,17 +42,24 @@ def _on_aws(stack_name: str) -> Stack:
             else ""
         )
         raise Problem(f"Could not read stack {stack_name} in {session.region_name}: {error}.{hint}") from error
+    return Stack(region=session.region_name, **found)
+
+
+def described(cloudformation: Any, secretsmanager: Any, stack_name: str) -> dict[str, Any]:
+    """What a deployed stack says of itself, as members of Stack. `KeyError`: it is no stack of ours."""
+    stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    secret = secretsmanager.get_secret_value(SecretId=outputs["AdministratorKeySecretArn"])
     key = json.loads(secret["SecretString"])
-    return Stack(
-        ecs_endpoint=outputs["EcsEndpoint"],
-        region=session.region_name,
-        access_key_id=key["accessKeyId"],
-        secret_access_key=key["secretAccessKey"],
-        registration_endpoint=outputs["RegistrationEndpoint"],
-        stack_name=stack_name,
-        event_bus_name=outputs["EventBusName"],
-        operator_function=outputs["OperatorFunctionName"],
-    )
+    return {
+        "stack_name": stack_name,
+        "ecs_endpoint": outputs["EcsEndpoint"],
+        "access_key_id": key["accessKeyId"],
+        "secret_access_key": key["secretAccessKey"],
+        "registration_endpoint": outputs["RegistrationEndpoint"],
+        "event_bus_name": outputs["EventBusName"],
+        "operator_function": outputs["OperatorFunctionName"],
+    }
 
 
 def ecs_client(stack: Stack) -> Any:
