@@ -36,19 +36,18 @@ check: $(VENV)/installed-test ## Lint, types, template
 install: $(VENV)/installed ## Make .venv from the lock file
 
 # --no-deps: the lock is complete, and older versions of pip take a package with extras for one that is not pinned.
-# --no-compile: most modules are never imported, and Python compiles what is.
 $(VENV)/installed: requirements.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	@python="$(PYTHON)"; \
 	test -n "$$python" || { echo "No Python 3.11 or newer with venv was found. Install one (Debian: apt install python3-venv), or name it: make PYTHON=..." >&2; exit 1; }; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
 	@echo "Installing into $(VENV) with $$($(BIN)/python --version) (a minute or two the first time)"
-	@$(PIP) install --no-deps --no-compile --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed requirements-test.txt
 	@echo "Installing what checks and tests take besides"
-	@$(PIP) install --no-deps --no-compile --require-hashes -r requirements-test.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements-test.txt
 	@touch $@
 
 .PHONY: lock

@@ -15,7 +15,7 @@ import pytest
 from e2e.conftest import BIN, Stack, clean_environment, command, free_port, until
 
 POINTS = {
-    "emulator starts": ("", 1.5),
+    "emulator starts": ("", 0.2),
     "functions are built": ("Starting the local AWS", 3.0),
     "stack is deployed": ("Building the functions", 3.0),
     "state is saved": ("Deploying template.yaml", 0.2),
@@ -127,6 +127,8 @@ def interrupt(bench: Bench, point: str, runtime: str) -> None:
         while said not in "".join(told):
             told.append(demo.stderr.readline())
             assert told[-1], f"the demo ended before {point}: {told}"
+        if not said:
+            until("the emulator has been started", (bench.state / "emulator.pid").exists)
         time.sleep(seconds)
         assert demo.poll() is None, "the demo was done before it was interrupted"
         for _ in range(2):  # the second is impatience
