@@ -22,10 +22,11 @@ class _Interrupts:
 
 
 def install() -> None:
-    """From here on the three signals are one."""
+    """From here on the three signals are one; but `nohup` keeps its meaning."""
     _Interrupts.last = float("-inf")
     for number in SIGNALS:
-        signal.signal(number, _handle)
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _handle)
 
 
 def ignore() -> None:

@@ -153,7 +153,7 @@ def test_impatience_does_not_break_off_the_ending(monkeypatch: pytest.MonkeyPatc
     done: list[str] = []
     with signals_handled():
         try:
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt:
             signal.raise_signal(signal.SIGINT)  # before the ending has begun
             with interrupts.unbroken(ending=True):
@@ -161,6 +161,15 @@ def test_impatience_does_not_break_off_the_ending(monkeypatch: pytest.MonkeyPatc
                 done.append("ended")
         done.append("left in peace")
     assert done == ["ended", "left in peace"]
+
+
+def test_nohup_keeps_its_meaning() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_handled():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextmanager
