@@ -20,6 +20,7 @@ from rich.live import Live
 
 from ecs_anywhere import overview, processes
 from ecs_anywhere.console import Problem, err, progress
+from ecs_anywhere.emulator import running
 from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.local import (
     DEFAULT_MQTT_PORT,
@@ -29,7 +30,6 @@ from ecs_anywhere.local import (
     down,
     end_agent,
     free_port,
-    running,
     up,
 )
 from ecs_anywhere.settings import Stack, StateDir

@@ -40,7 +40,7 @@ class Emulator:
         return self.state.path / "mqtt-ca.pem"
 
     def running(self) -> bool:
-        return processes.find(self.state.emulator_process) is not None
+        return running(self.state)
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises Problem."""
@@ -115,6 +115,11 @@ class Emulator:
         with direct.open(self.url + path, timeout=5) as answer:
             body: bytes = answer.read()
             return body
+
+
+def running(state: StateDir) -> bool:
+    """Whether a state directory's emulator runs."""
+    return processes.find(state.emulator_process) is not None
 
 
 def stop(state: StateDir) -> bool:

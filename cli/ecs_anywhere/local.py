@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_anywhere import deployment, processes
 from ecs_anywhere.console import Problem, progress
-from ecs_anywhere.emulator import Emulator, stop, taken
+from ecs_anywhere.emulator import Emulator, running, stop, taken
 from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.settings import Stack, StateDir
 from ecs_anywhere.stacks import ecs_client
@@ -24,11 +24,7 @@ QUIET_SECONDS = 1.0
 def up(state: StateDir, port: int | None, mqtt_port: int | None) -> Stack:
     """Start the stack, or update the one that runs. Keeps its data. Raises Problem. Under `state.alone()`."""
     known = Stack.load(state.stack_file) if state.stack_file.exists() else None
-    emulator = Emulator(
-        state,
-        port or (_port_of(known) if known else DEFAULT_PORT),
-        mqtt_port or (known.mqtt_port if known and known.mqtt_port else DEFAULT_MQTT_PORT),
-    )
+    emulator = _emulator(state, known, port, mqtt_port)
     ran = emulator.running()
     if ran and known and (_port_of(known), known.mqtt_port) != (emulator.port, emulator.mqtt_port):
         raise Problem("The stack runs on other ports. End it first: `ecs-anywhere down`.")
@@ -71,8 +67,7 @@ def down(state: StateDir) -> bool:
     try:
         agent_ran = end_agent(state)
         if running(state) and state.stack_file.exists():
-            stack = Stack.load(state.stack_file)
-            _settle(Emulator(state, _port_of(stack), stack.mqtt_port or DEFAULT_MQTT_PORT))
+            _settle(_emulator(state, Stack.load(state.stack_file), None, None))
     finally:
         ran = stop(state)
     return ran or agent_ran
@@ -95,11 +90,6 @@ def _settle(emulator: Emulator) -> None:
 def free_port(wanted: int) -> int:
     """That port, or the next one on which nobody listens."""
     return next((port for port in range(wanted, wanted + 100) if not taken(port)), wanted)
-
-
-def running(state: StateDir) -> bool:
-    """Whether the emulator runs."""
-    return processes.find(state.emulator_process) is not None
 
 
 def end_agent(state: StateDir) -> bool:
@@ -127,6 +117,15 @@ def agent(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def agent_command() -> str:
     """ecs-anywhere-agent of the same environment."""
     return str(Path(sys.executable).parent / "ecs-anywhere-agent")
+
+
+def _emulator(state: StateDir, known: Stack | None, port: int | None, mqtt_port: int | None) -> Emulator:
+    """On the ports that are asked for, else on those that it had, else on the usual ones."""
+    return Emulator(
+        state,
+        port or (_port_of(known) if known else DEFAULT_PORT),
+        mqtt_port or (known.mqtt_port if known and known.mqtt_port else DEFAULT_MQTT_PORT),
+    )
 
 
 def _port_of(stack: Stack) -> int:

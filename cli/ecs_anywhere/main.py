@@ -12,6 +12,7 @@ from ecs_anywhere import interrupts, local, overview
 from ecs_anywhere.console import Problem, err, out, print_json
 from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
+from ecs_anywhere.emulator import running
 from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.settings import StateDir, default_state_dir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate
@@ -60,7 +61,7 @@ def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path
         return
     err.print("Running until Ctrl-C")
     try:
-        while local.running(state):
+        while running(state):
             time.sleep(0.5)
     except KeyboardInterrupt:
         with unbroken(ending=True), state.alone():
