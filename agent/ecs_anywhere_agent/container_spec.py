@@ -33,6 +33,25 @@ class Origin(NamedTuple):
     stop_timeout: int
 
 
+class HealthCheck(NamedTuple):
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html, completed; in seconds."""
+
+    command: tuple[str, ...]
+    """`CMD` or `CMD-SHELL`, then what to run."""
+    interval: int
+    timeout: int
+    retries: int
+    start_period: int
+
+
+class RestartPolicy(NamedTuple):
+    """An enabled one. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerRestartPolicy.html"""
+
+    ignored_exit_codes: frozenset[int]
+    attempt_period: int
+    """Seconds that the container must have run to be started again."""
+
+
 class ContainerSpec(NamedTuple):
     """What to make, for whichever runtime."""
 
@@ -54,6 +73,8 @@ class ContainerSpec(NamedTuple):
     """MiB, above which it is killed."""
     memory_reservation: int | None
     """MiB."""
+    health_check: HealthCheck | None = None
+    restart_policy: RestartPolicy | None = None
 
 
 class UnusableTaskDefinitionError(Exception):

@@ -46,6 +46,16 @@ class StartContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartContainer:
+    """Start a container again that has ended: the same one, with its files and ports; unless it runs.
+
+    Answered by ContainerChanged (GONE: there is none to start again) or ActionFailed(START).
+    """
+
+    ref: ContainerRef
+
+
+@dataclass(frozen=True, slots=True)
 class StopContainer:
     """Ask the container to end, or kill it. Its end comes as ContainerChanged."""
 
@@ -67,5 +77,5 @@ class Log:
     text: str
 
 
-RuntimeAction = PullImage | CreateContainer | StartContainer | StopContainer | RemoveContainer
+RuntimeAction = PullImage | CreateContainer | StartContainer | RestartContainer | StopContainer | RemoveContainer
 Action = PublishRequest | PublishReports | RuntimeAction | Log

@@ -11,7 +11,9 @@ from ecs_anywhere_agent.core.asking import answered, ask_for_task
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.values import Orphan, Task
 from ecs_protocol.messages import ListedTask, Reconciliation, TaskCommand, TaskCommands
-from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
+
+STOPPED_HERE = "Task stopped on its machine"
 
 
 def obey(draft: Draft, commands: TaskCommands) -> None:
@@ -108,6 +110,17 @@ def _take_absence(draft: Draft, task: Task, version: int) -> None:
     draft.put(replace(task, listed=False))
     if not task.stopped and task.orphan is not Orphan.EARLIER_IDENTITY and version >= task.command_version:
         ask_for_task(draft, task.task_id)
+
+
+def stop_here(draft: Draft, task_id: str) -> None:
+    """Somebody on the machine stops a task: it ends as if the control plane had said so, which is told afterwards."""
+    task = draft.task(task_id)
+    if task is None or task.stopping:
+        return
+    draft.log(f"task {task_id}: to stop, as somebody on this machine asks")
+    draft.put(
+        replace(task, desired=DesiredStatus.STOPPED, stop_code=StopCode.USER_INITIATED, stopped_reason=STOPPED_HERE)
+    )
 
 
 def _wanted(draft: Draft, task: Task, desired: DesiredStatus, version: int) -> Task:

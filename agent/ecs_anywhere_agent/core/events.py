@@ -34,6 +34,8 @@ class ContainerSnapshot:
     ref: ContainerRef
     condition: Condition
     runtime_id: str | None = None
+    run: str | None = None
+    """Tells one start of the container from another; None: it was never started, or nobody can say."""
     exit_code: int | None = None
     reason: str | None = None
     bindings: tuple[NetworkBinding, ...] = ()
@@ -112,6 +114,13 @@ class ReportAcknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Somebody on the machine wants the task stopped, whatever the control plane wants."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """It is `next_due(state)` or later."""
 
@@ -126,5 +135,6 @@ Event = (
     | Disconnected
     | MessageReceived
     | ReportAcknowledged
+    | StopAsked
     | TimerFired
 )

@@ -17,6 +17,7 @@ from ecs_anywhere_agent.core.events import (
     InventoryTaken,
     MessageReceived,
     ReportAcknowledged,
+    StopAsked,
     TimerFired,
 )
 from ecs_anywhere_agent.core.lifecycle import advance
@@ -94,6 +95,8 @@ def _take_in(draft: Draft, event: Event) -> None:
             _take_in_message(draft, event.message)
         case ReportAcknowledged():
             reporting.acknowledge(draft, event.token)
+        case StopAsked():
+            desired.stop_here(draft, event.task_id)
         case TimerFired():
             pass
 

@@ -23,6 +23,7 @@ from ecs_anywhere_agent.core.events import (
     InventoryTaken,
     MessageReceived,
     ReportAcknowledged,
+    StopAsked,
     TimerFired,
 )
 from ecs_anywhere_agent.core.values import ContainerRef, Orphan, Phase
@@ -581,3 +582,17 @@ def test_a_start_that_was_stored_and_not_done_is_given_again(machine: Machine) -
     machine.runtime.containers[APP].condition = Condition.CREATED
     machine.boot()
     assert machine.runtime.starts == {APP: 2, SIDECAR: 1}
+
+
+def test_a_task_that_is_stopped_on_its_machine_is_told_to_the_cloud_as_stopped_by_a_user(machine: Machine) -> None:
+    running(machine)
+    machine.take(StopAsked(task_id(1)))
+    machine.drain()
+    told = report(machine)
+    assert (told.last_status, told.stop_code) == (STOPPED, StopCode.USER_INITIATED)
+    assert told.stopped_reason == "Task stopped on its machine"
+
+
+def test_a_task_that_nobody_knows_is_not_stopped_on_its_machine(machine: Machine) -> None:
+    machine.take(StopAsked(task_id(9)))
+    assert machine.state.tasks == {}
