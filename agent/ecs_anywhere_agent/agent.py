@@ -33,6 +33,10 @@ class Agent:
         """The newest state; any thread may read it."""
         return self._state
 
+    def elapsed(self) -> float:
+        """The time now, as the core counts it; any thread may ask."""
+        return self._clock.now().elapsed
+
     def own_ports(self) -> frozenset[HostPort]:
         return self._state.host_ports()
 
@@ -46,7 +50,7 @@ class Agent:
     def start(self, container_instance_arn: str) -> None:
         """Adopt what runs, before anything else is heard. Raises RuntimeUnavailableError."""
         inventory = self._runtime.open(self.emit)
-        self._take(AgentStarted(container_instance_arn))
+        self._take(AgentStarted(container_instance_arn, self._clock.rebooted))
         self._take(InventoryTaken(inventory))
 
     def publish_with(

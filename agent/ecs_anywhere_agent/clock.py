@@ -39,6 +39,7 @@ class Clock:
     def __init__(self, last: ClockReading | None) -> None:
         wall, self._started, self._boot_id = read_machine_clocks()
         self._elapsed = resume(last, wall, self._started, self._boot_id)
+        self.rebooted = last is not None and last.boot_id != self._boot_id
 
     def now(self) -> Instant:
         passed = time.clock_gettime(time.CLOCK_BOOTTIME) - self._started

@@ -16,7 +16,14 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from pydantic import ValidationError
 
-from ecs_anywhere_agent.core.events import Connected, Disconnected, Event, MessageReceived, ReportAcknowledged
+from ecs_anywhere_agent.core.events import (
+    Connected,
+    ContactProved,
+    Disconnected,
+    Event,
+    MessageReceived,
+    ReportAcknowledged,
+)
 from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_protocol.messages import (
     CONTROL_PLANE_MESSAGE,
@@ -67,9 +74,11 @@ class MqttLink:
         keep_alive_seconds: int,
         describe: Callable[[], RegisterContainerInstance],
         emit: Callable[[Event], None],
+        elapsed: Callable[[], float],
     ) -> None:
         self._identity = identity
         self._context = context
+        self._elapsed = elapsed
         self._keep_alive = keep_alive_seconds
         self._describe = describe
         self._emit = emit
@@ -105,7 +114,7 @@ class MqttLink:
     def _run(self) -> None:
         wait = _FIRST_WAIT_SECONDS
         while not self._closing.is_set():
-            session = _Session(self._identity, self._context, self._describe, self._emit)
+            session = _Session(self._identity, self._context, self._describe, self._emit, self._elapsed)
             with self._lock:
                 self._session = session
             lasted = session.live(self._keep_alive, self._closing)
@@ -126,10 +135,13 @@ class _Session:
         context: ssl.SSLContext,
         describe: Callable[[], RegisterContainerInstance],
         emit: Callable[[Event], None],
+        elapsed: Callable[[], float],
     ) -> None:
         self._identity = identity
         self._describe = describe
         self._emit = emit
+        self._elapsed = elapsed
+        self._pinged_at = 0.0
         self._announced = False
         self._ended = threading.Event()
         self._tokens_lock = threading.Lock()
@@ -147,6 +159,7 @@ class _Session:
         self.client.on_message = self._received
         self.client.on_publish = self._published
         self.client.on_disconnect = self._disconnected
+        self.client.on_log = self._logged
 
     def live(self, keep_alive_seconds: int, closing: threading.Event) -> float:
         """Until the connection ends. How long it was of use, in seconds."""
@@ -191,6 +204,13 @@ class _Session:
         if reason.is_failure:
             _log.warning("the connection to %s was lost: %s", self._identity.mqtt_endpoint, reason)
         self._ended.set()
+
+    def _logged(self, _client: paho.Client, _userdata: Any, _level: int, line: str) -> None:
+        """Of pings, which cost nothing, paho tells only here. The answer proves that the broker has heard of us."""
+        if line == "Sending PINGREQ":
+            self._pinged_at = self._elapsed()
+        elif line == "Received PINGRESP":
+            self._emit(ContactProved(self._pinged_at))
 
     def _received(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         try:

@@ -63,6 +63,7 @@ def run_agent(
             keep_alive_seconds=keep_alive_seconds,
             describe=describe,
             emit=agent.emit,
+            elapsed=agent.elapsed,
         )
         agent.publish_with(link.request, link.report)
         _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)

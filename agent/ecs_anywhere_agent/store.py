@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS task_definition (id TEXT PRIMARY KEY, value TEXT NOT 
 CREATE TABLE IF NOT EXISTS ended (id TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS setting (id TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-_SETTINGS = ("container_instance_arn", "list_version", "newest_version", "publications")
+_SETTINGS = ("container_instance_arn", "list_version", "newest_version", "publications", "contact", "rebooted")
 
 
 class Store:

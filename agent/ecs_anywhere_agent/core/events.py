@@ -51,6 +51,8 @@ class AgentStarted:
     """The first event after the state was loaded: who the machine is."""
 
     container_instance_arn: str
+    rebooted: bool = False
+    """The machine has started since the state was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,13 @@ class ReportAcknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class ContactProved:
+    """The broker has answered something that was sent to it at `began`, on the clock of Instant.elapsed."""
+
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """Somebody on the machine wants the task stopped, whatever the control plane wants."""
 
@@ -125,16 +134,17 @@ class TimerFired:
     """It is `next_due(state)` or later."""
 
 
+Observation = InventoryTaken | ContainerChanged | ImagePulled | ActionFailed
+"""What a runtime tells."""
+
 Event = (
-    AgentStarted
-    | InventoryTaken
-    | ContainerChanged
-    | ImagePulled
-    | ActionFailed
+    Observation
+    | AgentStarted
     | Connected
     | Disconnected
     | MessageReceived
     | ReportAcknowledged
+    | ContactProved
     | StopAsked
     | TimerFired
 )

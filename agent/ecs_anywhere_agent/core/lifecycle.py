@@ -7,30 +7,45 @@ from dataclasses import replace
 from datetime import datetime
 
 from ecs_anywhere_agent.container_spec import ContainerSpec, UnusableTaskDefinitionError, container_specs
-from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, RemoveContainer, StartContainer, StopContainer
+from ecs_anywhere_agent.core.actions import (
+    CreateContainer,
+    PullImage,
+    RemoveContainer,
+    RestartContainer,
+    StartContainer,
+    StopContainer,
+)
+from ecs_anywhere_agent.core.contact import stops_at
 from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.restarting import begin_again, begins_again, cause_of_end, restart_by_policy, take_back
 from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, Task
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
 NOT_STARTED = "Task failed to start"
 ESSENTIAL_EXITED = "Essential container in task exited"
+CUT_OFF = "The container instance was cut off for longer than the task's stop-after allows"
 
-_NOTHING_RUNS_YET = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED, Phase.CREATED})
+_NOTHING_RUNS = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED, Phase.CREATED, Phase.ENDED})
 """Phases from which a container that should stop has stopped: a late answer to a pull changes nothing."""
 
 
 def advance(draft: Draft, task: Task) -> None:
     """Take the task as far as it can go now, and note whether its state is worth a report."""
+    task = take_back(draft, task)
     if task.stopped:
         _forget_when_due(draft, draft.put(_answer_when_due(draft, task)))
         return
-    task = _plan(draft, task)
-    task = _note_times(_decide_to_stop(task, draft.now), draft.now)
-    containers = tuple(
-        _stop(draft, task, container) if task.stopping else _start(draft, task, container)
-        for container in task.containers
-    )
-    task = _status(draft, replace(task, containers=containers))
+    task = restart_by_policy(draft, _plan(draft, task))
+    if begins_again(draft, task):
+        task = replace(task, containers=tuple(_stop(draft, task, container) for container in task.containers))
+        task = begin_again(draft, task)
+    if not begins_again(draft, task):
+        task = _note_times(_decide_to_stop(draft, task), draft.now)
+        containers = tuple(
+            _stop(draft, task, container) if task.stopping else _start(draft, task, container)
+            for container in task.containers
+        )
+        task = _status(draft, replace(task, containers=containers))
     draft.put(_worth_a_report(draft, task))
 
 
@@ -49,13 +64,17 @@ def _plan(draft: Draft, task: Task) -> Task:
             stop_code=StopCode.TASK_FAILED_TO_START,
             stopped_reason=f"{NOT_STARTED}: {error}"[:1024],
         )
-    known = {container.name for container in task.containers}
-    made = tuple(
-        Container(name=spec.name, essential=spec.origin.essential, stop_timeout=spec.origin.stop_timeout)
+    known = {container.name: container for container in task.containers}
+    containers = tuple(
+        replace(
+            known.pop(spec.name, Container(name=spec.name)),
+            essential=spec.origin.essential,
+            stop_timeout=spec.origin.stop_timeout,
+            restart_policy=spec.restart_policy,
+        )
         for spec in specs
-        if spec.name not in known
     )
-    return replace(task, planned=True, containers=(*task.containers, *made))
+    return replace(task, planned=True, containers=(*containers, *known.values()))
 
 
 def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
@@ -71,16 +90,18 @@ def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
     )
 
 
-def _decide_to_stop(task: Task, now: Instant) -> Task:
-    """The end of an essential container, or of all of them, ends the task."""
+def _decide_to_stop(draft: Draft, task: Task) -> Task:
+    """The end of an essential container, or of all of them, ends the task; so does being cut off for too long."""
     if task.stopping_at is not None:
         return task
+    ending = replace(task, stopping_at=draft.now.wall, restart_at=None, end_revision=task.revision + 1)
     if task.desired is DesiredStatus.STOPPED:
-        return replace(task, stopping_at=now.wall)
-    ended = [container for container in task.containers if container.phase is Phase.STOPPED]
-    cause = next((container for container in ended if container.essential), None)
-    if cause is None and ended and len(ended) == len(task.containers):
-        cause = ended[0]
+        return ending
+    last_moment = stops_at(draft.state, task)
+    if last_moment is not None and last_moment <= draft.now.elapsed:
+        draft.log(f"task {task.task_id}: without contact for too long, to stop")
+        return replace(ending, stop_code=StopCode.SERVICE_SCHEDULER_INITIATED, stopped_reason=CUT_OFF)
+    cause = cause_of_end(task)
     if cause is None:
         return task
     code, reason = (
@@ -88,13 +109,18 @@ def _decide_to_stop(task: Task, now: Instant) -> Task:
         if cause.has_started
         else (StopCode.TASK_FAILED_TO_START, NOT_STARTED)
     )
-    return replace(task, stopping_at=now.wall, stop_code=code, stopped_reason=reason)
+    return replace(ending, stop_code=code, stopped_reason=reason)
 
 
 def _start(draft: Draft, task: Task, container: Container) -> Container:
     ref = ContainerRef(task.task_id, container.name)
-    if container.phase not in {Phase.WAITING, Phase.PULLED, Phase.CREATED}:
+    if container.phase not in {Phase.WAITING, Phase.PULLED, Phase.CREATED, Phase.ENDED}:
         return container
+    if task.stop_after is not None and draft.state.rebooted:
+        return container  # who knows for how long the machine was off: its replacement may run already
+    if container.phase is Phase.ENDED:
+        draft.do(RestartContainer(ref))
+        return replace(container, phase=Phase.RESTARTING)
     if container.phase is Phase.CREATED:
         draft.do(StartContainer(ref))
         return replace(container, phase=Phase.STARTING)
@@ -113,7 +139,7 @@ def _start(draft: Draft, task: Task, container: Container) -> Container:
 def _stop(draft: Draft, task: Task, container: Container) -> Container:
     """While an answer to a create or a start is due it is waited for: its container is known only then."""
     ref = ContainerRef(task.task_id, container.name)
-    if container.phase in _NOTHING_RUNS_YET:
+    if container.phase in _NOTHING_RUNS:
         return replace(container, phase=Phase.STOPPED)
     if container.phase is Phase.RUNNING:
         draft.do(StopContainer(ref))
@@ -132,7 +158,9 @@ def _note_times(task: Task, now: Instant) -> Task:
     containers = task.containers
     pulling = any(container.phase in {Phase.WAITING, Phase.PULLING} for container in containers)
     started = bool(containers) and all(container.has_started for container in containers)
-    ended = next((container for container in containers if container.essential and _has_ended(container)), None)
+    ended = next(
+        (each for each in containers if task.stopping_at is not None and each.essential and _has_ended(each)), None
+    )
     return replace(
         task,
         pull_started_at=first(task.pull_started_at, pulling and not task.stopping),
@@ -187,9 +215,12 @@ def _answer_when_due(draft: Draft, task: Task) -> Task:
 
 
 def _shown(task: Task) -> tuple[object, ...]:
-    return tuple(
-        (container.phase, container.runtime_id, container.exit_code, container.bindings, container.health)
-        for container in task.containers
+    return (
+        task.restarts,
+        *(
+            (container.phase, container.runtime_id, container.exit_code, container.bindings, container.health)
+            for container in task.containers
+        ),
     )
 
 

@@ -9,7 +9,11 @@ from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, Con
 from ecs_anywhere_agent.core.values import Container, ContainerRef, Orphan, Phase, Task
 
 _BEFORE_CREATION = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED})
-_TRIED_IN = {Attempt.PULL: Phase.PULLING, Attempt.CREATE: Phase.CREATING, Attempt.START: Phase.STARTING}
+_TRIED_IN = {
+    Attempt.PULL: {Phase.PULLING},
+    Attempt.CREATE: {Phase.CREATING},
+    Attempt.START: {Phase.STARTING, Phase.RESTARTING},
+}
 
 GONE = "The container was removed from the machine."
 
@@ -24,14 +28,19 @@ def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> Non
     for task in draft.tasks():
         if not task.stopped:
             draft.put(
-                replace(task, containers=tuple(_recount(task, container, found) for container in task.containers))
+                replace(
+                    task,
+                    containers=tuple(
+                        _clocked(draft, _recount(task, container, found)) for container in task.containers
+                    ),
+                )
             )
     for snapshot in found.values():
         _adopt(draft, snapshot)
 
 
 def see(draft: Draft, snapshot: ContainerSnapshot) -> None:
-    _change(draft, snapshot.ref, lambda container: merge(container, snapshot))
+    _change(draft, snapshot.ref, lambda container: _clocked(draft, merge(container, snapshot)))
 
 
 def pulled(draft: Draft, event: ImagePulled) -> None:
@@ -45,7 +54,7 @@ def pulled(draft: Draft, event: ImagePulled) -> None:
 
 def failed(draft: Draft, event: ActionFailed) -> None:
     def change(container: Container) -> Container:
-        if container.phase is not _TRIED_IN[event.attempt]:
+        if container.phase not in _TRIED_IN[event.attempt]:
             return container
         return replace(container, phase=Phase.STOPPED, reason=f"{event.attempt}: {event.reason}"[:1024])
 
@@ -53,12 +62,15 @@ def failed(draft: Draft, event: ActionFailed) -> None:
 
 
 def merge(container: Container, snapshot: ContainerSnapshot) -> Container:
-    """A container only moves forward: what comes late or twice changes nothing."""
-    if container.phase is Phase.STOPPED:
+    """Within one run a container only moves forward: what comes late or twice, or of another run, changes nothing."""
+    if container.phase in {Phase.STOPPED, Phase.ENDED} or _of_another_run(container, snapshot):
         return container
+    if container.phase is Phase.RESTARTING:
+        container = _begun_again(container, snapshot)
     known = replace(
         container,
         runtime_id=snapshot.runtime_id or container.runtime_id,
+        run=snapshot.run or container.run,
         bindings=snapshot.bindings or container.bindings,
         health=snapshot.health,
         image_digest=snapshot.image_digest or container.image_digest,
@@ -78,7 +90,29 @@ def merge(container: Container, snapshot: ContainerSnapshot) -> Container:
         case Condition.GONE:
             if container.phase in _BEFORE_CREATION:
                 return container
+            if container.phase is Phase.RESTARTING:  # nothing is left to start again: it is made anew
+                return replace(container, phase=Phase.WAITING, runtime_id=None, run=None)
             return replace(container, phase=Phase.STOPPED, reason=snapshot.reason or GONE, kill_at=None)
+
+
+def _of_another_run(container: Container, snapshot: ContainerSnapshot) -> bool:
+    """Only our own action begins a new run, and only while RESTARTING; it may not have been done yet."""
+    if container.run is None or snapshot.run is None:
+        return False
+    return (snapshot.run == container.run) is (container.phase is Phase.RESTARTING)
+
+
+def _begun_again(container: Container, snapshot: ContainerSnapshot) -> Container:
+    if snapshot.condition not in {Condition.RUNNING, Condition.EXITED}:
+        return container
+    return replace(container, exit_code=None, reason=None, started_at=None, finished_at=None, running_since=None)
+
+
+def _clocked(draft: Draft, container: Container) -> Container:
+    """How long a container has run counts from when it was first seen to."""
+    if container.phase is Phase.RUNNING and container.running_since is None:
+        return replace(container, running_since=draft.now.elapsed)
+    return container
 
 
 def _recount(task: Task, container: Container, found: dict[ContainerRef, ContainerSnapshot]) -> Container:
@@ -87,14 +121,16 @@ def _recount(task: Task, container: Container, found: dict[ContainerRef, Contain
         match container.phase:
             case Phase.WAITING | Phase.PULLED | Phase.STOPPED:
                 return container
-            case Phase.PULLING:
-                return replace(container, phase=Phase.WAITING)
+            case Phase.PULLING | Phase.ENDED | Phase.RESTARTING:
+                return replace(container, phase=Phase.WAITING, runtime_id=None, run=None)
             case Phase.CREATING:
                 return replace(container, phase=Phase.PULLED)
             case _:
                 return replace(container, phase=Phase.STOPPED, reason=GONE, kill_at=None)
-    if container.phase is Phase.STOPPED:
+    if container.phase in {Phase.STOPPED, Phase.ENDED}:
         return container
+    if container.phase is Phase.RESTARTING and snapshot.run == container.run:
+        return replace(container, phase=Phase.ENDED)
     if snapshot.condition is Condition.CREATED:
         return replace(container, phase=Phase.CREATED, runtime_id=snapshot.runtime_id)
     seen = merge(container, snapshot)

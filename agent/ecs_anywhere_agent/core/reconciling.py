@@ -1,6 +1,7 @@
 """Opening a connection: Reconcile, register if the control plane wants it, collect the whole list."""
 
 from ecs_anywhere_agent.core.actions import PublishRequest
+from ecs_anywhere_agent.core.contact import asks_at, be_connected, lose_connection, note_contact
 from ecs_anywhere_agent.core.desired import take_list
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import Connected
@@ -18,6 +19,7 @@ def open_link(draft: Draft, event: Connected) -> None:
 def close_link(draft: Draft) -> None:
     if draft.link is not None:
         draft.log("disconnected; what runs keeps running")
+        lose_connection(draft)
         draft.change(link=None)
 
 
@@ -34,6 +36,13 @@ def reconcile_when_due(draft: Draft) -> None:
     if link is not None and link.request_due is not None and link.request_due <= draft.now.elapsed:
         draft.change_link(request_gap=min(link.request_gap * 2, draft.rules.longest_gap))
         _send(draft, _next_request(draft))
+
+
+def reconcile_for_contact(draft: Draft) -> None:
+    """A task would be stopped soon for want of contact: the control plane's answer is contact."""
+    due = asks_at(draft.state)
+    if due is not None and due <= draft.now.elapsed:
+        reconcile(draft)
 
 
 def register(draft: Draft, message: RegistrationRequired) -> None:
@@ -64,6 +73,8 @@ def collect(draft: Draft, page: Reconciliation) -> None:
     if len(of_epoch) < page.pages:
         draft.change_link(pages={**link.pages, page.epoch: of_epoch})
         return
+    note_contact(draft, link.request_began)
+    be_connected(draft)
     take_list(draft, (of_epoch[number] for number in sorted(of_epoch)))
     draft.change_link(
         epoch=page.epoch,
@@ -84,7 +95,12 @@ def _next_request(draft: Draft) -> str:
     number = link.requests + 1
     request_id = f"{link.session}-{number}"
     draft.change_link(
-        requests=number, request_id=request_id, request_version=draft.state.newest_version, pages={}, request_epoch=0
+        requests=number,
+        request_id=request_id,
+        request_began=draft.now.elapsed,
+        request_version=draft.state.newest_version,
+        pages={},
+        request_epoch=0,
     )
     return request_id
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ecs_anywhere_agent.core.actions import PublishReports
 from ecs_anywhere_agent.core.asking import asked_for
+from ecs_anywhere_agent.core.contact import note_contact
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.values import Container, Phase, Publishing, Task
 from ecs_protocol.messages import MAX_MESSAGE_BYTES, ContainerReport, TaskReport, TaskStateChanges
@@ -36,7 +37,8 @@ def publish(draft: Draft) -> None:
         return
     token = draft.state.publications + 1
     draft.change(publications=token)
-    draft.change_link(publishing=Publishing(token, draft.now.elapsed + link.publish_gap, sent))
+    now = draft.now.elapsed
+    draft.change_link(publishing=Publishing(token, began=now, due=now + link.publish_gap, sent=sent))
     draft.do(PublishReports(token, TaskStateChanges(reports=tuple(reports))))
 
 
@@ -50,6 +52,7 @@ def acknowledge(draft: Draft, token: int) -> None:
             acknowledged = max(task.acknowledged_revision, revision)
             draft.put(replace(task, acknowledged_revision=acknowledged, acknowledged_report=(link.epoch, number)))
     draft.change_link(publishing=None, publish_gap=draft.rules.publish_gap)
+    note_contact(draft, link.publishing.began)
 
 
 def publish_again_when_due(draft: Draft) -> None:
@@ -81,6 +84,7 @@ def report_of(task: Task, epoch: int, number: int) -> TaskReport:
         stopping_at=task.stopping_at,
         execution_stopped_at=task.execution_stopped_at,
         stopped_at=task.stopped_at,
+        restarts=task.restarts,
     )
 
 
@@ -101,4 +105,6 @@ _STATUS = {
     Phase.RUNNING: TaskStatus.RUNNING,
     Phase.STOPPING: TaskStatus.RUNNING,
     Phase.STOPPED: TaskStatus.STOPPED,
+    Phase.ENDED: TaskStatus.RUNNING,
+    Phase.RESTARTING: TaskStatus.RUNNING,
 }

@@ -3,19 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ecs_anywhere_agent.core import asking, desired, observation, reconciling, reporting
+from ecs_anywhere_agent.core import asking, contact, desired, observation, reconciling, reporting
 from ecs_anywhere_agent.core.actions import Action
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import (
     ActionFailed,
     AgentStarted,
     Connected,
+    ContactProved,
     ContainerChanged,
     Disconnected,
     Event,
     ImagePulled,
     InventoryTaken,
     MessageReceived,
+    Observation,
     ReportAcknowledged,
     StopAsked,
     TimerFired,
@@ -42,7 +44,10 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
     """
     draft = Draft(state, now, rules)
     _take_in(draft, event)
+    contact.give_up_waiting(draft)
+    contact.store_contact(draft)
     reconciling.reconcile_when_due(draft)
+    reconciling.reconcile_for_contact(draft)
     reporting.publish_again_when_due(draft)
     for task in draft.tasks():
         advance(draft, task)
@@ -54,39 +59,32 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
 
 def next_due(state: State) -> float | None:
     """When TimerFired is wanted, on the clock of Instant.elapsed; None: an event must come first."""
-    return min(_dues(state), default=None)
+    dues = (state.offline_at, contact.asks_at(state), *_task_dues(state), *_link_dues(state))
+    return min((due for due in dues if due is not None), default=None)
 
 
-def _dues(state: State) -> Iterator[float]:
+def _task_dues(state: State) -> Iterator[float | None]:
     for task in state.tasks.values():
-        if task.answer_at is not None:
-            yield task.answer_at
-        if task.forget_at is not None and not task.removed:
-            yield task.forget_at
-        for container in task.containers:
-            if container.kill_at is not None:
-                yield container.kill_at
+        yield task.answer_at
+        yield None if task.removed else task.forget_at
+        yield None if task.stopping else task.restart_at
+        yield contact.stops_at(state, task)
+        yield from (container.kill_at for container in task.containers)
+
+
+def _link_dues(state: State) -> Iterator[float | None]:
     if state.link is not None:
-        if state.link.request_due is not None:
-            yield state.link.request_due
-        if state.link.publishing is not None:
-            yield state.link.publishing.due
-        for ask in state.link.asks.values():
-            yield ask.due
+        yield state.link.request_due
+        yield None if state.link.publishing is None else state.link.publishing.due
+        yield from (ask.due for ask in state.link.asks.values())
 
 
 def _take_in(draft: Draft, event: Event) -> None:
     match event:
         case AgentStarted():
             _start(draft, event)
-        case InventoryTaken():
-            observation.take_inventory(draft, event.containers)
-        case ContainerChanged():
-            observation.see(draft, event.snapshot)
-        case ImagePulled():
-            observation.pulled(draft, event)
-        case ActionFailed():
-            observation.failed(draft, event)
+        case InventoryTaken() | ContainerChanged() | ImagePulled() | ActionFailed():
+            _take_in_observation(draft, event)
         case Connected():
             reconciling.open_link(draft, event)
         case Disconnected():
@@ -95,10 +93,24 @@ def _take_in(draft: Draft, event: Event) -> None:
             _take_in_message(draft, event.message)
         case ReportAcknowledged():
             reporting.acknowledge(draft, event.token)
+        case ContactProved():
+            contact.note_contact(draft, event.began)
         case StopAsked():
             desired.stop_here(draft, event.task_id)
         case TimerFired():
             pass
+
+
+def _take_in_observation(draft: Draft, event: Observation) -> None:
+    match event:
+        case InventoryTaken():
+            observation.take_inventory(draft, event.containers)
+        case ContainerChanged():
+            observation.see(draft, event.snapshot)
+        case ImagePulled():
+            observation.pulled(draft, event)
+        case ActionFailed():
+            observation.failed(draft, event)
 
 
 def _take_in_message(draft: Draft, message: ControlPlaneMessage) -> None:
@@ -117,7 +129,8 @@ def _take_in_message(draft: Draft, message: ControlPlaneMessage) -> None:
 
 def _start(draft: Draft, event: AgentStarted) -> None:
     """Under a new identity nobody in the cloud answers for what an earlier one started: it is kept, as orphans."""
-    draft.change(link=None)
+    draft.change(link=None, rebooted=draft.state.rebooted or event.rebooted)
+    contact.expect_connection(draft)
     draft.drop_expired_memories()
     known = draft.state.container_instance_arn
     if known == event.container_instance_arn:

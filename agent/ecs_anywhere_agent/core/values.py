@@ -10,11 +10,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from ecs_anywhere_agent.container_spec import RestartPolicy
 from ecs_protocol.messages import (
     HostPort,
     NetworkBinding,
     Reconciliation,
     RegisterContainerInstance,
+    RestartsInPlace,
     TaskCommand,
 )
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
@@ -44,6 +46,9 @@ class Phase(StrEnum):
     RUNNING = "RUNNING"
     STOPPING = "STOPPING"
     STOPPED = "STOPPED"
+    ENDED = "ENDED"
+    """Has ended, and is to be started again."""
+    RESTARTING = "RESTARTING"
 
 
 class Orphan(StrEnum):
@@ -69,8 +74,13 @@ class Container:
     name: str
     essential: bool = True
     stop_timeout: int = 30
+    restart_policy: RestartPolicy | None = None
     phase: Phase = Phase.WAITING
     runtime_id: str | None = None
+    run: str | None = None
+    """The newest start that was seen of it."""
+    running_since: float | None = None
+    """When that start was first seen to run."""
     image_digest: str | None = None
     exit_code: int | None = None
     reason: str | None = None
@@ -115,11 +125,18 @@ class Task:
     """Its containers are removed, or about to be."""
     answer_at: float | None = None
     """When to report where the task stands if nothing has been reported till then."""
+    restarts: RestartsInPlace | None = None
+    restart_at: float | None = None
+    """When to start its containers again; set while the machine is cut off and they have ended."""
+    restart_gap: float = 0.0
+    """How long it was waited the last time."""
 
     revision: int = 0
     """Raised by each change worth a report."""
     published_revision: int = 0
     acknowledged_revision: int = 0
+    end_revision: int = 0
+    """The first whose report says that the task is ending."""
     number: int = 0
     """Of the newest report under the link's epoch."""
     acknowledged_report: tuple[int, int] = (0, 0)
@@ -132,6 +149,11 @@ class Task:
     @property
     def stopping(self) -> bool:
         return self.desired is DesiredStatus.STOPPED or self.stopping_at is not None
+
+    @property
+    def stop_after(self) -> int | None:
+        """Seconds without contact after which the machine stops the task by itself."""
+        return None if self.command is None else self.command.stop_after
 
 
 class Ask(NamedTuple):
@@ -146,6 +168,7 @@ class Publishing:
     """The reports on their way. One message at a time: what changes meanwhile shares the next one."""
 
     token: int
+    began: float
     due: float
     sent: Mapping[str, tuple[int, int]]
     """Task id to (revision, number)."""
@@ -164,6 +187,7 @@ class Link:
     """Of the newest Reconcile or RegisterContainerInstance, answered or not."""
     request_version: int = 0
     """The newest version seen when it was sent: an answer with an older one comes from a table that was restored."""
+    request_began: float = 0.0
     request_due: float | None = None
     """When to ask again; None: answered."""
     request_gap: float = 0.0
@@ -176,11 +200,14 @@ class Link:
     """By `task/<id>` or `definition/<family:revision>`."""
     publishing: Publishing | None = None
     publish_gap: float = 0.0
+    contact: float = 0.0
+    """When the newest exchange began that this machine began and that was answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything. All but `link` is stored before the actions of the step that made it are carried out."""
+    """Everything. All but `link`, `offline_at` and `cut_off` is stored before the actions of the step that made it are
+    carried out."""
 
     container_instance_arn: str = ""
     tasks: Mapping[str, Task] = field(default_factory=dict)
@@ -190,6 +217,13 @@ class State:
     list_version: int = 0
     newest_version: int = 0
     publications: int = 0
+    contact: float = 0.0
+    """The newest link's `contact`, while a task depends on it."""
+    rebooted: bool = False
+    """The machine has started, and the control plane has not answered since."""
+    offline_at: float | None = None
+    """When a machine without a connection counts as cut off."""
+    cut_off: bool = False
     link: Link | None = None
 
     def host_ports(self) -> frozenset[HostPort]:
@@ -217,3 +251,8 @@ class Rules:
     keep_stopped: float = 3 * 3600.0
     """How long a stopped task's containers stay for whoever looks for the cause; as long as with Amazon's agent."""
     remember_ended: float = 48 * 3600.0
+    connection_wait: float = 60.0
+    """How long an agent that has just started waits for a connection before it takes itself for cut off."""
+    first_restart_gap: float = 1.0
+    longest_restart_gap: float = 300.0
+    """A container that ran for so long begins with the first gap again."""

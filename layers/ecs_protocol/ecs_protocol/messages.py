@@ -142,6 +142,16 @@ class ContainerReport(Message):
     health_status: HealthStatus = HealthStatus.UNKNOWN
 
 
+class RestartsInPlace(Message):
+    """How often a machine that was cut off has started a task's containers again, in the task's life."""
+
+    count: int = Field(ge=1)
+    exit_codes: dict[str, int] = Field(default_factory=dict)
+    """By container: with what each last ended."""
+    first_at: Timestamp
+    last_at: Timestamp
+
+
 class TaskReport(Message):
     """The whole state of one task. (epoch, number), compared as a pair, orders a task's reports."""
 
@@ -161,6 +171,7 @@ class TaskReport(Message):
     stopping_at: Timestamp | None = None
     execution_stopped_at: Timestamp | None = None
     stopped_at: Timestamp | None = None
+    restarts: RestartsInPlace | None = None
 
 
 class TaskStateChanges(Message):
@@ -225,6 +236,11 @@ class TaskCommand(Message):
     launch_type: str = "EXTERNAL"
     created_at: Timestamp | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+    restart: Literal["never", "offline"] = "never"
+    """`offline`: while the machine is cut off, the end of an essential container does not end the task; the machine
+    starts the same containers again."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """Seconds after which a machine that is cut off stops the task by itself."""
 
 
 class TaskCommands(Message):

@@ -3,15 +3,23 @@
 import base64
 import json
 import queue
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ecs_anywhere_agent.core.events import Connected, Disconnected, Event, MessageReceived, ReportAcknowledged
+from ecs_anywhere_agent.core.events import (
+    Connected,
+    ContactProved,
+    Disconnected,
+    Event,
+    MessageReceived,
+    ReportAcknowledged,
+)
 from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
-from ecs_protocol.messages import Probe, Reconcile, RegisterContainerInstance, TaskReport, TaskStateChanges
+from ecs_protocol.messages import Identity, Probe, Reconcile, RegisterContainerInstance, TaskReport, TaskStateChanges
 from ecs_protocol.statuses import TaskStatus
 from integration.agent.conftest import THING, Broker
 
@@ -22,9 +30,27 @@ def describe() -> RegisterContainerInstance:
     return RegisterContainerInstance(request_id="-", digest="d", agent_version="1", cpu=1, memory=1)
 
 
+def make_link(identity: Identity, files: IdentityFiles, events: Events, keep_alive_seconds: int = 60) -> MqttLink:
+    return MqttLink(
+        identity,
+        tls_context(files, identity),
+        keep_alive_seconds=keep_alive_seconds,
+        describe=describe,
+        emit=events.put,
+        elapsed=time.monotonic,
+    )
+
+
 def connect(files: IdentityFiles) -> tuple[MqttLink, Events]:
     identity, events = files.load(), Events()
-    link = MqttLink(identity, tls_context(files, identity), keep_alive_seconds=60, describe=describe, emit=events.put)
+    link = MqttLink(
+        identity,
+        tls_context(files, identity),
+        keep_alive_seconds=60,
+        describe=describe,
+        emit=events.put,
+        elapsed=time.monotonic,
+    )
     link.start()
     return link, events
 
@@ -59,6 +85,18 @@ def test_commands_come_and_reports_are_acknowledged(
     assert events.get(timeout=10) == Disconnected()
 
 
+def test_an_answered_ping_is_contact(files: IdentityFiles) -> None:
+    identity, events = files.load(), Events()
+    link = make_link(identity, files, events, keep_alive_seconds=1)
+    link.start()
+    assert isinstance(events.get(timeout=20), Connected)
+    before = time.monotonic()
+    contact = events.get(timeout=20)
+    assert isinstance(contact, ContactProved)
+    assert before <= contact.began <= time.monotonic()
+    link.close()
+
+
 def test_a_connection_that_is_taken_over_comes_back_as_a_new_session(files: IdentityFiles) -> None:
     first, events = connect(files)
     one = events.get(timeout=20)
@@ -82,7 +120,14 @@ def test_an_endpoint_that_does_not_verify_gets_nothing(
     ca = {"mqtt_ca_pem": None} if endpoint == "localhost" else {}
     identity = files.load().model_copy(update={"mqtt_endpoint": f"{endpoint}:{broker.mqtt_port}", **ca})
     events = Events()
-    link = MqttLink(identity, tls_context(files, identity), keep_alive_seconds=60, describe=describe, emit=events.put)
+    link = MqttLink(
+        identity,
+        tls_context(files, identity),
+        keep_alive_seconds=60,
+        describe=describe,
+        emit=events.put,
+        elapsed=time.monotonic,
+    )
     link.start()
     with pytest.raises(queue.Empty):
         events.get(timeout=2)

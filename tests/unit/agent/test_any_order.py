@@ -2,6 +2,7 @@
 cloud and machine agree."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,10 +12,17 @@ from ecs_anywhere_agent.core.actions import Action, PublishReports, PublishReque
 from ecs_anywhere_agent.core.events import Condition, ContainerChanged, MessageReceived, ReportAcknowledged
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_protocol.messages import ControlPlaneMessage
-from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from ecs_protocol.statuses import DesiredStatus, HealthStatus, TaskStatus
 from unit.agent.world import Cloud, CrashedError, Machine, task_id
 
 TASKS = 3
+KINDS: dict[int, dict[str, Any]] = {
+    1: {},
+    2: {"restart": "offline"},
+    3: {"restart": "offline", "stop_after": 120},
+}
+"""Three tasks: one ends with its containers; a machine that is cut off starts the second again, and stops the third
+in the end."""
 
 
 class StormyMachine(Machine):
@@ -24,6 +32,8 @@ class StormyMachine(Machine):
         super().__init__(Cloud())
         self.down: list[ControlPlaneMessage] = []
         self.up: list[PublishRequest | PublishReports] = []
+        self.heard_at = 0.0
+        """When broker or cloud last heard of the machine."""
 
     def deliver(self, message: ControlPlaneMessage) -> None:
         self.down.append(message)
@@ -40,6 +50,7 @@ class StormyMachine(Machine):
     def reach(self, at: int, *, keep: bool) -> None:
         """One message reaches the cloud."""
         if self.up:
+            self.heard_at = self.now
             action = self.up[at % len(self.up)]
             if not keep:
                 self.up.remove(action)
@@ -47,12 +58,13 @@ class StormyMachine(Machine):
                 self.down.extend(self.cloud.answer(action.message))
             else:
                 for report in action.message.reports:
-                    self.cloud.take(report)
+                    self.down.extend(self.cloud.take(report))
 
     def acknowledge(self, at: int) -> None:
         """The broker has a report; when the cloud gets it is another matter."""
         tokens = [action.token for action in self.up if isinstance(action, PublishReports)]
         if tokens and self.connected:
+            self.heard_at = self.now
             self.take(ReportAcknowledged(tokens[at % len(tokens)]))
 
     def happen(self, at: int) -> None:
@@ -84,6 +96,12 @@ class StormyMachine(Machine):
             elif self.up:
                 self.acknowledge(0)
                 self.reach(0, keep=False)
+
+    def runs(self, task: str) -> bool:
+        return any(
+            container.condition is Condition.RUNNING and ref.task_id == task
+            for ref, container in self.runtime.containers.items()
+        )
 
     def crash(self, after: int) -> None:
         """At one of the next points."""
@@ -127,7 +145,7 @@ Step = Callable[[StormyMachine], None]
 def run(number: int) -> Step:
     def do(machine: StormyMachine) -> None:
         if task_id(number) not in machine.cloud.tasks:
-            machine.deliver(machine.cloud.run(number))
+            machine.deliver(machine.cloud.run(number, **KINDS[number]))
 
     return do
 
@@ -164,6 +182,20 @@ def switch(machine: StormyMachine) -> None:
         machine.connect()
 
 
+def reboot(machine: StormyMachine) -> None:
+    machine.boot(rebooted=True)
+
+
+def fall_ill(number: int) -> Step:
+    def do(machine: StormyMachine) -> None:
+        container = machine.runtime.containers.get(ContainerRef(task_id(number), "app"))
+        if container is not None and container.condition is Condition.RUNNING:
+            container.health = HealthStatus.UNHEALTHY
+            machine.events.append(ContainerChanged(machine.runtime.snapshot(ContainerRef(task_id(number), "app"))))
+
+    return do
+
+
 numbers = st.integers(1, TASKS)
 places = st.integers(0, 10)
 flags = st.booleans()
@@ -172,7 +204,10 @@ steps = st.one_of(
     st.builds(stop, numbers),
     st.builds(repeat, numbers),
     st.builds(end, numbers, st.sampled_from(["app", "sidecar"])),
+    st.builds(fall_ill, numbers),
     st.just(switch),
+    st.just(switch),
+    st.just(reboot),
     st.builds(lambda messages: lambda machine: machine.flow(messages), st.integers(1, 30)),
     st.builds(lambda messages: lambda machine: machine.flow(messages), st.integers(1, 30)),
     st.builds(lambda acknowledged: lambda machine: machine.lose_up(acknowledged=acknowledged), flags),
@@ -183,7 +218,7 @@ steps = st.one_of(
     st.builds(lambda at, keep: lambda machine: machine.reach(at, keep=keep), places, flags),
     st.builds(lambda at: lambda machine: machine.acknowledge(at), places),
     st.builds(lambda at: lambda machine: machine.happen(at), places),
-    st.builds(lambda seconds: lambda machine: machine.settle(seconds), st.sampled_from([0, 1, 3, 70])),
+    st.builds(lambda seconds: lambda machine: machine.settle(seconds), st.sampled_from([0, 1, 3, 70, 130])),
     st.builds(lambda after: lambda machine: machine.crash(after), st.integers(0, 8)),
 )
 
@@ -203,9 +238,11 @@ def test_cloud_and_machine_agree_once_all_is_quiet(script: list[Step]) -> None:
             machine.crash_at = None
             machine.boot()
             machine.connect()
+        assert machine.now <= machine.heard_at + KINDS[3]["stop_after"] or not machine.runs(task_id(3))
     machine.calm()
 
     assert set(machine.runtime.starts.values()) <= {1}
+    assert all(ref.task_id != task_id(1) for ref in machine.runtime.restarts)
     assert machine.started_after_stop == []
     for name, known in machine.cloud.tasks.items():
         runs = [

@@ -18,6 +18,7 @@ from ecs_anywhere_agent.core.actions import (
     PublishRequest,
     PullImage,
     RemoveContainer,
+    RestartContainer,
     StartContainer,
     StopContainer,
 )
@@ -51,7 +52,7 @@ from ecs_protocol.messages import (
     TaskCommands,
     TaskReport,
 )
-from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, TaskStatus
+from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, HealthStatus, TaskStatus
 
 ARN = "arn:aws:ecs:us-east-1:000000000000:container-instance/default/" + "1" * 32
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -93,8 +94,9 @@ class CrashedError(Exception):
 class FakeContainer:
     origin: Origin
     condition: Condition = Condition.CREATED
-    starts: int = 0
+    run: int = 0
     exit_code: int | None = None
+    health: HealthStatus = HealthStatus.UNKNOWN
 
 
 @dataclass
@@ -103,6 +105,7 @@ class Runtime:
 
     containers: dict[ContainerRef, FakeContainer] = field(default_factory=dict)
     starts: dict[ContainerRef, int] = field(default_factory=dict)
+    restarts: dict[ContainerRef, int] = field(default_factory=dict)
     obedient: bool = True
     failures: dict[str, Attempt] = field(default_factory=dict)
 
@@ -114,8 +117,18 @@ class Runtime:
         if container is None:
             return ContainerSnapshot(ref, Condition.GONE)
         return ContainerSnapshot(
-            ref, container.condition, runtime_id=ref.name, exit_code=container.exit_code, origin=container.origin
+            ref,
+            container.condition,
+            runtime_id=ref.name,
+            run=str(container.run) if container.run else None,
+            exit_code=container.exit_code,
+            health=container.health,
+            origin=container.origin,
         )
+
+    def reboot(self) -> None:
+        for ref in self.containers:
+            self.end(ref, 255)
 
     def end(self, ref: ContainerRef, exit_code: int) -> ContainerSnapshot:
         container = self.containers[ref]
@@ -137,8 +150,15 @@ class Runtime:
                 if self.failures.get(action.ref.name) is Attempt.START:
                     return ActionFailed(action.ref, Attempt.START, "no")
                 if container is not None and container.condition is Condition.CREATED:
-                    container.condition = Condition.RUNNING
+                    self._begin(container)
                     self.starts[action.ref] = self.starts.get(action.ref, 0) + 1
+            case RestartContainer():
+                container = self.containers.get(action.ref)
+                if self.failures.get(action.ref.name) is Attempt.START:
+                    return ActionFailed(action.ref, Attempt.START, "no")
+                if container is not None and container.condition is not Condition.RUNNING:
+                    self._begin(container)
+                    self.restarts[action.ref] = self.restarts.get(action.ref, 0) + 1
             case StopContainer():
                 if action.ref in self.containers and (self.obedient or action.kill):
                     return ContainerChanged(self.end(action.ref, 137 if action.kill else 143))
@@ -150,6 +170,12 @@ class Runtime:
                 return None
         return ContainerChanged(self.snapshot(action.ref))
 
+    @staticmethod
+    def _begin(container: FakeContainer) -> None:
+        container.run += 1
+        container.condition, container.exit_code = Condition.RUNNING, None
+        container.health = HealthStatus.UNKNOWN
+
 
 @dataclass
 class CloudTask:
@@ -157,6 +183,7 @@ class CloudTask:
     last_status: TaskStatus = TaskStatus.PENDING
     report: TaskReport | None = None
     commanded: int = 0
+    members: dict[str, Any] = field(default_factory=dict)
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -172,9 +199,10 @@ class Cloud:
     epoch: int = 0
     digest: str | None = None
     page_size: int = 2
+    definition: dict[str, Any] = field(default_factory=lambda: DEFINITION)
 
-    def run(self, number: int) -> TaskCommands:
-        self.tasks[task_id(number)] = CloudTask()
+    def run(self, number: int, **members: Any) -> TaskCommands:
+        self.tasks[task_id(number)] = CloudTask(members=members)
         return self._command(number)
 
     def stop(self, number: int) -> TaskCommands:
@@ -182,9 +210,8 @@ class Cloud:
         return self._command(number)
 
     def again(self, number: int) -> TaskCommands:
-        desired = self.tasks[task_id(number)].desired
         return TaskCommands(
-            version=self.version, tasks=(command(number, desired.value),), task_definitions={"web:1": DEFINITION}
+            version=self.version, tasks=(self._line(task_id(number)),), task_definitions={"web:1": self.definition}
         )
 
     def unanswered(self) -> list[int]:
@@ -205,8 +232,8 @@ class Cloud:
                     TaskCommands(
                         request_id=request.request_id,
                         version=self.version,
-                        tasks=tuple(command(int(task, 16), self.tasks[task].desired.value) for task in known),
-                        task_definitions=dict.fromkeys(request.task_definitions, DEFINITION),
+                        tasks=tuple(self._line(task) for task in known),
+                        task_definitions=dict.fromkeys(request.task_definitions, self.definition),
                         unknown_tasks=tuple(task for task in request.task_ids if task not in self.tasks),
                     )
                 ]
@@ -215,12 +242,22 @@ class Cloud:
         self.epoch += 1
         return list(self._list(request.request_id))
 
-    def take(self, report: TaskReport) -> None:
+    def take(self, report: TaskReport) -> list[TaskCommands]:
+        """What is answered: a task that was said to end, and has come back, is to stop."""
         task = self.tasks.get(report.task_id)
         if task is None or (report.epoch, report.number) <= task.pair:
-            return
+            return []
         if report.last_status == task.last_status or report.last_status in SUCCESSORS[task.last_status]:
             task.report, task.last_status = report, report.last_status
+            if task.last_status is TaskStatus.STOPPED:
+                task.desired = DesiredStatus.STOPPED
+            return []
+        task.report = report
+        return [self.stop(int(report.task_id, 16))]
+
+    def _line(self, task: str) -> TaskCommand:
+        known = self.tasks[task]
+        return command(int(task, 16), known.desired.value, **known.members)
 
     def _command(self, number: int) -> TaskCommands:
         self.version += 1
@@ -272,12 +309,16 @@ class Machine:
         self.lose: Callable[[object], bool] = lambda _: False
         self.told_to_stop: set[str] = set()
         self.started_after_stop: list[ContainerRef] = []
+        self.start_of_time = START
 
-    def boot(self) -> None:
-        self.state = replace(self.stored, link=None)
+    def boot(self, *, rebooted: bool = False) -> None:
+        """The agent starts, after a crash or with the machine."""
+        if rebooted:
+            self.runtime.reboot()
+        self.state = replace(self.stored, link=None, offline_at=None, cut_off=False)
         self.events = []
         self.connected = False
-        self.take(AgentStarted(ARN))
+        self.take(AgentStarted(ARN, rebooted))
         self.take(InventoryTaken(self.runtime.inventory()))
 
     def connect(self) -> None:
@@ -341,13 +382,12 @@ class Machine:
                 self.published += 1
                 if self.connected and not self.lose(action.message):
                     for report in action.message.reports:
-                        self.cloud.take(report)
+                        self.events.extend(MessageReceived(answer) for answer in self.cloud.take(report))
                     if not self.lose(action):
                         self.events.append(ReportAcknowledged(action.token))
             case _:
-                before = sum(self.runtime.starts.values())
                 event = self.runtime.do(action)
-                if isinstance(action, StartContainer) and sum(self.runtime.starts.values()) > before:
+                if isinstance(action, StartContainer | RestartContainer):
                     self._check_start(action.ref)
                 if event is not None:
                     self.events.append(event)
@@ -355,5 +395,7 @@ class Machine:
     def _check_start(self, ref: ContainerRef) -> None:
         """Stored first: what the stored state says to stop must not have been started by a later step."""
         task = self.stored.tasks.get(ref.task_id)
-        if ref.task_id in self.stored.ended or (task is not None and task.desired is DesiredStatus.STOPPED):
+        running = ref in self.runtime.containers and self.runtime.containers[ref].condition is Condition.RUNNING
+        told = ref.task_id in self.stored.ended or (task is not None and task.desired is DesiredStatus.STOPPED)
+        if running and told:
             self.started_after_stop.append(ref)

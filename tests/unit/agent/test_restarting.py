@@ -1,0 +1,445 @@
+"""What a machine does about ends while it is cut off, and once it no longer is."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ecs_anywhere_agent.core import Rules
+from ecs_anywhere_agent.core.actions import PublishReports
+from ecs_anywhere_agent.core.events import Attempt, Condition, ContainerChanged
+from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_protocol.messages import TaskReport
+from ecs_protocol.statuses import HealthStatus, StopCode, TaskStatus
+from unit.agent.world import Cloud, CrashedError, Machine, task_id
+
+APP, SIDECAR = ContainerRef(task_id(1), "app"), ContainerRef(task_id(1), "sidecar")
+RUNNING, STOPPED = TaskStatus.RUNNING, TaskStatus.STOPPED
+SERVICE: dict[str, Any] = {"restart": "offline"}
+
+
+def running(cloud: Cloud | None = None, **members: Any) -> Machine:
+    machine = Machine(cloud or Cloud())
+    machine.boot()
+    machine.connect()
+    machine.drain()
+    machine.deliver(machine.cloud.run(1, **members))
+    machine.drain()
+    assert machine.cloud.tasks[task_id(1)].last_status is RUNNING
+    return machine
+
+
+def end(machine: Machine, ref: ContainerRef = APP, code: int = 3) -> None:
+    machine.take(ContainerChanged(machine.runtime.end(ref, code)))
+    machine.drain()
+
+
+def report(machine: Machine) -> TaskReport:
+    found = machine.cloud.tasks[task_id(1)].report
+    assert found is not None
+    return found
+
+
+def is_running(machine: Machine, ref: ContainerRef = APP) -> bool:
+    container = machine.runtime.containers.get(ref)
+    return container is not None and container.condition is Condition.RUNNING
+
+
+def status(machine: Machine) -> TaskStatus:
+    return machine.state.tasks[task_id(1)].last_status
+
+
+# --- cut off ----------------------------------------------------------------------------------------------------
+
+
+def test_cut_off_the_same_containers_of_a_service_task_start_again() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    end(machine)
+    assert not is_running(machine, SIDECAR), "its other containers are stopped"
+    assert status(machine) is RUNNING
+    machine.settle(1)
+    assert is_running(machine)
+    assert is_running(machine, SIDECAR)
+    assert machine.runtime.starts == {APP: 1, SIDECAR: 1}
+    assert machine.runtime.restarts == {APP: 1, SIDECAR: 1}
+
+    machine.connect()
+    machine.settle(1)
+    told = report(machine)
+    assert told.last_status is RUNNING
+    assert told.restarts is not None
+    assert (told.restarts.count, told.restarts.exit_codes["app"]) == (1, 3)
+    assert machine.runtime.restarts == {APP: 1, SIDECAR: 1}, "a healthy task is never restarted for a reconnect"
+
+
+@pytest.mark.parametrize("members", [{}, {"restart": "never"}], ids=["by-default", "told-so"])
+def test_a_task_that_does_not_ask_for_it_ends(members: dict[str, Any]) -> None:
+    machine = running(**members)
+    machine.disconnect()
+    end(machine)
+    machine.settle(400)
+    assert status(machine) is STOPPED
+    assert machine.runtime.restarts == {}
+    machine.connect()
+    machine.settle(1)
+    assert report(machine).stop_code is StopCode.ESSENTIAL_CONTAINER_EXITED
+
+
+def test_connected_the_rule_of_ecs_holds() -> None:
+    machine = running(**SERVICE)
+    end(machine)
+    machine.settle(400)
+    assert report(machine).last_status is STOPPED
+    assert machine.runtime.restarts == {}
+
+
+def test_the_gaps_grow_to_five_minutes_and_never_end() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    gaps = []
+    for _ in range(14):
+        end(machine)
+        before = machine.now
+        machine.settle(300)
+        at = machine.state.tasks[task_id(1)]
+        assert at.restarts is not None
+        gaps.append(round((at.restarts.last_at - machine.start_of_time).total_seconds() - before))
+        machine.now -= 300 - gaps[-1]
+    assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300, 300]
+
+
+def test_after_a_long_run_the_gaps_begin_anew() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    for _ in range(4):
+        end(machine)
+        machine.settle(20)
+    machine.settle(600)
+    end(machine)
+    machine.settle(1)
+    assert is_running(machine)
+
+
+def test_an_unhealthy_container_counts_as_ended() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    machine.runtime.containers[APP].health = HealthStatus.UNHEALTHY
+    machine.take(ContainerChanged(machine.runtime.snapshot(APP)))
+    machine.settle(2)
+    assert machine.runtime.restarts == {APP: 1, SIDECAR: 1}
+    assert is_running(machine)
+
+
+def test_connected_an_unhealthy_container_is_only_reported() -> None:
+    machine = running(**SERVICE)
+    machine.runtime.containers[APP].health = HealthStatus.UNHEALTHY
+    machine.take(ContainerChanged(machine.runtime.snapshot(APP)))
+    machine.settle(5)
+    assert machine.runtime.restarts == {}
+    assert {each.name: each.health_status for each in report(machine).containers}["app"] is HealthStatus.UNHEALTHY
+
+
+def test_a_container_that_is_gone_is_made_anew() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    del machine.runtime.containers[APP]
+    machine.take(ContainerChanged(machine.runtime.snapshot(APP)))
+    machine.settle(3)
+    assert is_running(machine)
+    assert machine.runtime.starts[APP] == 2
+    assert machine.runtime.restarts == {SIDECAR: 1}
+
+
+def test_an_image_that_cannot_be_had_while_cut_off_is_tried_again_for_ever() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    del machine.runtime.containers[APP]
+    machine.runtime.failures = {"app": Attempt.PULL}
+    machine.take(ContainerChanged(machine.runtime.snapshot(APP)))
+    machine.settle(3000)
+    assert status(machine) is RUNNING
+    machine.runtime.failures = {}
+    machine.settle(301)
+    assert is_running(machine)
+
+
+def test_a_late_word_of_the_former_run_does_not_end_the_new_one() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    end(machine)
+    late = machine.runtime.snapshot(APP)
+    machine.settle(1)
+    machine.take(ContainerChanged(late))
+    machine.settle(0.5)
+    assert is_running(machine)
+    assert machine.runtime.restarts == {APP: 1, SIDECAR: 1}
+
+
+def test_back_online_while_it_waits_the_task_ends_and_is_told() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    for _ in range(5):
+        end(machine)
+        machine.settle(16)
+    end(machine)
+    machine.connect()
+    machine.settle(1)
+    assert report(machine).last_status is STOPPED
+    restarts = dict(machine.runtime.restarts)
+    machine.settle(400)
+    assert machine.runtime.restarts == restarts
+
+
+def test_told_to_stop_meanwhile_it_is_not_started_again() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    end(machine)
+    machine.cloud.stop(1)
+    machine.connect()
+    machine.settle(400)
+    assert machine.runtime.restarts == {}
+    assert report(machine).last_status is STOPPED
+
+
+# --- the unsure minute ------------------------------------------------------------------------------------------
+
+
+def unsure(machine: Machine, *, arrives: bool) -> list[PublishReports]:
+    """The container ends while nobody knows yet that the link is dead; no PUBACK comes."""
+    kept: list[PublishReports] = []
+
+    def lose(message: object) -> bool:
+        if isinstance(message, PublishReports):
+            kept.append(message)
+            return True
+        return not arrives and not isinstance(message, PublishReports)
+
+    machine.lose = lose
+    end(machine)
+    machine.lose = lambda _: False
+    return kept
+
+
+def test_the_end_was_never_heard_and_the_task_runs_on() -> None:
+    machine = running(**SERVICE)
+    unsure(machine, arrives=False)
+    assert status(machine) is STOPPED
+    machine.disconnect()
+    machine.settle(1)
+    assert is_running(machine)
+    machine.connect()
+    machine.settle(2)
+    told = report(machine)
+    assert told.last_status is RUNNING
+    assert told.restarts is not None
+    assert is_running(machine)
+
+
+def test_the_end_was_heard_first_and_what_came_back_is_stopped() -> None:
+    machine = running(**SERVICE)
+    unsure(machine, arrives=True)
+    assert machine.cloud.tasks[task_id(1)].last_status is STOPPED
+    machine.disconnect()
+    machine.settle(1)
+    assert is_running(machine)
+    machine.connect()
+    machine.settle(10)
+    assert not is_running(machine)
+    assert status(machine) is STOPPED
+
+
+def test_the_end_is_heard_after_the_task_was_said_to_run_again() -> None:
+    machine = running(**SERVICE)
+    late: list[TaskReport] = []
+    take = machine.cloud.take
+
+    def delay(report: TaskReport) -> Any:
+        late.append(report)
+        return []
+
+    machine.cloud.take = delay  # type: ignore[method-assign]
+    unsure(machine, arrives=True)
+    machine.cloud.take = take  # type: ignore[method-assign]
+    machine.disconnect()
+    machine.settle(1)
+    machine.connect()
+    machine.settle(5)
+    for each in late:
+        assert take(each) == []
+    assert late[-1].last_status is STOPPED
+    machine.settle(70)
+    assert report(machine).last_status is RUNNING
+    assert is_running(machine)
+
+
+def test_an_end_that_was_acknowledged_stands() -> None:
+    machine = running(**SERVICE)
+    end(machine)
+    machine.disconnect()
+    machine.settle(400)
+    assert status(machine) is STOPPED
+    assert machine.runtime.restarts == {}
+
+
+# --- the agent's death and reboots ------------------------------------------------------------------------------
+
+
+def test_rebooted_without_network_it_waits_a_minute_and_starts_what_should_run() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    machine.boot(rebooted=True)
+    machine.settle(59)
+    assert machine.runtime.restarts == {}
+    machine.settle(3)
+    assert is_running(machine)
+    assert machine.runtime.restarts == {APP: 1, SIDECAR: 1}
+
+
+def test_rebooted_and_connected_in_time_ended_tasks_are_told() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    machine.boot(rebooted=True)
+    machine.settle(30)
+    machine.connect()
+    machine.settle(100)
+    assert report(machine).last_status is STOPPED
+    assert machine.runtime.restarts == {}
+
+
+def test_a_connection_that_nobody_answers_over_is_none() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    machine.boot(rebooted=True)
+    machine.lose = lambda _: True
+    machine.connect()
+    machine.settle(70)
+    assert is_running(machine)
+
+
+def test_an_agent_that_starts_again_offline_adopts_and_starts_what_ended_meanwhile() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    machine.runtime.end(APP, 1)
+    machine.boot()
+    machine.settle(70)
+    assert is_running(machine)
+    assert machine.runtime.restarts[APP] == 1
+
+
+def crash_while_cut_off(crash_at: int) -> Machine:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    machine.crash_at = machine.points + crash_at
+    try:
+        end(machine)
+        machine.settle(3)
+    except CrashedError:
+        machine.crash_at = None
+        machine.boot()
+        machine.settle(62)
+    return machine
+
+
+@pytest.mark.parametrize("crash_at", range(1, 10))
+def test_killed_at_any_point_of_a_restart_it_runs_in_the_end(crash_at: int) -> None:
+    machine = crash_while_cut_off(crash_at)
+    machine.settle(5)
+    assert is_running(machine)
+    assert is_running(machine, SIDECAR)
+    machine.connect()
+    machine.settle(10)
+    assert report(machine).last_status is RUNNING
+    assert is_running(machine)
+
+
+# --- stop-after -------------------------------------------------------------------------------------------------
+
+LIMITED: dict[str, Any] = {"restart": "offline", "stop_after": 600}
+
+
+def test_without_contact_for_so_long_the_machine_stops_the_task() -> None:
+    machine = running(**LIMITED)
+    machine.settle(100)
+    last = machine.state.contact
+    machine.disconnect()
+    machine.settle(last + 599 - machine.now)
+    assert is_running(machine)
+    machine.settle(2)
+    assert not is_running(machine)
+    machine.settle(3000)
+    assert status(machine) is STOPPED
+    machine.connect()
+    machine.settle(2)
+    told = report(machine)
+    assert (told.last_status, told.stop_code) == (STOPPED, StopCode.SERVICE_SCHEDULER_INITIATED)
+    assert machine.runtime.restarts == {}
+
+
+def test_a_living_connection_is_asked_before_the_time_is_up() -> None:
+    machine = running(**LIMITED)
+    machine.settle(6000)
+    assert is_running(machine)
+    assert machine.published < 30
+
+
+def test_a_connection_that_brings_no_answers_is_no_contact() -> None:
+    machine = running(**LIMITED)
+    machine.lose = lambda _: True
+    machine.settle(700)
+    assert not is_running(machine)
+
+
+def test_a_restarted_agent_resumes_the_deadline() -> None:
+    machine = running(**LIMITED)
+    machine.disconnect()
+    machine.settle(500)
+    machine.boot()
+    machine.settle(99)
+    assert is_running(machine)
+    machine.settle(2)
+    assert not is_running(machine)
+
+
+def test_until_the_deadline_it_is_restarted_in_place() -> None:
+    machine = running(**LIMITED)
+    machine.disconnect()
+    end(machine)
+    machine.settle(2)
+    assert is_running(machine)
+
+
+def test_after_a_reboot_without_contact_it_does_not_start() -> None:
+    machine = running(**LIMITED)
+    machine.disconnect()
+    machine.boot(rebooted=True)
+    machine.settle(3000)
+    assert not is_running(machine)
+    assert machine.runtime.restarts == {}
+    machine.connect()
+    machine.settle(2)
+    assert report(machine).last_status is STOPPED
+
+
+def test_a_shorter_run_than_the_rules_say() -> None:
+    """The rules are data."""
+    machine = running(**SERVICE)
+    machine.rules = replace(Rules(), first_restart_gap=7)
+    machine.disconnect()
+    end(machine)
+    machine.settle(6)
+    assert not is_running(machine)
+    machine.settle(1)
+    assert is_running(machine)
+
+
+def test_a_container_that_will_not_start_again_is_tried_again() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    machine.runtime.failures = {"app": Attempt.START}
+    end(machine)
+    machine.settle(20)
+    assert status(machine) is RUNNING
+    machine.runtime.failures = {}
+    machine.settle(40)
+    assert is_running(machine)
