@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from control_plane.domain.arns import Arns
 from control_plane.domain.container_instance import Registration
+from control_plane.domain.scheduling.departures import Limits
 from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.agents import AgentGateway
 from control_plane.gateways.event_bus import EventBus
@@ -45,6 +46,8 @@ class ControlPlane:
     mqtt_ca_base64: str = ""
     ecs_endpoint_path: str = ""
     """The path of the address that clients call, which they sign with the rest."""
+    limits: Limits = field(default_factory=Limits)
+    """How fast the tasks of machines that went away may be replaced."""
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
     """32 random hexadecimal digits."""
@@ -105,6 +108,10 @@ def control_plane() -> ControlPlane:
         ),
         administrator_key=AdministratorKey(
             _Client("secretsmanager"), env("ADMINISTRATOR_KEY_SECRET_ARN", ""), lambda: datetime.now(UTC)
+        ),
+        limits=Limits(
+            mass_disconnect=int(env("MASS_DISCONNECT_PERCENT", "50")),
+            replaced_a_minute=int(env("REPLACED_A_MINUTE_PERCENT", "10")),
         ),
         mqtt_ca_base64=env("MQTT_CA_BASE64", ""),
         ecs_endpoint_path=env("ECS_ENDPOINT_PATH", ""),

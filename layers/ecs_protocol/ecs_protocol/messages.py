@@ -236,7 +236,7 @@ class TaskCommand(Message):
     launch_type: str = "EXTERNAL"
     created_at: Timestamp | None = None
     tags: dict[str, str] = Field(default_factory=dict)
-    restart: Literal["never", "offline"] = "never"
+    restart: Literal["never", "offline"] | None = None
     """`offline`: while the machine is cut off, the end of an essential container does not end the task; the machine
     starts the same containers again."""
     stop_after: int | None = Field(default=None, ge=1)

@@ -13,8 +13,8 @@ from control_plane.flows.run_task import run_task
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.sweep import sweep
 from control_plane.store import keys, tasks
-from ecs_protocol.messages import ControlPlaneMessage, Probe, Reconcile, TaskCommands
-from ecs_protocol.statuses import TaskStatus
+from ecs_protocol.messages import ControlPlaneMessage, Probe, Reconcile, Reconciliation, TaskCommands
+from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from world import World
 
 TEN_MINUTES_OF_SIX_HOURS = 6 * 6 + 2
@@ -54,10 +54,58 @@ def told(messages: list[ControlPlaneMessage]) -> set[tuple[str, str]]:
     }
 
 
+def reconcile(world: World, machine: str) -> None:
+    registration = world.table.get(keys.registration("default", machine))
+    assert registration is not None
+    world.say(machine, Reconcile(request_id="r", digest=registration["digest"]))
+    world.agents.take(machine)
+
+
+def a_deaf_minute(world: World, machine: str) -> list[ControlPlaneMessage]:
+    """The machine answers when it is asked whether it is there, but no command reaches it."""
+    messages = a_minute(world, machine)
+    if Probe() in messages:
+        reconcile(world, machine)
+    return messages
+
+
 def test_lost_commands_are_sent_again_with_growing_gaps(world: World, machine: str) -> None:
     task_id = run(world)
-    minutes = [minute for minute in range(1, 20) if told(a_minute(world, machine)) == {(task_id, "RUNNING")}]
+    minutes = [minute for minute in range(1, 20) if told(a_deaf_minute(world, machine)) == {(task_id, "RUNNING")}]
     assert minutes == [1, 2, 4, 8, 16]
+
+
+def test_a_machine_that_answers_neither_its_command_nor_a_probe_is_not_connected(world: World, machine: str) -> None:
+    run(world)
+    assert Probe() in a_minute(world, machine)
+    assert world.instance(machine).agent_connected
+    a_minute(world, machine)
+    found = world.instance(machine)
+    assert not found.agent_connected
+    assert found.session_ended_at is None
+    probed = [minute for minute in range(3, 40) if Probe() in a_minute(world, machine)]
+    assert 3 <= len(probed) <= 6, "it is asked again, ever less often"
+    reconcile(world, machine)
+    assert world.instance(machine).agent_connected
+
+
+def test_a_start_that_nobody_heard_is_given_up(world: World, machine: str) -> None:
+    task_id = run(world)
+    for _ in range(4):
+        a_minute(world, machine)
+    task = tasks.load(world.table, "default", task_id)
+    assert task is not None
+    assert (task.desired_status, task.last_status) == (DesiredStatus.STOPPED, TaskStatus.PENDING)
+    assert task.stop_code is StopCode.TASK_FAILED_TO_START
+    world.agents.take(machine)
+    registration = world.table.get(keys.registration("default", machine))
+    assert registration is not None
+    world.say(machine, Reconcile(request_id="r", digest=registration["digest"]))
+    [answer] = world.agents.take(machine)
+    assert isinstance(answer, Reconciliation)
+    assert [(line.task_id, line.desired_status) for line in answer.tasks] == [(task_id, DesiredStatus.STOPPED)]
+    world.report(world.report_of(task_id, TaskStatus.STOPPED, 1, epoch=9), instance_id=machine)
+    assert world.instance(machine).tasks == 0
 
 
 def test_a_command_that_was_answered_is_not_sent_again(world: World, machine: str) -> None:
@@ -74,7 +122,7 @@ def test_each_of_many_silent_tasks_is_sent_as_often_as_if_it_were_alone(world: W
     for _ in range(10):
         wanted.append(run(world))
         world.pass_time(7)
-    sent = [each for _ in range(20) for message in a_minute(world, machine) for each in told([message])]
+    sent = [each for _ in range(20) for message in a_deaf_minute(world, machine) for each in told([message])]
     assert {task_id for task_id, _ in sent} == set(wanted)
     assert all(2 * 4 <= sent.count((task_id, "RUNNING")) <= 2 * 6 for task_id in wanted)
 
@@ -109,8 +157,13 @@ def test_an_agent_found_gone_is_probed_on_and_found_again_when_it_asks(world: Wo
     world.say(machine, Reconcile(request_id="r", digest=digest["digest"]))
     world.agents.take(machine)
     assert world.instance(machine).agent_connected
-    probed = [a_minute(world, machine, minutes=10).count(Probe()) for _ in range(6 * 6)]
-    assert sum(probed) == 2  # one, brought twice by the queue
+    probed = 0
+    for _ in range(6 * 6):
+        messages = a_minute(world, machine, minutes=10)
+        probed += messages.count(Probe())
+        if Probe() in messages:
+            reconcile(world, machine)
+    assert probed == 2  # one, brought twice by the queue
 
 
 def test_a_deregistration_that_was_cut_off_is_finished(

@@ -262,8 +262,8 @@ def test_a_look_at_an_instance_that_keeps_silent_sends_its_commands_again(world:
     world.now = datetime.fromtimestamp(json.loads(bodies("queue_agent_commands", "look")[0])["at"], UTC)
     world.agents.sent.clear()
     assert failures(call("queue_agent_commands", "look")) == []
-    [(instance_id, commands)] = world.agents.sent
-    assert (instance_id, isinstance(commands, TaskCommands)) == (INSTANCE, True)
+    [(instance_id, commands), (_, probe)] = world.agents.sent
+    assert (instance_id, isinstance(commands, TaskCommands), probe) == (INSTANCE, True, Probe())
 
 
 def test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world: World, call: Call) -> None:

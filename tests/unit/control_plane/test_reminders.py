@@ -27,7 +27,8 @@ ids = st.text("0123456789abcdef", min_size=32, max_size=32)
 @pytest.mark.parametrize(
     ("passed", "expected"),
     [
-        pytest.param(0, 60, id="first-after-a-minute"),
+        pytest.param(0, 30, id="first-after-half-a-minute"),
+        pytest.param(30, 60, id="then-one"),
         pytest.param(60, 120, id="then-two"),
         pytest.param(125, 240, id="then-four"),
         pytest.param(3600, 3840, id="gaps-double"),

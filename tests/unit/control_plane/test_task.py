@@ -34,7 +34,13 @@ def test_epoch_and_number_are_compared_as_a_pair(
 
 def test_nothing_is_news_of_a_stopped_task() -> None:
     task = a_task(last_status=S.STOPPED)
-    assert judge(task, a_report(task, 99, epoch=99)) is Verdict.LATE
+    assert judge(task, a_report(task, 99, S.STOPPED, epoch=99)) is Verdict.LATE
+
+
+def test_a_machine_that_runs_a_stopped_task_is_too_late() -> None:
+    task = a_task(last_status=S.STOPPED, report_epoch=3, report_number=1)
+    assert judge(task, a_report(task, 1, epoch=4)) is Verdict.TOO_LATE
+    assert judge(task, a_report(task, 9, epoch=2)) is Verdict.LATE
 
 
 def test_an_earlier_status_in_a_later_epoch_is_heard_and_moves_nothing() -> None:

@@ -21,4 +21,6 @@ class Cluster(Entity):
     name: str
     status: ClusterStatus = ClusterStatus.ACTIVE
     shards: frozenset[int] = frozenset()
+    resumed_at: datetime | None = None
+    """When an operator last said that what had vanished until then is to be replaced."""
     created_at: datetime

@@ -51,6 +51,10 @@ class ContainerInstance(Entity):
     """IoT Core's session identifier of the newest connection known, and its versionNumber."""
     session_version: int = 0
     session_ended: bool = False
+    session_ended_at: datetime | None = None
+    """When a lifecycle event said so, on our clock."""
+    connection_changed_at: datetime | None = None
+    """When it was last found connected or disconnected."""
     updated_at: datetime
 
     def can_take(self, wanted: Resources) -> bool:

@@ -11,6 +11,7 @@ from control_plane.domain.arns import Arns
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
+from control_plane.domain.tags import in_the_api
 from control_plane.domain.task import Task
 from ecs_protocol.messages import ContainerReport
 from ecs_protocol.statuses import HealthStatus, TaskStatus
@@ -112,7 +113,12 @@ def _resources(cpu: int, memory: int, ports: Sequence[str]) -> list[Described]:
 
 
 def describe_task(
-    task: Task, definition: Mapping[str, Any], arns: Arns, *, agent_connected: bool | None = None
+    task: Task,
+    definition: Mapping[str, Any],
+    arns: Arns,
+    *,
+    agent_connected: bool | None = None,
+    with_tags: bool = False,
 ) -> Described:
     """`agent_connected` is its instance's; None where it is not known, as in events."""
     connectivity = None if agent_connected is None or task.stopped else agent_connected
@@ -138,9 +144,9 @@ def describe_task(
                 **task.overrides,
             },
             "attachments": [],
-            "attributes": [],
+            "attributes": _task_attributes(task),
             "enableExecuteCommand": False,
-            "tags": [],
+            "tags": in_the_api(task.tags) if with_tags else [],
             "version": task.version,
             "createdAt": task.created_at,
             "pullStartedAt": task.pull_started_at,
@@ -153,6 +159,17 @@ def describe_task(
             "stoppedReason": task.stopped_reason,
         }
     )
+
+
+def _task_attributes(task: Task) -> list[Described]:
+    """What its machine did while it was cut off."""
+    if task.restarts is None:
+        return []
+    codes = ",".join(f"{name}={code}" for name, code in sorted(task.restarts.exit_codes.items()))
+    return [
+        {"name": "ecs-anywhere.restarts", "value": str(task.restarts.count)},
+        {"name": "ecs-anywhere.lastExitCode", "value": codes},
+    ]
 
 
 def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[Described]:
@@ -195,7 +212,9 @@ def _task_health(containers: Iterable[ContainerReport]) -> str:
     return str(HealthStatus.HEALTHY if known else HealthStatus.UNKNOWN)
 
 
-def describe_service(service: Service, arns: Arns, *, events: Sequence[ServiceEvent]) -> Described:
+def describe_service(
+    service: Service, arns: Arns, *, events: Sequence[ServiceEvent], with_tags: bool = False
+) -> Described:
     """The counts are what the scheduler last saw: a service that it has not looked at since is not steady."""
     deployment = service.deployment
     active = service.status is not ServiceStatus.INACTIVE
@@ -223,7 +242,8 @@ def describe_service(service: Service, arns: Arns, *, events: Sequence[ServiceEv
                 "updatedAt": deployment.updated_at,
                 "launchType": "EXTERNAL",
                 "rolloutState": str(deployment.rollout_state),
-                "rolloutStateReason": _rollout_reason(deployment.deployment_id, str(deployment.rollout_state)),
+                "rolloutStateReason": _rollout_reason(deployment.deployment_id, str(deployment.rollout_state))
+                + _what_follows(service),
             }
         ]
         if active
@@ -237,9 +257,17 @@ def describe_service(service: Service, arns: Arns, *, events: Sequence[ServiceEv
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
         "enableECSManagedTags": False,
-        "propagateTags": "NONE",
+        "propagateTags": service.propagate_tags or "NONE",
         "enableExecuteCommand": False,
+        "tags": in_the_api(service.tags) if with_tags else [],
     }
+
+
+def _what_follows(service: Service) -> str:
+    """A deployment does not wait for machines that are away."""
+    if not service.away_count:
+        return ""
+    return f" {service.away_count} of its tasks are on disconnected container instances and follow when these return."
 
 
 def _rollout_reason(deployment_id: str, state: str) -> str:

@@ -10,8 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from control_plane.domain.inbox import InstanceLook, Look, ServiceKey
 
-FIRST_GAP = timedelta(seconds=60)
-"""After which an unanswered command is first sent again: no function lives longer."""
+FIRST_GAP = timedelta(seconds=30)
+"""After which an unanswered command is first sent again, and its instance doubted: no function that starts or stops
+tasks lives longer."""
+
+DOUBT = timedelta(seconds=30)
+"""That an instance has to answer the probe that goes with a command that is sent again."""
 
 GRID_SECONDS = 10
 """Reminders of the same instance and about the same time are one item."""

@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Service.html
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import Field
+
 from control_plane.domain.entity import Entity
 
 
@@ -48,6 +50,9 @@ class Service(Entity):
     task_definition: str
     deployment: Deployment
     client_token: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    propagate_tags: str | None = None
+    """SERVICE or TASK_DEFINITION; None: NONE."""
     created_at: datetime
     updated_at: datetime
     lock: int = 1
@@ -63,6 +68,12 @@ class Service(Entity):
     """No task is started earlier than this: starts that fail are spaced out."""
     look_at: datetime | None = None
     """When the sweeper brings it to the scheduler, whatever else is lost. None: never."""
+    away_count: int = 0
+    """Tasks on disconnected container instances that are to run."""
+    missed_count: int = 0
+    """Of those, how many do not count any more."""
+    held: bool = False
+    """Nothing is started in place of tasks that are away: too many machines vanished at once."""
     short: bool = False
     """Whether the last run could not place all that it wanted, so that events say it once."""
 

@@ -30,10 +30,11 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "clientToken",
             "launchType",
             "propagateTags",
+            "tags",
         }
     ),
     "StartTask": frozenset(
-        {"cluster", "containerInstances", "taskDefinition", "overrides", "group", "startedBy", "propagateTags"}
+        {"cluster", "containerInstances", "taskDefinition", "overrides", "group", "startedBy", "propagateTags", "tags"}
     ),
     "StopTask": frozenset({"cluster", "task", "reason"}),
     "DescribeTasks": frozenset({"cluster", "tasks", "include"}),
@@ -56,6 +57,7 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "deploymentController",
             "deploymentConfiguration",
             "propagateTags",
+            "tags",
         }
     ),
     "UpdateService": frozenset({"cluster", "service", "desiredCount"}),
@@ -68,8 +70,8 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
 ONLY: Mapping[str, Mapping[str, Any]] = {
     "DescribeClusters": {"include": ("TAGS", "SETTINGS", "CONFIGURATIONS")},
     "DescribeTaskDefinition": {"include": ("TAGS",)},
-    "RunTask": {"launchType": ("EXTERNAL",), "propagateTags": ("NONE",)},
-    "StartTask": {"propagateTags": ("NONE",)},
+    "RunTask": {"launchType": ("EXTERNAL",), "propagateTags": ("TASK_DEFINITION", "NONE")},
+    "StartTask": {"propagateTags": ("TASK_DEFINITION", "NONE")},
     "DescribeTasks": {"include": ("TAGS",)},
     "DescribeContainerInstances": {"include": ("TAGS",)},
     "CreateService": {
@@ -81,7 +83,7 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
             "maximumPercent": (200,),
             "minimumHealthyPercent": (100,),
         },
-        "propagateTags": ("NONE",),
+        "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "DescribeServices": {"include": ("TAGS",)},
 }

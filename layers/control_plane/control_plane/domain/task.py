@@ -11,7 +11,7 @@ from pydantic import Field
 
 from control_plane.domain.entity import Entity
 from control_plane.domain.resources import Resources
-from ecs_protocol.messages import ContainerReport, ListedTask, TaskReport
+from ecs_protocol.messages import ContainerReport, ListedTask, RestartsInPlace, TaskReport
 from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, StopCode, TaskStatus
 
 
@@ -28,6 +28,8 @@ class Verdict(StrEnum):
     ADVANCE = "ADVANCE"
     LATE = "LATE"
     """Not newer than what is stored: a repetition, or overtaken by a later one. It changes nothing."""
+    TOO_LATE = "TOO_LATE"
+    """The task has STOPPED, and a machine that had not heard so has taken it up again: it is to be told."""
 
 
 class Task(Entity):
@@ -45,6 +47,15 @@ class Task(Entity):
     service: str | None = None
     deployment_id: str | None = None
     started_by: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    disconnect: str | None = None
+    """What the tag ecs-anywhere:disconnect said when it was started; None: keep."""
+    stop_timeout: int | None = None
+    """The longest of its containers, in seconds; of stop-after tasks only."""
+    restarts_offline: bool | None = None
+    """Whether its machine starts it again while it is cut off; None: no."""
+    substitute: bool | None = None
+    """Started in place of one whose machine is away; None: no."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     cpu: int
     memory: int
@@ -68,6 +79,7 @@ class Task(Entity):
     stopped_at: datetime | None = None
     stop_code: StopCode | None = None
     stopped_reason: str | None = None
+    restarts: RestartsInPlace | None = None
 
     @property
     def resources(self) -> Resources:
@@ -94,9 +106,21 @@ class Task(Entity):
 
 def judge(task: Task, report: TaskReport) -> Verdict:
     """Whether a report says something new. (epoch, number) is compared as a pair (rule 4)."""
-    if task.stopped or (report.epoch, report.number) <= (task.report_epoch, task.report_number):
+    if (report.epoch, report.number) <= (task.report_epoch, task.report_number):
         return Verdict.LATE
+    if task.stopped:
+        return Verdict.LATE if report.last_status is TaskStatus.STOPPED else Verdict.TOO_LATE
     return Verdict.ADVANCE
+
+
+def came_back(task: Task, report: TaskReport) -> bool:
+    """Whether a machine runs a task that was said to be on its way down: what was said first stands (rule 4)."""
+    return (
+        task.desired_status is DesiredStatus.RUNNING
+        and task.last_status is not report.last_status
+        and report.last_status not in SUCCESSORS[task.last_status]
+        and task.last_status in SUCCESSORS[TaskStatus.RUNNING]
+    )
 
 
 def apply_report(task: Task, report: TaskReport, now: datetime) -> Task:
@@ -117,6 +141,7 @@ def apply_report(task: Task, report: TaskReport, now: datetime) -> Task:
             "report_epoch": report.epoch,
             "report_number": report.number,
             "containers": report.containers or task.containers,
+            "restarts": report.restarts or task.restarts,
             "updated_at": now,
             "pull_started_at": report.pull_started_at or task.pull_started_at,
             "pull_stopped_at": report.pull_stopped_at or task.pull_stopped_at,

@@ -60,7 +60,7 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
         case RegisterContainerInstance():
             until_won(cp, lambda _attempt: _register(cp, sender, request))
         case DescribeTasks():
-            _describe(cp, sender, request)
+            until_won(cp, lambda _attempt: _describe(cp, sender, request))
 
 
 def _reconcile(cp: ControlPlane, sender: InstanceIdentity, request: Reconcile | RegisterContainerInstance) -> None:
@@ -148,6 +148,7 @@ def _instance(registration: Registration, before: ContainerInstance | None) -> C
         capabilities=capabilities_digest(registration.attributes),
         attributes=valued,
         agent_connected=True,
+        connection_changed_at=registration.registered_at,
         epoch=before.epoch + 1 if before else 1,
         updated_at=registration.registered_at,
     )
@@ -191,6 +192,8 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
     if instance is None:
         return  # it reconciles first, and registers then
+    if not instance.agent_connected and instance.status is not InstanceStatus.INACTIVE:
+        instance = instances.from_item(cp.table.update(instances.heard(instance, cp.clock())))
     answer = commands_for(cp, instance, request.task_ids, also_definitions=request.task_definitions)
     for message in in_messages(answer.model_copy(update={"request_id": request.request_id})):
         cp.agents.send(sender.instance_id, message)

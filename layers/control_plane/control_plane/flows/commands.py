@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from control_plane.domain.container_instance import ContainerInstance
+from control_plane.domain.scheduling.standing import absence_of_task
 from control_plane.domain.task import Task
 from control_plane.runtime import ControlPlane
 from control_plane.store import tasks
@@ -44,6 +45,7 @@ def commands_for(
 def _command(cp: ControlPlane, task: Task, *, mine: bool) -> TaskCommand:
     if not mine or task.desired_status is DesiredStatus.STOPPED:
         return TaskCommand(task_id=task.task_id, desired_status=DesiredStatus.STOPPED)
+    absence = absence_of_task(task)
     return TaskCommand(
         task_id=task.task_id,
         desired_status=task.desired_status,
@@ -54,6 +56,8 @@ def _command(cp: ControlPlane, task: Task, *, mine: bool) -> TaskCommand:
         group=task.group,
         started_by=task.started_by,
         created_at=task.created_at,
+        restart="offline" if task.restarts_offline else None,
+        stop_after=int(absence.after.total_seconds()) if absence.kind == "stop-after" else None,
     )
 
 

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeregisterContaine
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,11 @@ from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 from control_plane.domain.description import describe_container_instance
 from control_plane.domain.errors import InvalidParameterException, ServerException
+from control_plane.domain.inbox import InstanceLook, Look
 from control_plane.domain.pages import page_of
 from control_plane.domain.races import LostRace
-from control_plane.domain.reminders import watching_command
+from control_plane.domain.reminders import on_grid, watching_command
+from control_plane.domain.scheduling.standing import Connection, absence_of_task, connection_of, stopped_by
 from control_plane.domain.task import Task, stop_without_its_machine
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import identifier, require_cluster
@@ -25,6 +28,9 @@ from ecs_protocol.statuses import StopCode
 
 STOPPED_AT_ONCE = 25
 """Tasks of a deregistered instance that one transaction stops."""
+
+LOOK_AGAIN = timedelta(minutes=2)
+"""Whether the session of an instance whose certificate was taken away has ended."""
 
 
 def list_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,14 +99,32 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
 
 
 def retire(cp: ControlPlane, instance: ContainerInstance) -> None:
-    """What is left to do about an instance that is INACTIVE: its tasks and its certificate. May be repeated."""
-    held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
+    """What is left to do about an instance that is INACTIVE: its tasks and its certificate. May be repeated.
+
+    A stop-after task may still run, and holds its place until its machine must have stopped it.
+    """
+    now = cp.clock()
+    connection = connection_of(instances.load(cp.table, instance.cluster, instance.instance_id))
+    held: list[Task] = []
+    later: list[Task] = []
+    for task in tasks.of_instance(cp.table, instance.cluster, instance.instance_id):
+        (later if absence_of_task(task).kind == "stop-after" and _may_run(task, connection, now) else held).append(task)
+    if later:
+        known = [at for task in later if (at := stopped_by(task, connection))]
+        look_at = min(known, default=now + LOOK_AGAIN)
+        look = InstanceLook(instance.cluster, instance.instance_id, Look.COMMANDS, on_grid(look_at))
+        reminders.remind(cp.table, [look])
     for start in range(0, len(held), STOPPED_AT_ONCE):
         chunk = held[start : start + STOPPED_AT_ONCE]
         until_won(cp, partial(_stop, cp, chunk))
     registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
     if registration is not None:
         cp.registry.retire(registration.principal)
+
+
+def _may_run(task: Task, connection: Connection, now: datetime) -> bool:
+    stopped = stopped_by(task, connection)
+    return stopped is None or now < stopped
 
 
 def _stop(cp: ControlPlane, chunk: Sequence[Task], _attempt: int) -> None:

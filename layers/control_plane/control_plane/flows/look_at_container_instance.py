@@ -5,18 +5,33 @@ the times of the tasks themselves.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 from control_plane.domain.inbox import InstanceLook, Look
-from control_plane.domain.reminders import ANSWER_TIME, command_due, command_was_due, next_probe, on_grid
+from control_plane.domain.reminders import (
+    ANSWER_TIME,
+    DOUBT,
+    PROBE_SECONDS,
+    command_due,
+    command_was_due,
+    next_probe,
+    on_grid,
+)
+from control_plane.domain.scheduling.standing import connection_of, standing
+from control_plane.domain.task import Awaiting, Task, request_stop
+from control_plane.flows.again import until_won
 from control_plane.flows.container_instances import retire
 from control_plane.flows.send_agent_commands import send_commands
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, reminders, tasks
 from ecs_protocol.messages import Probe
+from ecs_protocol.statuses import StopCode
+
+UNHEARD = "Task failed to start: no agent acknowledged it, and the container instance is disconnected."
 
 logger = Logger(child=True)
 
@@ -56,35 +71,63 @@ def worth_a_look(cp: ControlPlane, instance: ContainerInstance | None, reminder:
         return False
     if instance.status is InstanceStatus.INACTIVE or reminder.look is not Look.COMMANDS:
         return True
-    return bool(_overdue(cp, instance, reminder.at))
+    return bool(_unanswered(cp, instance, reminder.at))
 
 
-def _overdue(cp: ControlPlane, instance: ContainerInstance, at: int) -> dict[str, datetime]:
-    """Since when each task waits whose command is to be sent again at `at`.
+def _unanswered(cp: ControlPlane, instance: ContainerInstance, at: int) -> list[Task]:
+    """The tasks whose commands are to be sent again at `at`, or whose start is to be given up if nobody has heard it.
 
     An instance that is not connected asks for all when it connects.
     """
-    if not instance.agent_connected:
-        return {}
-    silent = {
-        task.task_id: task.awaiting_since or task.created_at
+    return [
+        task
         for task in tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
-        if task.awaiting
-    }
-    return {task_id: since for task_id, since in silent.items() if command_was_due(since, at)}
+        if task.awaiting is Awaiting.START or (task.awaiting and instance.agent_connected)
+        if command_was_due(_since(task), at)
+    ]
+
+
+def _since(task: Task) -> datetime:
+    return task.awaiting_since or task.created_at
 
 
 def _ask_for_answers(cp: ControlPlane, instance: ContainerInstance, at: int) -> None:
-    """Send again the commands whose time this is."""
+    """Send again the commands whose time this is, and ask whether anybody is there who could answer them."""
     now = cp.clock()
-    overdue = _overdue(cp, instance, at)
-    next_times = {command_due(since, now) for since in overdue.values()}
-    reminders.remind(
-        cp.table,
-        [InstanceLook(instance.cluster, instance.instance_id, Look.COMMANDS, due) for due in sorted(next_times)],
-    )
-    if overdue:
-        send_commands(cp, instance.cluster, instance.instance_id, sorted(overdue))
+    unanswered = _unanswered(cp, instance, at)
+    wanted = [
+        InstanceLook(instance.cluster, instance.instance_id, Look.COMMANDS, due)
+        for due in sorted({command_due(_since(task), now) for task in unanswered})
+    ]
+    doubtful = bool(unanswered) and instance.agent_connected
+    if doubtful:
+        wanted.append(_awaited(instance, now + DOUBT))
+    reminders.remind(cp.table, wanted)
+    if doubtful:
+        send_commands(cp, instance.cluster, instance.instance_id, sorted(task.task_id for task in unanswered))
+        cp.agents.send(instance.instance_id, Probe())
+    else:
+        give_up = [task for task in unanswered if standing(task, connection_of(instance), now).given_up]
+        for task in give_up:
+            until_won(cp, partial(_give_up, cp, task))
+
+
+def _give_up(cp: ControlPlane, task: Task, _attempt: int) -> None:
+    """Nobody has heard that it is to start: it is never to, and who wanted it may start another."""
+    now = cp.clock()
+    current = tasks.load(cp.table, task.cluster, task.task_id)
+    if current is None or current.awaiting is not Awaiting.START:
+        return
+    # It is no fault of a service's task: that code keeps it from counting as a start that failed.
+    code = StopCode.SERVICE_SCHEDULER_INITIATED if task.service else StopCode.TASK_FAILED_TO_START
+    after = request_stop(current, code, UNHEARD, now)
+    if after is not current:
+        cp.table.commit([tasks.changed(current, after), instances.told(task.cluster, task.instance_id, now)])
+
+
+def _awaited(instance: ContainerInstance, at: datetime) -> InstanceLook:
+    """Has it answered by then what it was asked now?"""
+    return InstanceLook(instance.cluster, instance.instance_id, Look.ANSWER, on_grid(at), epoch=instance.epoch)
 
 
 def _probe(cp: ControlPlane, instance: ContainerInstance) -> None:
@@ -92,17 +135,27 @@ def _probe(cp: ControlPlane, instance: ContainerInstance) -> None:
     now = cp.clock()
     wanted = [next_probe(instance.cluster, instance.instance_id, now)]
     if instance.agent_connected:
-        answer_at = on_grid(now + ANSWER_TIME)
-        wanted.append(
-            InstanceLook(instance.cluster, instance.instance_id, Look.ANSWER, answer_at, epoch=instance.epoch)
-        )
+        wanted.append(_awaited(instance, now + ANSWER_TIME))
     reminders.remind(cp.table, wanted)
     if instance.agent_connected:
         cp.agents.send(instance.instance_id, Probe())
 
 
 def _judge(cp: ControlPlane, instance: ContainerInstance, epoch_when_asked: int) -> None:
-    """An agent answers a probe by reconciling, which raises the epoch. One that did not is not connected."""
-    if instance.agent_connected and instance.epoch == epoch_when_asked:
+    """An agent answers a probe by reconciling, which raises the epoch. One that did not is not connected.
+
+    As long as no lifecycle event has said that its session has ended, it is asked again, after gaps that double: the
+    probe may have been lost.
+    """
+    if instance.epoch != epoch_when_asked or instance.session_ended_at is not None:
+        return
+    now = cp.clock()
+    if instance.agent_connected:
         logger.warning("A probe was not answered", extra={"instance": instance.instance_id})
-        cp.table.commit([instances.silent(instance, cp.clock())])
+        reminders.remind(cp.table, [_awaited(instance, now + ANSWER_TIME)])
+        cp.table.commit([instances.silent(instance, now)])
+    else:
+        silent_for = now - (instance.connection_changed_at or now)
+        gap = min(max(silent_for, ANSWER_TIME), timedelta(seconds=PROBE_SECONDS))
+        reminders.remind(cp.table, [_awaited(instance, now + gap)])
+    cp.agents.send(instance.instance_id, Probe())

@@ -38,10 +38,12 @@ def note_presence(cp: ControlPlane, presence: Presence) -> None:
 def _note(cp: ControlPlane, cluster: str, instance_id: str, presence: Presence) -> bool:
     """Whether the instance has just been found disconnected."""
     instance = instances.load(cp.table, cluster, instance_id)
-    if instance is None or instance.status is InstanceStatus.INACTIVE or not news(instance, presence):
+    ended = presence.event_type == "disconnected"
+    # Of an instance that is deregistered only the end matters: from then on its machine stops what it runs.
+    of_interest = instance is not None and (instance.status is not InstanceStatus.INACTIVE or ended)
+    if instance is None or not of_interest or not news(instance, presence):
         logger.info("Presence is no news", extra={"instance": instance_id, "event": presence.event_type})
         return False
-    ended = presence.event_type == "disconnected"
     logger.info("Presence", extra={"instance": instance_id, "event": presence.event_type})
     cp.table.commit(
         [

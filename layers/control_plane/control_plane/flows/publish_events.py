@@ -17,6 +17,7 @@ from control_plane.domain.task import Task
 from control_plane.flows.tasks import definition_of
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, services, tasks
+from ecs_protocol.statuses import DesiredStatus
 
 logger = Logger(child=True)
 
@@ -106,6 +107,21 @@ def _registration_of(cp: ControlPlane, instance: ContainerInstance) -> Registrat
     return cache[key]
 
 
+def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[ServiceKey]:
+    """The services to which it matters that a machine has just gone or come back. Nothing is read for other changes."""
+    if instance.connection_changed_at != instance.updated_at:
+        return []
+    held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
+    return list(
+        dict.fromkeys(
+            ServiceKey(task.cluster, task.service)
+            for task in held
+            if task.service
+            and (task.disconnect or task.awaiting is not None or task.desired_status is DesiredStatus.STOPPED)
+        )
+    )
+
+
 def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
     """The services that a change is to wake: a task's own; one whose wish has changed; those that wait for room."""
     image = record.new_image
@@ -115,6 +131,8 @@ def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
         case services.KIND:
             service = Service.model_validate(image)
             return [] if service.planned else [ServiceKey(service.cluster, service.name)]
+        case instances.KIND:
+            return _with_tasks_on(cp, instances.from_item(dict(image)))
         case instances.REGISTRATION_KIND:
             return [
                 ServiceKey(service.cluster, service.name)

@@ -8,7 +8,7 @@ Two runs may work on one service: every chunk is committed under the service's l
 begins anew with what the other did. A run that dies has committed whole chunks, and the next one sees them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,14 +17,16 @@ from aws_lambda_powertools import Logger
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.place import Placed, Unplaced, place
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
+from control_plane.domain.scheduling import departures
 from control_plane.domain.scheduling.plan import ServicePlan, plan
+from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.again import until_won
-from control_plane.flows.run_task import demand_of, new_task, placing, watching
-from control_plane.flows.services import deployment_event
+from control_plane.flows.run_task import absence_members, demand_of, new_task, placing, watching
+from control_plane.flows.services import deployment_event, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, reminders, services, tasks
+from control_plane.store import clusters, instances, reminders, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -38,6 +40,8 @@ MAX_CHUNKS = 40
 
 LOOK_AGAIN = timedelta(seconds=20)
 """After which a service that could not place all its tasks is looked at again."""
+
+GIVEN_UP = "The container instance was disconnected for too long, and the task is not to run there again."
 
 LOOK_ANYWAY = timedelta(hours=1)
 """After which a service that wants nothing is looked at, in case that nobody said so when it began to."""
@@ -80,15 +84,24 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
         return False
     now = cp.clock()
     listed = services.list_of(cp.table, service)
-    planned = plan(service, [task for _, task in listed.values() if task is not None], now)
+    planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
     chunk = _Chunk()
     _start(cp, service, planned, chunk, now, fresh=attempt > 0)
-    _stop(cp, service, planned.stop[:CHUNK], chunk, now)
+    deployment = service.deployment.deployment_id
+    scaled = f"Scaling activity initiated by (deployment {deployment})"
+    surplus = planned.stop[:CHUNK]
+    given_up = planned.give_up[: CHUNK - len(surplus)]
+    stopping = [*((task, scaled) for task in surplus), *((task, GIVEN_UP) for task in given_up)]
+    _stop(cp, service, stopping, chunk, now)
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
-    more = len(ended) > len(struck) or len(planned.stop) > CHUNK or (chunk.started < planned.start and not chunk.short)
+    more = (
+        len(ended) > len(struck)
+        or len(planned.stop) + len(planned.give_up) > CHUNK
+        or (chunk.started < planned.start and not chunk.short)
+    )
     after = _after(cp, service, planned, chunk, now, more=more)
     if after == service and not chunk.writes:
         return False
@@ -99,6 +112,19 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
     return more
+
+
+def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
+    """With what is true of the machines that its tasks are on; of those that are away, how many others are, too."""
+    places = {(task.cluster, task.instance_id) for task in tasks if not task.stopped}
+    found = instances.load_many(cp.table, places)
+    connections = {instance_id: connection_of(found.get((cluster, instance_id))) for cluster, instance_id in places}
+    delays: Mapping[str, timedelta | None] = {}
+    if any(task.disconnect and not connections[task.instance_id].connected for task in tasks if not task.stopped):
+        cluster = clusters.load(cp.table, service.cluster)
+        fleet = [each.instance for each in cp.fleet.candidates(service.cluster, now, fresh=True)]
+        delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
+    return plan(service, tasks, now, connections, delays)
 
 
 def _start(
@@ -126,8 +152,10 @@ def _start(
             service=service.name,
             started_by=service.deployment.deployment_id,
             deployment_id=service.deployment.deployment_id,
+            substitute=number < planned.substitutes or None,
+            **absence_members(definition, *tags_of_tasks(service, definition), in_service=True),
         )
-        for each in placed
+        for number, each in enumerate(placed)
     ]
     chunk.reminders += watching(new)
     chunk.writes += placing(new, now) + [services.listed(service, task.task_id) for task in new]
@@ -167,19 +195,20 @@ def _short(cp: ControlPlane, service: Service, unplaced: Unplaced, now: datetime
     )
 
 
-def _stop(cp: ControlPlane, service: Service, surplus: Iterable[Task], chunk: _Chunk, now: datetime) -> None:
-    stopping = list(surplus)
+def _stop(
+    cp: ControlPlane, service: Service, stopping: Sequence[tuple[Task, str]], chunk: _Chunk, now: datetime
+) -> None:
+    """`stopping`: tasks, and why each."""
     if not stopping:
         return
-    deployment = service.deployment.deployment_id
-    reason = f"Scaling activity initiated by (deployment {deployment})"
     chunk.writes += [
-        tasks.changed(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now)) for task in stopping
+        tasks.changed(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now))
+        for task, reason in stopping
     ]
-    places = sorted({task.instance_id for task in stopping})
+    places = sorted({task.instance_id for task, _ in stopping})
     chunk.reminders += [watching_command(service.cluster, instance_id, now) for instance_id in places]
     chunk.writes += [instances.told(service.cluster, instance_id, now) for instance_id in places]
-    names = " ".join(f"(task {task.task_id})" for task in stopping)
+    names = " ".join(f"(task {task.task_id})" for task, _ in stopping)
     chunk.events.append(
         _told(cp, service, now, f"(service {service.name}) has stopped {len(stopping)} running tasks: {names}.")
     )
@@ -190,6 +219,11 @@ def _after(
 ) -> Service:
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
     steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
+    held = planned.held > 0
+    if planned.missed > service.missed_count:
+        chunk.events.append(_missed(cp, service, planned.missed, now))
+    if held and not service.held:
+        chunk.events.append(_held(cp, service, planned.held, now))
     deployment = service.deployment
     if steady and not service.steady:
         chunk.events.append(
@@ -214,7 +248,10 @@ def _after(
         )
     return service.model_copy(
         update={
-            "status": planned.status,
+            "status": service.status if more else planned.status,
+            "away_count": planned.away,
+            "missed_count": planned.missed,
+            "held": held,
             "deployment": deployment,
             "running_count": planned.running,
             "pending_count": planned.pending + chunk.started,
@@ -234,9 +271,42 @@ def _next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: b
         return None
     if planned.not_before is not None:
         return planned.not_before
-    latest = now + (LOOK_AGAIN if soon else LOOK_ANYWAY)
+    latest = now + (LOOK_AGAIN if soon or planned.held else LOOK_ANYWAY)
+    if planned.until is not None and planned.until < latest:
+        return planned.until
     ahead = service.planned and service.look_at is not None and now < service.look_at <= latest
     return service.look_at if ahead else latest
+
+
+def _missed(cp: ControlPlane, service: Service, count: int, now: datetime) -> ServiceEvent:
+    message = (
+        f"(service {service.name}) does not count {count} tasks any more, whose container instances have been "
+        "disconnected for longer than their tag ecs-anywhere:disconnect allows."
+    )
+    return _told(cp, service, now, message).model_copy(
+        update={
+            "detail_type": "ECS Service Action",
+            "event_name": "ECS_ANYWHERE_TASKS_MISSED",
+            "event_type": "WARN",
+            "reason": "DISCONNECTED",
+        }
+    )
+
+
+def _held(cp: ControlPlane, service: Service, count: int, now: datetime) -> ServiceEvent:
+    message = (
+        f"(service {service.name}) starts nothing in place of {count} tasks whose container instances are "
+        "disconnected: too many vanished within five minutes. It goes on when they return, or after "
+        f"`ecs-anywhere resume --cluster {service.cluster}`."
+    )
+    return _told(cp, service, now, message).model_copy(
+        update={
+            "detail_type": "ECS Service Action",
+            "event_name": "ECS_ANYWHERE_REPLACEMENT_HELD",
+            "event_type": "WARN",
+            "reason": "MASS_DISCONNECT",
+        }
+    )
 
 
 def _told(cp: ControlPlane, service: Service, now: datetime, message: str) -> ServiceEvent:

@@ -22,9 +22,10 @@ from control_plane.domain.pages import page_of
 from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent, ServiceStatus
+from control_plane.domain.tags import absence_of, checked, restarts_offline
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
-from control_plane.flows.run_task import require_external
+from control_plane.flows.run_task import require_external, tags_of_definition
 from control_plane.runtime import ControlPlane
 from control_plane.store import reminders, services
 
@@ -49,6 +50,10 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     if definition["status"] != "ACTIVE":
         raise InvalidParameterException("TaskDefinition is inactive")
     require_external(definition)
+    tags = checked(request.get("tags", ()))
+    propagate = request.get("propagateTags")
+    absence_of(tags)
+    restarts_offline(tags, by_default=True)
 
     def decide_and_commit(_attempt: int) -> Service:
         existing = services.load(cp.table, cluster.name, name)
@@ -74,6 +79,8 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             task_definition=definition_name(definition),
             deployment=deployment,
             client_token=token,
+            tags=tags,
+            propagate_tags=None if propagate == "NONE" else propagate,
             created_at=now,
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
@@ -84,7 +91,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         cp.table.commit([services.created(service, existing), services.told(_deployment_began(cp, service))])
         return service
 
-    return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=())}
+    return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=(), with_tags=True)}
 
 
 def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +160,12 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
     found = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
     return {
         "services": [
-            describe_service(service, cp.arns, events=_events(cp, cluster.name, service.name))
+            describe_service(
+                service,
+                cp.arns,
+                events=_events(cp, cluster.name, service.name),
+                with_tags="TAGS" in request.get("include", ()),
+            )
             for service in found.values()
             if service
         ],
@@ -178,6 +190,12 @@ def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any
     page, token = page_of(names, request.get("nextToken"), request.get("maxResults", 10))
     arns = [cp.arns.service(cluster.name, resource_name(name)) for name in page]
     return {"serviceArns": arns, **({"nextToken": token} if token else {})}
+
+
+def tags_of_tasks(service: Service, definition: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The tags that say what an absence means for its tasks, and those that they get."""
+    of_definition = tags_of_definition(definition) if service.propagate_tags == "TASK_DEFINITION" else {}
+    return {**of_definition, **service.tags}, service.tags if service.propagate_tags == "SERVICE" else of_definition
 
 
 def shards_for(desired_count: int) -> int:

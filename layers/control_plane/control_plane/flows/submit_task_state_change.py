@@ -19,18 +19,24 @@ from pydantic import ValidationError
 
 from control_plane.domain.inbox import Envelope
 from control_plane.domain.races import InstanceChangedError
-from control_plane.domain.task import Task, Verdict, apply_report, judge
+from control_plane.domain.reminders import watching_command
+from control_plane.domain.service import ServiceEvent
+from control_plane.domain.task import Task, Verdict, apply_report, came_back, judge, request_stop
 from control_plane.flows.again import until_won
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, tasks
+from control_plane.store import instances, reminders, services, tasks
 from control_plane.store.table import Write
-from ecs_protocol.messages import TaskReport, TaskStateChanges
+from ecs_protocol.messages import RestartsInPlace, TaskReport, TaskStateChanges
+from ecs_protocol.statuses import StopCode
 
 logger = Logger(child=True)
 
 TOGETHER = 30
 """Reports in one transaction: each that stops a task takes two writes."""
+
+BEFORE = (StopCode.ESSENTIAL_CONTAINER_EXITED, "Essential container in task exited")
+"""Why a task is stopped whose machine had said that it ends, and has taken it up again: the first word stands."""
 
 Sender = tuple[str, str]
 """Cluster and instance id."""
@@ -83,6 +89,7 @@ def _commit(cp: ControlPlane, sender: Sender, reports: Iterable[TaskReport]) -> 
     by_task = {report.task_id: report for report in reports}
     stored = tasks.load_many(cp.table, cluster, by_task)
     changes: list[tuple[Task, Task]] = []
+    too_late: list[str] = []
     for task_id, report in by_task.items():
         task = stored.get(task_id)
         if task is None or task.instance_id != instance_id:
@@ -90,14 +97,47 @@ def _commit(cp: ControlPlane, sender: Sender, reports: Iterable[TaskReport]) -> 
             continue
         verdict = judge(task, report)
         logger.info("Report", extra={"task": task_id, "status": report.last_status, "verdict": verdict})
+        if verdict is Verdict.TOO_LATE:
+            too_late.append(task_id)
         if verdict is Verdict.ADVANCE:
-            changes.append((task, apply_report(task, report, now)))
+            after = apply_report(task, report, now)
+            changes.append((task, request_stop(after, *BEFORE, now) if came_back(task, report) else after))
     for before, after in changes:
         if not after.stopped:
-            cp.table.commit([tasks.changed(before, after)])
+            _change(cp, before, after, now)
     ends = [(before, after) for before, after in changes if after.stopped]
     if ends:
         _stop(cp, sender, ends, now)
+    if too_late:
+        # Their machine is told what the table says: STOPPED.
+        cp.queues.command_later(
+            [{"cluster": cluster, "taskId": task_id, "instanceId": instance_id} for task_id in too_late]
+        )
+
+
+def _change(cp: ControlPlane, before: Task, after: Task, now: datetime) -> None:
+    writes = [tasks.changed(before, after)]
+    if after.desired_status is not before.desired_status:
+        reminders.remind(cp.table, [watching_command(after.cluster, after.instance_id, now)])
+        writes.append(instances.told(after.cluster, after.instance_id, now))
+    if after.restarts != before.restarts and after.service and after.restarts:
+        writes.append(services.told(_restarted(cp, after.service, after, after.restarts, now)))
+    cp.table.commit(writes)
+
+
+def _restarted(cp: ControlPlane, service: str, task: Task, restarts: RestartsInPlace, now: datetime) -> ServiceEvent:
+    codes = ", ".join(f"{name} exit code {code}" for name, code in sorted(restarts.exit_codes.items()))
+    return ServiceEvent(
+        event_id=cp.new_id(),
+        cluster=task.cluster,
+        service=service,
+        created_at=now,
+        message=(
+            f"(service {service}) (task {task.task_id}) was started again by its container instance "
+            f"{restarts.count} times while that was disconnected, last at "
+            f"{restarts.last_at.isoformat(timespec='seconds')}" + (f" ({codes})." if codes else ".")
+        ),
+    )
 
 
 def _stop(cp: ControlPlane, sender: Sender, ends: Sequence[tuple[Task, Task]], now: datetime) -> None:

@@ -32,6 +32,7 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 definition_of(cp, shown[each]),
                 cp.arns,
                 agent_connected=connected.get(shown[each].instance_id),
+                with_tags="TAGS" in request.get("include", ()),
             )
             for each in wanted.values()
             if each in shown

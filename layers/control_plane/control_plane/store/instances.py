@@ -72,12 +72,12 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
         InstanceChangedError(after.instance_id),
         update=(
             "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
-            " #reservedPorts = :reservedPorts, #agentConnected = :true, #updatedAt = :now ADD #cpu :cpu,"
-            " #memory :memory, #version :one, #epoch :one"
-            if after.reserved_ports
-            else "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
-            " #agentConnected = :true, #updatedAt = :now REMOVE #reservedPorts ADD #cpu :cpu,"
-            " #memory :memory, #version :one, #epoch :one"
+            " #agentConnected = :true, #updatedAt = :now"
+            + ("" if before.agent_connected else ", #connectionChangedAt = :now")
+            + (", #reservedPorts = :reservedPorts" if after.reserved_ports else "")
+            + " REMOVE #sessionEndedAt"
+            + ("" if after.reserved_ports else ", #reservedPorts")
+            + " ADD #cpu :cpu, #memory :memory, #version :one, #epoch :one"
         ),
         condition="#registration = :before AND #status <> :inactive",
         values={
@@ -199,7 +199,8 @@ def epoch_raised(instance: ContainerInstance, now: datetime) -> Write:
         InstanceChangedError(instance.instance_id),
         update="ADD #epoch :one"
         if instance.agent_connected
-        else "SET #agentConnected = :true, #updatedAt = :now ADD #epoch :one, #version :one",
+        else "SET #agentConnected = :true, #updatedAt = :now, #connectionChangedAt = :now REMOVE #sessionEndedAt"
+        " ADD #epoch :one, #version :one",
         condition="#registration = :registration AND #status <> :inactive AND #agentConnected = :true"
         if instance.agent_connected
         else "#registration = :registration AND #status <> :inactive",
@@ -221,7 +222,11 @@ def presence(instance: ContainerInstance, *, session: str, session_version: int,
         keys.instance(instance.cluster, instance.instance_id),
         InstanceChangedError(instance.instance_id),
         update="SET #session = :session, #sessionVersion = :sessionVersion, #sessionEnded = :ended,"
-        " #agentConnected = :connected" + (", #updatedAt = :now ADD #version :one" if changes else ""),
+        " #agentConnected = :connected"
+        + (", #sessionEndedAt = :now" if ended else "")
+        + (", #updatedAt = :now, #connectionChangedAt = :now" if changes else "")
+        + ("" if ended else " REMOVE #sessionEndedAt")
+        + (" ADD #version :one" if changes else ""),
         condition="#registration = :registration AND #epoch = :epoch"
         + (" AND #session = :before" if instance.session else " AND attribute_not_exists(#session)"),
         values={
@@ -232,7 +237,8 @@ def presence(instance: ContainerInstance, *, session: str, session_version: int,
             ":registration": instance.registration,
             ":epoch": instance.epoch,
             **({":before": instance.session} if instance.session else {}),
-            **({":now": now, ":one": 1} if changes else {}),
+            **({":now": now} if changes or ended else {}),
+            **({":one": 1} if changes else {}),
         },
     )
 
@@ -243,7 +249,7 @@ def silent(instance: ContainerInstance, now: datetime) -> Write:
         "Update",
         keys.instance(instance.cluster, instance.instance_id),
         InstanceChangedError(instance.instance_id),
-        update="SET #agentConnected = :false, #updatedAt = :now ADD #version :one",
+        update="SET #agentConnected = :false, #updatedAt = :now, #connectionChangedAt = :now ADD #version :one",
         condition="#registration = :registration AND #epoch = :epoch AND #agentConnected = :true",
         values={
             ":registration": instance.registration,
@@ -256,13 +262,34 @@ def silent(instance: ContainerInstance, now: datetime) -> Write:
     )
 
 
+def heard(instance: ContainerInstance, now: datetime) -> Write:
+    """Its agent has said something: it is connected, whatever it seemed."""
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update="SET #agentConnected = :true, #updatedAt = :now, #connectionChangedAt = :now REMOVE #sessionEndedAt"
+        " ADD #version :one",
+        condition="#registration = :registration AND #epoch = :epoch AND #status <> :inactive",
+        values={
+            ":registration": instance.registration,
+            ":epoch": instance.epoch,
+            ":inactive": InstanceStatus.INACTIVE,
+            ":true": True,
+            ":now": now,
+            ":one": 1,
+        },
+    )
+
+
 def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> Write:
     """INACTIVE for good; without `force` only if no task is on it."""
     return Write(
         "Update",
         keys.instance(instance.cluster, instance.instance_id),
         InstanceChangedError(instance.instance_id),
-        update="SET #status = :inactive, #agentConnected = :false, #updatedAt = :now ADD #version :one",
+        update="SET #status = :inactive, #agentConnected = :false, #updatedAt = :now, #connectionChangedAt = :now"
+        " ADD #version :one",
         condition="#status <> :inactive" + ("" if force else " AND #tasks = :none"),
         values={
             ":inactive": InstanceStatus.INACTIVE,
