@@ -10,21 +10,24 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from control_plane.domain.arns import Arns
-from control_plane.domain.inbox import Envelope, InstanceLook, ServiceKey, StreamRecord, TaskKey
+from control_plane.domain.inbox import Envelope, InstanceLook, Presence, ServiceKey, StreamRecord, TaskKey
 from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.clusters import create_cluster
+from control_plane.flows.look_at_container_instance import look_at_container_instances
+from control_plane.flows.note_presence import note_presence
 from control_plane.flows.publish_events import publish_events
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.submit_task_state_change import submit_task_state_changes
+from control_plane.flows.sweep import sweep
 from control_plane.flows.task_definitions import register_task_definition
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import Certificate
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances
+from control_plane.store import instances, keys
 from control_plane.store.items import Item
 from control_plane.store.table import Table, Write
 from ecs_protocol.capabilities import announced_attributes
@@ -33,6 +36,8 @@ from ecs_protocol.messages import (
     ControlPlaneMessage,
     HostPort,
     Message,
+    Probe,
+    Reconcile,
     RegisterContainerInstance,
     TaskReport,
     TaskStateChanges,
@@ -186,7 +191,9 @@ class World:
         self.queues = FakeQueues()
         self.registry = FakeRegistry()
         self.cp = self.function()
-        self.epochs: dict[str, int] = {}
+        self.sessions: dict[str, int] = {}
+        self.silent: set[str] = set()
+        """Machines that answer no probe."""
 
     def function(self) -> ControlPlane:
         """Another warm function over the same table, with nothing remembered."""
@@ -282,7 +289,54 @@ class World:
     def report_of(self, task_id: str, status: TaskStatus, number: int, **members: Any) -> TaskReport:
         return TaskReport(task_id=task_id, epoch=members.pop("epoch", 1), number=number, last_status=status, **members)
 
+    def connects(self, instance_id: str) -> None:
+        """A new session begins; the agent opens it with a reconciliation."""
+        self._presence(instance_id, "connected")
+        self.silent.discard(instance_id)
+        self.reconciles(instance_id)
+        self.deliver()
+
+    def reconciles(self, instance_id: str, cluster: str = "default") -> None:
+        registration = self.table.get(keys.registration(cluster, instance_id))
+        if registration is not None:
+            self.say(instance_id, Reconcile(request_id="reconciles", digest=registration["digest"]))
+
+    def disconnects(self, instance_id: str) -> None:
+        """The newest session ends, and the lifecycle event has been waited for."""
+        self.silent.add(instance_id)
+        self._presence(instance_id, "disconnected")
+        self.deliver()
+
+    def _presence(self, instance_id: str, event: Literal["connected", "disconnected"]) -> None:
+        known = self.sessions.get(instance_id, 0)
+        number = known + 1 if event == "connected" or not known else known
+        self.sessions[instance_id] = number
+        note_presence(
+            self.cp,
+            Presence(
+                client_id=thing_name(PREFIX, instance_id),
+                event_type=event,
+                session=f"session-{number}",
+                version_number=number,
+                timestamp=self.now,
+            ),
+        )
+
     # --- what the streams and queues bring
+
+    def minutes(self, count: float, *, sweeps_each: float = 1) -> None:
+        """Time passes, and the sweeper comes each minute, or more seldom."""
+        while count > 0:
+            self.pass_time(60 * min(count, sweeps_each))
+            count -= sweeps_each
+            sweep(self.cp)
+            looks, self.queues.looks = self.queues.looks, []
+            assert not look_at_container_instances(self.cp, looks)
+            for instance_id in [to for to, message in self.agents.sent if isinstance(message, Probe)]:
+                self.agents.sent = [(to, each) for to, each in self.agents.sent if each != Probe() or to != instance_id]
+                if instance_id not in self.silent:
+                    self.reconciles(instance_id)
+            self.deliver()
 
     def deliver(self) -> None:
         """Hand on what the stream holds, until nothing comes of it any more."""

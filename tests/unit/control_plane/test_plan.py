@@ -1,5 +1,6 @@
 """What the scheduler makes of a service."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.domain.scheduling.plan import ServicePlan, plan
+from control_plane.domain.scheduling.standing import Connection
 from control_plane.domain.service import ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
@@ -142,3 +144,129 @@ def test_one_plan_carried_out_leaves_nothing_to_plan(tasks: list[Task], desired:
 def test_never_starts_and_stops_at_once(tasks: list[Task], desired: int) -> None:
     planned = plan(a_service(desired_count=desired), tasks, NOW)
     assert not (planned.start and planned.stop)
+
+
+# --- machines that are away -------------------------------------------------------------------------------------
+
+A, B, C = "a" * 32, "b" * 32, "c" * 32
+REPLACED = "replace-after=10m"
+
+
+def gone(minutes: float, *, ended: bool = True) -> Connection:
+    at = NOW - timedelta(minutes=minutes)
+    return Connection(connected=False, changed_at=at, session_ended_at=at if ended else None)
+
+
+def ids(tasks: Iterable[Task]) -> list[int]:
+    return [int(task.task_id, 16) for task in tasks]
+
+
+def test_a_task_on_a_machine_that_is_away_counts_and_waits_for_nothing() -> None:
+    tasks = [running(1), a_task(2, instance_id=B)]
+    planned = plan(a_service(), tasks, NOW, {B: gone(5)})
+    assert (planned.start, planned.steady, planned.away, planned.missed) == (0, True, 1, 0)
+
+
+def test_what_does_not_count_any_more_is_replaced_by_a_substitute() -> None:
+    tasks = [running(1), running(2, instance_id=B, disconnect=REPLACED)]
+    planned = plan(a_service(), tasks, NOW, {B: gone(10)})
+    assert (planned.start, planned.substitutes, planned.stop, planned.missed) == (1, 1, (), 1)
+
+
+def test_a_substitute_is_not_substituted() -> None:
+    tasks = [running(1), running(2, instance_id=B, disconnect=REPLACED), running(3, substitute=True)]
+    planned = plan(a_service(), tasks, NOW, {B: gone(10)})
+    assert (planned.start, planned.substitutes, planned.steady) == (0, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("prefer", "stops"),
+    [
+        pytest.param("", [3], id="the-original-stays"),
+        pytest.param(" prefer=original", [3], id="said-so"),
+        pytest.param(" prefer=replacement", [2], id="the-replacement-stays"),
+    ],
+)
+def test_the_surplus_once_the_machine_is_back(prefer: str, stops: list[int]) -> None:
+    tag = REPLACED + prefer
+    tasks = [
+        running(1, disconnect=tag),
+        running(2, instance_id=B, disconnect=tag),
+        running(3, instance_id=C, disconnect=tag, substitute=True),
+    ]
+    back = {A: Connection(True, NOW - timedelta(days=1)), B: Connection(True, NOW), C: Connection(True)}
+    assert ids(plan(a_service(), tasks, NOW, back).stop) == stops
+
+
+def test_scaling_in_takes_machines_that_are_away_first() -> None:
+    tasks = [running(1), running(2, instance_id=B), running(3)]
+    assert ids(plan(a_service(), tasks, NOW, {B: gone(1)}).stop) == [2]
+
+
+def test_a_stop_after_task_is_replaced_only_when_its_machine_must_have_stopped_it() -> None:
+    task = running(1, instance_id=B, disconnect="stop-after=10m", stop_timeout=30)
+    service = a_service(desired_count=1)
+    soon = plan(service, [task], NOW, {B: gone(10.9)})
+    assert (soon.start, soon.give_up, soon.until) == (0, (), NOW + timedelta(seconds=6))
+    late = plan(service, [task], NOW, {B: gone(11)})
+    assert (late.start, ids(late.give_up), late.substitutes) == (1, [1], 1)
+    silent = plan(service, [task], NOW, {B: gone(1e5, ended=False)})
+    assert (silent.start, silent.give_up) == (0, ())
+
+
+def test_nothing_takes_the_place_of_a_stop_after_task_that_may_still_run() -> None:
+    leaving = running(1, disconnect="stop-after=10m", desired_status=DesiredStatus.STOPPED)
+    planned = plan(a_service(desired_count=1), [leaving], NOW)
+    assert (planned.start, planned.steady) == (0, False)
+
+
+def test_held_machines_are_not_replaced_and_it_is_said_how_many() -> None:
+    task = running(1, instance_id=B, disconnect=REPLACED)
+    planned = plan(a_service(desired_count=1), [task], NOW, {B: gone(60)}, {B: None})
+    assert (planned.start, planned.held, planned.missed) == (0, 1, 0)
+
+
+def test_a_deleted_service_does_not_wait_for_machines_that_are_away() -> None:
+    leaving = running(1, instance_id=B, desired_status=DesiredStatus.STOPPED)
+    service = a_service(desired_count=0, status=ServiceStatus.DRAINING)
+    assert plan(service, [leaving], NOW).status is ServiceStatus.DRAINING
+    planned = plan(service, [leaving], NOW, {B: gone(1)})
+    assert (planned.status, planned.ended) == (ServiceStatus.INACTIVE, (leaving,))
+
+
+tags = st.sampled_from([None, REPLACED, "stop-after=10m"])
+minutes_away = st.one_of(st.none(), st.floats(0, 60))
+
+
+@given(
+    st.lists(st.tuples(tags, minutes_away, st.booleans(), st.sampled_from([S.PENDING, S.RUNNING])), max_size=8),
+    st.integers(0, 8),
+)
+def test_at_most_one_copy_of_what_may_still_run(
+    tasks: list[tuple[str | None, float | None, bool, TaskStatus]], desired: int
+) -> None:
+    """Whatever is wanted of them, stop-after tasks that may run and what is started are never more than wanted."""
+    made = [
+        a_task(
+            number,
+            instance_id=f"{number:032x}",
+            disconnect=tag,
+            stop_timeout=30 if tag == "stop-after=10m" else None,
+            desired_status=DesiredStatus.STOPPED if stopping else DesiredStatus.RUNNING,
+            last_status=status,
+        )
+        for number, (tag, _, stopping, status) in enumerate(tasks)
+    ]
+    places = {
+        f"{number:032x}": Connection(True) if minutes is None else gone(minutes)
+        for number, (_, minutes, _, _) in enumerate(tasks)
+    }
+    planned = plan(a_service(desired_count=desired), made, NOW, places)
+    may_run = [
+        task
+        for task, (tag, minutes, _, _) in zip(made, tasks, strict=True)
+        if tag == "stop-after=10m" and (minutes is None or minutes < 11)
+    ]
+    assert planned.start == 0 or planned.start + len(may_run) <= desired
+    assert not set(ids(planned.stop)) & set(ids(planned.give_up))
+    assert planned.start == 0 or not planned.stop

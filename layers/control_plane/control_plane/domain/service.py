@@ -72,8 +72,8 @@ class Service(Entity):
     """Tasks on disconnected container instances that are to run."""
     missed_count: int = 0
     """Of those, how many do not count any more."""
-    held: bool = False
-    """Nothing is started in place of tasks that are away: too many machines vanished at once."""
+    held_count: int = 0
+    """Tasks that are away and go on counting, since too many machines vanished at once."""
     short: bool = False
     """Whether the last run could not place all that it wanted, so that events say it once."""
 

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -12,7 +12,7 @@ from control_plane.domain.errors import EcsError, InvalidParameterException
 from control_plane.flows.activate import code_digest
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
-from control_plane.store import activations
+from control_plane.store import activations, clusters
 from control_plane.store.activations import Activation
 from ecs_protocol.messages import Attribute
 
@@ -36,16 +36,33 @@ class _ReplayDeadLetters(BaseModel):
     queue: str = Field(min_length=1)
 
 
-_REQUEST: TypeAdapter[_CreateActivation | _ReplayDeadLetters] = TypeAdapter(_CreateActivation | _ReplayDeadLetters)
+class _Resume(BaseModel):
+    """What has vanished so far is to be replaced, however much it is (domain/scheduling/departures.py)."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["Resume"]
+    cluster: str = "default"
+
+
+_REQUEST: TypeAdapter[_CreateActivation | _ReplayDeadLetters | _Resume] = TypeAdapter(
+    Annotated[_CreateActivation | _ReplayDeadLetters | _Resume, Field(discriminator="operation")]
+)
 
 
 def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers what the operation gives, or {error, message}."""
     try:
         parsed = _REQUEST.validate_python(dict(request))
-        if isinstance(parsed, _CreateActivation):
-            return _create_activation(cp, parsed)
-        return {"replayed": cp.queues.replay(parsed.queue)}
+        match parsed:
+            case _CreateActivation():
+                return _create_activation(cp, parsed)
+            case _ReplayDeadLetters():
+                return {"replayed": cp.queues.replay(parsed.queue)}
+            case _Resume():
+                cluster = require_cluster(cp, parsed.cluster)
+                cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
+                return {"cluster": cluster.name}
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -219,10 +219,9 @@ def _after(
 ) -> Service:
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
     steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
-    held = planned.held > 0
     if planned.missed > service.missed_count:
         chunk.events.append(_missed(cp, service, planned.missed, now))
-    if held and not service.held:
+    if planned.held > service.held_count:
         chunk.events.append(_held(cp, service, planned.held, now))
     deployment = service.deployment
     if steady and not service.steady:
@@ -251,7 +250,7 @@ def _after(
             "status": service.status if more else planned.status,
             "away_count": planned.away,
             "missed_count": planned.missed,
-            "held": held,
+            "held_count": planned.held,
             "deployment": deployment,
             "running_count": planned.running,
             "pending_count": planned.pending + chunk.started,

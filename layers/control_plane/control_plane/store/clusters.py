@@ -1,5 +1,7 @@
 """Clusters."""
 
+from datetime import datetime
+
 from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.races import ItemChangedError
 from control_plane.store import keys
@@ -31,6 +33,17 @@ def holds_instances_in(name: str, shard: int) -> Write:
         update="ADD #shards :shards",
         condition="#status = :active",
         values={":shards": {shard}, ":active": ClusterStatus.ACTIVE},
+    )
+
+
+def resumed(name: str, now: datetime) -> Write:
+    return Write(
+        "Update",
+        keys.cluster(name),
+        ItemChangedError(name),
+        update="SET #resumedAt = :now",
+        condition="attribute_exists(#pk)",
+        values={":now": now},
     )
 
 
