@@ -281,11 +281,13 @@ def test_logs_of_several_containers_bear_their_names(machine: Machine) -> None:
     assert (missing.returncode, "There are: main, sidecar" in missing.stderr) == (1, True)
 
 
-def test_logs_of_a_task_that_is_not_here(machine: Machine) -> None:
+def test_logs_of_a_task_that_is_not_here(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{machine.data_dir}/none.sock")
     machine.has_run("exit 0")
     missing = machine.run("logs", "b" * 32)
     assert missing.returncode == 1
     assert f"There are:\n  {TASK_ID}  web:1  main" in missing.stderr
+    assert "Docker was not asked" in missing.stderr
 
 
 def follow(machine: Machine, *arguments: str) -> "subprocess.Popen[bytes]":
