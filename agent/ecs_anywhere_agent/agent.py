@@ -5,9 +5,11 @@ import queue
 from collections.abc import Callable
 
 from ecs_anywhere_agent.clock import Clock
+from ecs_anywhere_agent.connection import Contact
 from ecs_anywhere_agent.core import Rules, State, next_due, step
 from ecs_anywhere_agent.core.actions import Action, Log, PublishReports, PublishRequest
 from ecs_anywhere_agent.core.events import AgentStarted, Event, InventoryTaken, TimerFired
+from ecs_anywhere_agent.core.values import Instant
 from ecs_anywhere_agent.runtime.interface import Runtime
 from ecs_anywhere_agent.store import Store
 from ecs_protocol.messages import AgentRequest, HostPort, TaskStateChanges
@@ -25,6 +27,7 @@ class Agent:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._state, last = store.load()
         self._clock = Clock(last)
+        self._contact = Contact(self._clock.now().elapsed)
         self._request: Callable[[AgentRequest], None] = lambda _: None
         self._report: Callable[[int, TaskStateChanges], None] = lambda _token, _message: None
 
@@ -33,9 +36,14 @@ class Agent:
         """The newest state; any thread may read it."""
         return self._state
 
-    def elapsed(self) -> float:
-        """The time now, as the core counts it; any thread may ask."""
-        return self._clock.now().elapsed
+    @property
+    def contact(self) -> Contact:
+        """What is known of the connection; any thread may read it."""
+        return self._contact
+
+    def now(self) -> Instant:
+        """On the agent's clocks; any thread may ask."""
+        return self._clock.now()
 
     def own_ports(self) -> frozenset[HostPort]:
         return self._state.host_ports()
@@ -76,6 +84,7 @@ class Agent:
         state, actions = step(self._state, event, now, self._rules)
         self._store.save(self._state, state, self._clock.reading(now))
         self._state = state
+        self._contact = self._contact.after(event, now.elapsed)
         for action in actions:
             self._carry_out(action)
 

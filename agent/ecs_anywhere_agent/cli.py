@@ -1,42 +1,26 @@
 """The command `ecs-anywhere-agent`."""
 
+import importlib
 import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from ecs_anywhere_agent import __version__
-from ecs_anywhere_agent.identity import NoIdentityError, identity_files
-from ecs_anywhere_agent.registering import RegistrationError, default_data_dir, register, usable_identity
-from ecs_anywhere_agent.running import run_agent, stop_tasks, task_table
-from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
-from ecs_anywhere_agent.single import AlreadyRunningError
+from ecs_anywhere_agent.commands.options import DURATION, data_dir_option, or_exit, output_option
+from ecs_anywhere_agent.identity import identity_files
+from ecs_anywhere_agent.registering import register, usable_identity
+from ecs_anywhere_agent.running import run_agent, stop_tasks
 from ecs_protocol.messages import Attribute, Identity
 
-Result = TypeVar("Result")
-
-_PROBLEMS = (NoIdentityError, RegistrationError, RuntimeUnavailableError, AlreadyRunningError)
-
-_data_dir = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=default_data_dir,
-    envvar="ECS_ANYWHERE_AGENT_DATA_DIR",
-    help="Where the agent keeps its identity, its state and the files of process tasks. "
-    "[default: ~/.local/state/ecs-anywhere-agent]",
-)
-_output = click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: the result alone, as JSON, on stdout.",
-)
+_ELSEWHERE = {
+    "logs": "ecs_anywhere_agent.commands.logs",
+    "status": "ecs_anywhere_agent.commands.status",
+    "stop": "ecs_anywhere_agent.commands.stop",
+}
 
 
 class _Attribute(click.ParamType):
@@ -51,21 +35,21 @@ class _Attribute(click.ParamType):
         return Attribute(name=name, value=text)
 
 
-class _Duration(click.ParamType):
-    name = "duration"
+class _Commands(click.Group):
+    """Imports what other commands than `run` need only for them: all that a running agent imports, it keeps."""
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, (int, float)):
-            return float(value)
-        text = str(value)
-        unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
-        try:
-            return float(text[:-1]) * unit if unit else float(text)
-        except ValueError:
-            self.fail(f"{value!r} is not a duration such as 90, 90s, 10m or 3h", param, ctx)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted((*super().list_commands(ctx), *_ELSEWHERE))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        command = importlib.import_module(_ELSEWHERE[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Join this machine to an ECS Anywhere control plane and run its tasks."""
@@ -75,8 +59,8 @@ def main() -> None:
 @click.option("--registration-endpoint", required=True, metavar="URL", help="Where to register.")
 @click.option("--activation-id", required=True, help="From `ecs-anywhere activate`.")
 @click.option("--activation-code", required=True, help="From `ecs-anywhere activate`.")
-@_data_dir
-@_output
+@data_dir_option
+@output_option
 def register_command(
     registration_endpoint: str, activation_id: str, activation_code: str, data_dir: Path, output: str
 ) -> None:
@@ -94,7 +78,7 @@ def register_command(
             files, registration_endpoint, activation_id, activation_code, tell=lambda text: click.echo(text, err=True)
         )
 
-    identity = _or_exit(work)
+    identity = or_exit(work)
     if output == "json":
         result = {
             "containerInstanceArn": identity.container_instance_arn,
@@ -108,7 +92,7 @@ def register_command(
 
 
 @main.command("run")
-@_data_dir
+@data_dir_option
 @click.option(
     "--runtime",
     type=click.Choice(["docker", "process"]),
@@ -126,7 +110,7 @@ def register_command(
 )
 @click.option(
     "--task-cleanup-wait",
-    type=_Duration(),
+    type=DURATION,
     default="3h",
     show_default=True,
     envvar="ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION",
@@ -143,7 +127,7 @@ def run_command(
 ) -> None:
     """Connect, and run what the control plane asks for, until SIGTERM or SIGINT; tasks keep running then."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    _or_exit(
+    or_exit(
         lambda: run_agent(
             data_dir,
             runtime,
@@ -156,38 +140,17 @@ def run_command(
     )
 
 
-@main.command("status")
-@_data_dir
-@_output
-def status_command(data_dir: Path, output: str) -> None:
-    """The tasks of this machine, as its agent has stored them."""
-    table = _or_exit(lambda: task_table(data_dir))
-    if output == "json":
-        click.echo(json.dumps(table))
-        return
-    click.echo(f"{table['containerInstanceArn']} in cluster {table['cluster']}")
-    for task in table["tasks"]:
-        click.echo(f"{task['taskId']}  {task['lastStatus']:<10} {task['taskDefinition']}")
-
-
 @main.command("stop-tasks")
-@_data_dir
-@click.option("--timeout", type=_Duration(), help="Kill after this long. [default: each container's stopTimeout]")
-@_output
+@data_dir_option
+@click.option("--timeout", type=DURATION, help="Kill after this long. [default: each container's stopTimeout]")
+@output_option
 def stop_tasks_command(data_dir: Path, timeout: float | None, output: str) -> None:
     """Stop and remove every container that the agent of this data directory started. The agent must not run."""
-    stopped = _or_exit(lambda: stop_tasks(data_dir, timeout))
+    stopped = or_exit(lambda: stop_tasks(data_dir, timeout))
     if output == "json":
         click.echo(json.dumps({"stoppedContainers": stopped}))
     else:
         click.echo(f"Stopped {stopped} containers.")
-
-
-def _or_exit(work: Callable[[], Result]) -> Result:
-    try:
-        return work()
-    except _PROBLEMS as problem:
-        raise click.ClickException(str(problem)) from problem
 
 
 if __name__ == "__main__":

@@ -13,17 +13,18 @@ from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.core.actions import RemoveContainer, StopContainer
 from ecs_anywhere_agent.core.events import Condition, ContainerChanged
 from ecs_anywhere_agent.identity import identity_files
+from ecs_anywhere_agent.local_api import LocalApi
 from ecs_anywhere_agent.machine import describe_machine
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
+from ecs_anywhere_agent.overview import answers
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.interface import Runtime, RuntimeUnavailableError
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
 from ecs_anywhere_agent.single import only_one
-from ecs_anywhere_agent.store import Store
+from ecs_anywhere_agent.store import STATE, Store
 from ecs_protocol.messages import Attribute, RegisterContainerInstance
 
 _log = logging.getLogger("ecs_anywhere_agent")
-_STATE = "state.sqlite"
 _KILLED_WITHIN_SECONDS = 10.0
 
 
@@ -42,7 +43,7 @@ def run_agent(
     identity = files.load()
     with only_one(data_dir):
         runtime = make_runtime(runtime_name, data_dir)
-        store = Store(data_dir / _STATE)
+        store = Store(data_dir / STATE)
         agent = Agent(store, runtime, Rules(keep_stopped=keep_stopped_seconds))
         agent.start(identity.container_instance_arn)
         for number in end_on:
@@ -63,15 +64,18 @@ def run_agent(
             keep_alive_seconds=keep_alive_seconds,
             describe=describe,
             emit=agent.emit,
-            elapsed=agent.elapsed,
+            elapsed=lambda: agent.now().elapsed,
         )
         agent.publish_with(link.request, link.report)
         _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)
-        link.start()
         try:
-            agent.run()
+            with LocalApi(data_dir, answers(agent, identity.cluster)):
+                link.start()
+                try:
+                    agent.run()
+                finally:
+                    link.close()
         finally:
-            link.close()
             runtime.close()
             store.close()
         _log.info("ended; tasks keep running")
@@ -135,34 +139,3 @@ def _stop_all(runtime: Runtime, timeout_seconds: float | None) -> int:
         runtime.perform(RemoveContainer(snapshot.ref))
     runtime.close(finish=True)
     return count
-
-
-def task_table(data_dir: Path) -> dict[str, Any]:
-    """What is stored of this machine's tasks. Raises NoIdentityError."""
-    identity = identity_files(data_dir).load()
-    path = data_dir / _STATE
-    tasks = []
-    if path.exists():
-        store = Store(path)
-        state, _ = store.load()
-        store.close()
-        tasks = [
-            {
-                "taskId": task.task_id,
-                "taskDefinition": task.task_definition,
-                "desiredStatus": task.desired,
-                "lastStatus": task.last_status,
-                "orphan": task.orphan is not None,
-                "reported": task.acknowledged_revision >= task.revision,
-                "containers": [
-                    {"name": container.name, "phase": container.phase, "exitCode": container.exit_code}
-                    for container in task.containers
-                ],
-            }
-            for task in state.tasks.values()
-        ]
-    return {
-        "containerInstanceArn": identity.container_instance_arn,
-        "cluster": identity.cluster,
-        "tasks": tasks,
-    }

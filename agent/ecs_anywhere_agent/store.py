@@ -12,6 +12,9 @@ from pydantic import TypeAdapter
 from ecs_anywhere_agent.clock import ClockReading
 from ecs_anywhere_agent.core.values import State, Task
 
+STATE = "state.sqlite"
+"""Its name in the data directory."""
+
 _TASK = TypeAdapter(Task)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS task (id TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -35,15 +38,7 @@ class Store:
 
     def load(self) -> tuple[State, ClockReading | None]:
         """Everything but the link; an empty state the first time."""
-        settings = {name: json.loads(value) for name, value in self._rows("setting")}
-        clock = settings.get("clock")
-        state = State(
-            tasks={task_id: _TASK.validate_json(value) for task_id, value in self._rows("task")},
-            task_definitions={name: json.loads(value) for name, value in self._rows("task_definition")},
-            ended=dict(self._rows("ended")),
-            **{name: settings[name] for name in _SETTINGS if name in settings},
-        )
-        return state, None if clock is None else ClockReading(**clock)
+        return _load(self._connection)
 
     def save(self, before: State, after: State, clock: ClockReading) -> None:
         """Make the stored state `after`; `before` is what is stored."""
@@ -69,9 +64,6 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
-    def _rows(self, table: str) -> list[tuple[str, Any]]:
-        return self._connection.execute(f"SELECT id, value FROM {table}").fetchall()
-
     def _write(self, table: str, before: Mapping[str, Any], after: Mapping[str, Any], encode: Any) -> None:
         if before is after:
             return
@@ -79,3 +71,35 @@ class Store:
         gone = [(key,) for key in before if key not in after]
         self._connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", changed)
         self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)
+
+
+def read_stored(path: Path) -> State:
+    """What the last agent stored, without making or changing it; an empty state if none ever did.
+
+    Raises sqlite3.Error.
+    """
+    if not path.exists():
+        return State()
+    # Where a killed agent left its log it must be read along. Where there is none, SQLite would make one to read by,
+    # unless it is told that nobody writes.
+    nobody_writes = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{nobody_writes}", uri=True)
+    try:
+        return _load(connection)[0]
+    finally:
+        connection.close()
+
+
+def _load(connection: sqlite3.Connection) -> tuple[State, ClockReading | None]:
+    def rows(table: str) -> list[tuple[str, Any]]:
+        return connection.execute(f"SELECT id, value FROM {table}").fetchall()
+
+    settings = {name: json.loads(value) for name, value in rows("setting")}
+    clock = settings.get("clock")
+    state = State(
+        tasks={task_id: _TASK.validate_json(value) for task_id, value in rows("task")},
+        task_definitions={name: json.loads(value) for name, value in rows("task_definition")},
+        ended=dict(rows("ended")),
+        **{name: settings[name] for name in _SETTINGS if name in settings},
+    )
+    return state, None if clock is None else ClockReading(**clock)

@@ -169,6 +169,25 @@ class Engine:
             raise EngineError(answer.status, message)
         return answer
 
+    def logs(self, container: str, *, tty: bool, tail: int | None, follow: bool) -> Iterator[tuple[bool, bytes]]:
+        """(whether it is of stderr, what was written); a terminal does not tell the two apart.
+
+        https://docs.docker.com/reference/api/engine/version/v1.50/#tag/Container/operation/ContainerAttach
+        """
+        query = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail), "follow": str(int(follow))}
+        connection = self._connect(None if follow else _TIMEOUT_SECONDS)
+        try:
+            answer = self._send(connection, "GET", f"/containers/{container}/logs", query, None)
+            if tty:
+                while written := answer.read1(65536):
+                    yield False, written
+            while len(header := answer.read(8)) == 8:
+                yield header[0] == 2, answer.read(int.from_bytes(header[4:], "big"))
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineUnreachableError(f"{self.socket_path}: {error!r}") from error
+        finally:
+            self._release(connection)
+
 
 def find_engine() -> Engine:
     """The one that DOCKER_HOST names, else that of the system. Raises EngineUnreachableError."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ecs_protocol.messages import (
     TaskCommands,
     TaskStateChanges,
 )
-from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from integration.agent.conftest import Broker
 from unit.agent.world import Cloud, CloudTask, command, task_id
 
@@ -202,14 +203,71 @@ def test_stop_tasks_ends_what_the_agent_left(
     control_plane.until_status(1, TaskStatus.STOPPED)
 
 
-def test_status_says_what_is_stored(
+def test_status_of_a_connected_agent_is_its_health_check(
     start: Callable[[], AgentProcess], control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    start()
+    agent = start()
     control_plane.run(1, "sleep 1000")
     control_plane.until_status(1, TaskStatus.RUNNING)
-    result = subprocess.run(
-        [AGENT, "status", "--data-dir", tmp_path, "--output", "json"], capture_output=True, text=True, check=True
-    )
-    (task,) = json.loads(result.stdout)["tasks"]
+    control_plane.until(lambda: status(tmp_path)["unsentReports"] == 0)
+    result = status(tmp_path)
+    (task,) = result["tasks"]
     assert (task["taskId"], task["lastStatus"], task["orphan"]) == (task_id(1), "RUNNING", False)
+    connection = result["connection"]
+    assert (connection["connected"], connection["reconciled"]) == (True, True)
+    started, since, exchanged = (
+        datetime.fromisoformat(moment)
+        for moment in (result["agent"]["startedAt"], connection["since"], connection["lastExchangeAt"])
+    )
+    assert started <= since <= exchanged <= datetime.now(UTC)
+    assert result["agent"]["processId"] == agent.process.pid
+
+
+def test_a_task_that_is_stopped_while_the_cloud_is_away_is_reported_afterwards(
+    start: Callable[[], AgentProcess], control_plane: ControlPlane, files: IdentityFiles, tmp_path: Path
+) -> None:
+    agent = start()
+    for number in (1, 2):
+        control_plane.run(number, "sleep 1000")
+        control_plane.until_status(number, TaskStatus.RUNNING)
+    agent.end(signal.SIGKILL)
+    identity = files.load()
+    files.save(identity.model_copy(update={"mqtt_endpoint": "localhost:1"}))
+    cut_off = AgentProcess(tmp_path)
+    try:
+        # Cannot reach the cloud, so it must not wait for that either.
+        control_plane.until(lambda: local("status", tmp_path).returncode == 2)
+        stopped = local("stop", tmp_path, task_id(1))
+        assert stopped.returncode == 0, stopped.stderr
+        assert json.loads(stopped.stdout)["containers"][0]["exitCode"] == 143
+        tasks = {task["taskId"]: task for task in json.loads(local("status", tmp_path).stdout)["tasks"]}
+        assert [(tasks[task_id(number)]["lastStatus"], tasks[task_id(number)]["reported"]) for number in (1, 2)] == [
+            ("STOPPED", False),
+            ("RUNNING", True),
+        ]
+    finally:
+        cut_off.end(signal.SIGTERM)
+        files.save(identity)
+    start()
+    control_plane.until_status(1, TaskStatus.STOPPED)
+    report = control_plane.cloud.tasks[task_id(1)].report
+    assert report is not None
+    assert (report.stop_code, control_plane.exit_code(1)) == (StopCode.USER_INITIATED, 143)
+    control_plane.until(lambda: status(tmp_path)["unsentReports"] == 0)
+    assert control_plane.cloud.tasks[task_id(2)].last_status is TaskStatus.RUNNING
+
+
+def local(command: str, data_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [AGENT, command, *arguments, "--data-dir", data_dir, "--output", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def status(data_dir: Path) -> Any:
+    """Of an agent that is connected."""
+    done = local("status", data_dir)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -2,7 +2,10 @@
 
 import io
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -17,6 +20,7 @@ from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, StartCon
 from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, ContainerChanged
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
+from ecs_anywhere_agent.runtime.docker_container import container_config
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineUnreachableError, find_engine
 from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
 from integration.agent.runtimes import ARN, REF, TASK_ID, Driver, eventually, spec
@@ -293,3 +297,51 @@ def test_without_docker_both_remedies_are_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(RuntimeUnavailableError, match=r"Install and start Docker Engine .*--runtime process"):
         DockerRuntime.connect(tmp_path)
+
+
+def logs_command(data_dir: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    agent = Path(sys.executable).with_name("ecs-anywhere-agent")
+    return subprocess.Popen(
+        [agent, "logs", TASK_ID[:6], *arguments, "--data-dir", data_dir],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_the_logs_command_tells_stdout_from_stderr(make: Make, tmp_path: Path) -> None:
+    driver = make()
+    driver.start(spec("sh", "-c", "echo one; echo two; echo oh >&2; printf three"))
+    driver.until(Condition.EXITED)
+    assert logs_command(tmp_path).communicate(timeout=30) == (b"one\ntwo\nthree", b"oh\n")
+    assert logs_command(tmp_path, "--tail", "1").communicate(timeout=30) == (b"three", b"")
+    other = logs_command(tmp_path / "other")
+    assert b"There is none at all." in other.communicate(timeout=30)[1]
+    assert other.returncode == 1
+
+
+def test_the_logs_command_follows_until_the_containers_end(make: Make, tmp_path: Path) -> None:
+    driver = make()
+    for ref in (REF, ContainerRef(TASK_ID, "db")):
+        driver.start(
+            spec("sh", "-c", f"echo {ref.name} runs; trap 'echo ends; exit' TERM; while :; do sleep 0.1; done"), ref
+        )
+    with logs_command(tmp_path, "--follow", "--container", "main") as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b"main runs\n"
+        with logs_command(tmp_path, "--follow") as both:
+            assert both.stdout is not None
+            assert {both.stdout.readline() for _ in range(2)} == {b"main | main runs\n", b"db   | db runs\n"}
+            driver.stop()
+            assert (following.stdout.read(), following.wait(timeout=30)) == (b"ends\n", 0)
+            assert both.stdout.readline() == b"main | ends\n"
+            both.send_signal(signal.SIGINT)
+            assert (both.wait(timeout=30), both.communicate()) == (130, (b"", b""))
+
+
+def test_a_terminals_output_comes_as_it_is(make: Make, engine: Engine, tmp_path: Path) -> None:
+    driver = make()
+    config = container_config(REF, spec("sh", "-c", "echo one; echo two >&2"), str(tmp_path.resolve()))
+    container = engine.create(f"tty-{TASK_ID}", {**config, "Tty": True})
+    engine.start(container)
+    driver.until(Condition.EXITED)
+    assert logs_command(tmp_path).communicate(timeout=30) == (b"one\r\ntwo\r\n", b"")

@@ -1,0 +1,65 @@
+"""What several commands take, and how they fail."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from ecs_anywhere_agent.identity import NoIdentityError
+from ecs_anywhere_agent.local_api import AgentNotRunningError, LocalApiError
+from ecs_anywhere_agent.registering import RegistrationError, default_data_dir
+from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
+from ecs_anywhere_agent.single import AlreadyRunningError
+
+Result = TypeVar("Result")
+
+_PROBLEMS = (
+    NoIdentityError,
+    RegistrationError,
+    RuntimeUnavailableError,
+    AlreadyRunningError,
+    AgentNotRunningError,
+    LocalApiError,
+)
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_data_dir,
+    envvar="ECS_ANYWHERE_AGENT_DATA_DIR",
+    help="Where the agent keeps its identity, its state and the files of process tasks. "
+    "[default: ~/.local/state/ecs-anywhere-agent]",
+)
+output_option = click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: the result alone, as JSON, on stdout.",
+)
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, (int, float)):
+            return float(value)
+        text = str(value)
+        unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+        try:
+            return float(text[:-1]) * unit if unit else float(text)
+        except ValueError:
+            self.fail(f"{value!r} is not a duration such as 90, 90s, 10m or 3h", param, ctx)
+
+
+DURATION = _Duration()
+
+
+def or_exit(work: Callable[[], Result]) -> Result:
+    """A problem that the user can do something about ends the command with its text."""
+    try:
+        return work()
+    except _PROBLEMS as problem:
+        raise click.ClickException(str(problem)) from problem

@@ -1,0 +1,36 @@
+"""What is known of the connection besides the state, for whoever asks on the machine."""
+
+from dataclasses import dataclass, replace
+
+from ecs_anywhere_agent.core.events import (
+    Connected,
+    ContactProved,
+    Disconnected,
+    Event,
+    MessageReceived,
+    ReportAcknowledged,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Moments are on the clock of Instant.elapsed: the wall clock of a small machine may jump by decades."""
+
+    since: float
+    """When it became connected or not connected; at first, when the agent started."""
+    connected: bool = False
+    last_exchange: float | None = None
+    """When the control plane last proved that it is there: a message of its own, or a report acknowledged."""
+
+    def after(self, event: Event, elapsed: float) -> "Contact":
+        match event:
+            case Connected():
+                return replace(self, connected=True, since=elapsed)
+            case Disconnected():
+                return replace(self, connected=False, since=elapsed)
+            case ContactProved():
+                return replace(self, last_exchange=event.began)
+            case MessageReceived() | ReportAcknowledged():
+                return replace(self, last_exchange=elapsed)
+            case _:
+                return self
