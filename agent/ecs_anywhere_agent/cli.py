@@ -101,7 +101,7 @@ def register_command(
     help="What runs the containers; process: as processes of this machine, without images.",
 )
 @click.option("--attribute", "attributes", type=_Attribute(), multiple=True, help="A custom attribute; repeatable.")
-@click.option("--keep-alive", type=click.IntRange(30, 1200), default=60, show_default=True, help="MQTT, in seconds.")
+@click.option("--keep-alive", type=click.IntRange(30, 1200), default=30, show_default=True, help="MQTT, in seconds.")
 @click.option(
     "--reserved-memory",
     type=click.IntRange(min=0),

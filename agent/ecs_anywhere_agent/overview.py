@@ -64,6 +64,7 @@ def _of_task(task: Task) -> dict[str, Any]:
         "lastStatus": task.last_status,
         "orphan": task.orphan is not None,
         "reported": _reported(task),
+        "restarts": 0 if task.restarts is None else task.restarts.count,
         "containers": [_of_container(container) for container in task.containers],
     }
 

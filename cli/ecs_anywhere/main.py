@@ -8,7 +8,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.live import Live
 
-from ecs_anywhere import interrupts, local, overview
+from ecs_anywhere import checks, interrupts, local, overview
 from ecs_anywhere.console import Problem, err, out, print_json
 from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
@@ -218,6 +218,44 @@ def replay(*, queue: str, state_dir: Path, stack_name: str | None, output: str) 
         print_json(answer)
     else:
         out.print(f"{answer['replayed']} messages go back to {queue}")
+
+
+@cli.command()
+@click.option("--cluster", default="default", show_default=True)
+@_state_dir
+@_stack_name
+@_output
+def resume(*, cluster: str, state_dir: Path, stack_name: str | None, output: str) -> None:
+    """Replace what vanished, however much it is: so many machines at once were taken for an outage of ours."""
+    answer = operate(open_stack(stack_name, state_dir), "Resume", cluster=cluster)
+    if output == "json":
+        print_json(answer)
+    else:
+        out.print(f"Services of cluster {answer['cluster']} replace the tasks of machines that are gone.")
+
+
+@cli.command()
+@click.option("--cluster", default="default", show_default=True)
+@click.option("--repair", is_flag=True, help="Write what the tasks leave.")
+@_state_dir
+@_stack_name
+@_output
+def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None, output: str) -> None:
+    """Compare what each container instance has left with the tasks on it. It should find nothing."""
+    with err.status("Checking container instances") as progress:
+        result = checks.check_cluster(
+            open_stack(stack_name, state_dir),
+            cluster,
+            repair=repair,
+            told=lambda count: progress.update(f"Checking container instances: {count} so far"),
+        )
+    if output == "json":
+        print_json(result)
+    else:
+        for line in checks.lines(result, repair=repair):
+            out.print(line)
+    if result["busy"] or (result["differences"] and not repair):
+        raise SystemExit(1)
 
 
 def _pair(text: str) -> tuple[str, str]:

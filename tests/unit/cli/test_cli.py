@@ -39,7 +39,9 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
         DURATION.convert(text, None, None)
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["down"], ["env"], ["activate"], ["status"], ["demo"], ["replay"]])
+@pytest.mark.parametrize(
+    "command", [[], ["up"], ["down"], ["env"], ["activate"], ["status"], ["demo"], ["replay"], ["resume"], ["check"]]
+)
 def test_everything_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(cli, [*command, "--help"])
     assert result.exit_code == 0

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from control_plane.domain.errors import EcsError, InvalidParameterException
 from control_plane.flows.activate import code_digest
+from control_plane.flows.check import check
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, clusters
@@ -45,8 +46,19 @@ class _Resume(BaseModel):
     cluster: str = "default"
 
 
-_REQUEST: TypeAdapter[_CreateActivation | _ReplayDeadLetters | _Resume] = TypeAdapter(
-    Annotated[_CreateActivation | _ReplayDeadLetters | _Resume, Field(discriminator="operation")]
+class _Check(BaseModel):
+    """One key of a cluster's instances; without `shard` the first."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["Check"]
+    cluster: str = "default"
+    shard: int | None = Field(default=None, ge=0)
+    repair: bool = False
+
+
+_REQUEST: TypeAdapter[_CreateActivation | _ReplayDeadLetters | _Resume | _Check] = TypeAdapter(
+    Annotated[_CreateActivation | _ReplayDeadLetters | _Resume | _Check, Field(discriminator="operation")]
 )
 
 
@@ -59,6 +71,8 @@ def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
                 return _create_activation(cp, parsed)
             case _ReplayDeadLetters():
                 return {"replayed": cp.queues.replay(parsed.queue)}
+            case _Check():
+                return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
             case _Resume():
                 cluster = require_cluster(cp, parsed.cluster)
                 cp.table.commit([clusters.resumed(cluster.name, cp.clock())])

@@ -10,6 +10,7 @@ from control_plane.domain.container_instance import (
     Registration,
     port_names,
 )
+from control_plane.domain.held import Left
 from control_plane.domain.races import InstanceChangedError, ItemChangedError
 from control_plane.domain.resources import Resources
 from control_plane.store import keys
@@ -278,6 +279,28 @@ def heard(instance: ContainerInstance, now: datetime) -> Write:
             ":true": True,
             ":now": now,
             ":one": 1,
+        },
+    )
+
+
+def mended(instance: ContainerInstance, left: Left, now: datetime) -> Write:
+    """What it has left is what its tasks leave, if nothing was placed or released since both were read."""
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update="SET #cpu = :cpu, #memory = :memory, #tasks = :tasks, #updatedAt = :now"
+        + (", #ports = :ports ADD #version :one" if left.ports else " REMOVE #ports ADD #version :one"),
+        condition="#version = :version AND #registration = :registration",
+        values={
+            ":cpu": left.cpu,
+            ":memory": left.memory,
+            ":tasks": left.tasks,
+            **({":ports": left.ports} if left.ports else {}),
+            ":now": now,
+            ":one": 1,
+            ":version": instance.version,
+            ":registration": instance.registration,
         },
     )
 
