@@ -83,6 +83,7 @@ def snapshot_of(inspected: Mapping[str, Any]) -> ContainerSnapshot | None:
         ref,
         condition,
         runtime_id=inspected["Id"],
+        run=state["StartedAt"] if _time(state.get("StartedAt")) else None,
         exit_code=int(state["ExitCode"]) if ended else None,
         reason=OUT_OF_MEMORY if ended and state.get("OOMKilled") else None,
         bindings=_bindings(inspected),

@@ -19,6 +19,7 @@ from ecs_anywhere_agent.core.actions import (
     CreateContainer,
     PullImage,
     RemoveContainer,
+    RestartContainer,
     RuntimeAction,
     StartContainer,
     StopContainer,
@@ -33,7 +34,7 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime import launching, process_files
-from ecs_anywhere_agent.runtime.cgroups import Cgroups
+from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
 from ecs_anywhere_agent.runtime.exits import ExitWatcher
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
 from ecs_protocol.messages import Attribute
@@ -52,6 +53,7 @@ class ProcessRuntime:
         self._emit: Emit = lambda _: None
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="process")
         self._watcher = ExitWatcher(self._ended)
+        self._locks: dict[ContainerRef, threading.Lock] = {}
         self._sessions_lock = threading.Lock()
         self._sessions: dict[ContainerRef, int] = {}
 
@@ -83,11 +85,13 @@ class ProcessRuntime:
                 work = lambda: self._create(action)  # noqa: E731
             case StartContainer():
                 work = lambda: self._start(action.ref)  # noqa: E731
+            case RestartContainer():
+                work = lambda: self._restart(action.ref)  # noqa: E731
             case StopContainer():
                 work = lambda: self._stop(action.ref, kill=action.kill)  # noqa: E731
             case RemoveContainer():
                 work = lambda: self._remove(action.ref)  # noqa: E731
-        self._threads.submit(work)
+        self._threads.submit(self._alone, action.ref, work)
 
     def owns_process(self, pid: int) -> bool:
         with suppress(OSError):
@@ -101,6 +105,11 @@ class ProcessRuntime:
         self._threads.shutdown(wait=True)
         self._watcher.close()
 
+    def _alone(self, ref: ContainerRef, work: Callable[[], None]) -> None:
+        """Nobody looks at a container while it is changed, and what is seen first is told first."""
+        with self._locks.setdefault(ref, threading.Lock()):
+            work()
+
     def _directory(self, ref: ContainerRef) -> Path:
         return self._root / ref.task_id / ref.name
 
@@ -109,7 +118,7 @@ class ProcessRuntime:
         try:
             if not (directory / process_files.SPEC).exists():
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                procs = self._cgroups.make(action.ref, action.spec) if self._cgroups else ()
+                procs = self._cgroups.make(action.ref, Limits.of(action.spec)) if self._cgroups else ()
                 spec = launching.prepare(action.spec, procs)
                 process_files.write(directory / process_files.SPEC, json.dumps(spec))
         except (OSError, launching.NotRunnableError) as error:
@@ -123,9 +132,10 @@ class ProcessRuntime:
         directory = self._directory(ref)
         if not (directory / process_files.KEEPER).exists():
             try:
+                self._ensure_cgroup(ref, directory)
                 keeper_pid = launching.launch(directory)
                 if keeper_pid is not None:
-                    self._watcher.watch(ref, os.pidfd_open(keeper_pid))
+                    self._watcher.watch(ref, keeper_pid, os.pidfd_open(keeper_pid))
             except (OSError, ValueError) as error:
                 self._emit(ActionFailed(ref, Attempt.START, str(error)))
                 return
@@ -135,20 +145,49 @@ class ProcessRuntime:
             return
         self._tell(ref)
 
+    def _restart(self, ref: ContainerRef) -> None:
+        directory = self._directory(ref)
+        snapshot = process_files.read_snapshot(ref, directory)
+        if snapshot is None:
+            self._tell(ref)
+            return
+        if snapshot.condition is Condition.EXITED:
+            try:
+                # While there is a keeper.json nobody can join the new cgroup, so that nothing that runs dies with the
+                # old one, whose count of kills for memory the new run must not inherit.
+                self._make_cgroup(ref, directory)
+                process_files.forget_run(directory)
+            except OSError as error:
+                self._emit(ActionFailed(ref, Attempt.START, str(error)))
+                return
+        self._start(ref)
+
+    def _ensure_cgroup(self, ref: ContainerRef, directory: Path) -> None:
+        """A restart of the machine removes it."""
+        spec = process_files.read(directory / process_files.SPEC) or {}
+        if not all(Path(procs).exists() for procs in spec.get("cgroup_procs", ())):
+            self._make_cgroup(ref, directory)
+
+    def _make_cgroup(self, ref: ContainerRef, directory: Path) -> None:
+        spec = process_files.read(directory / process_files.SPEC) or {}
+        procs = self._cgroups.make(ref, Limits(*spec.get("limits", ()))) if self._cgroups else ()
+        process_files.write(directory / process_files.SPEC, json.dumps({**spec, "cgroup_procs": procs}))
+
     def _stop(self, ref: ContainerRef, *, kill: bool) -> None:
         if not process_files.ask_keeper_to_stop(self._directory(ref), kill=kill):
             self._tell(ref)
 
     def _remove(self, ref: ContainerRef) -> None:
         directory = self._directory(ref)
-        with self._sessions_lock:
-            self._sessions.pop(ref, None)
         process_files.kill_and_wait(directory)
         if self._cgroups:
             self._cgroups.remove(ref)
         shutil.rmtree(directory, ignore_errors=True)
         with suppress(OSError):
             directory.parent.rmdir()
+        with self._sessions_lock:
+            self._sessions.pop(ref, None)
+        self._locks.pop(ref, None)
 
     def _tell(self, ref: ContainerRef) -> None:
         snapshot = self._look(ref) or ContainerSnapshot(ref, Condition.GONE)
@@ -166,14 +205,21 @@ class ProcessRuntime:
             keeper = process_files.open_keeper(directory)
             if keeper is None:
                 return self._look(ref)
-            self._watcher.watch(ref, keeper)
-        elif snapshot.exit_code == _KILLED and self._cgroups and self._cgroups.killed_for_memory(ref):
+            self._watcher.watch(ref, *keeper)
+            return snapshot
+        with self._sessions_lock:
+            self._sessions.pop(ref, None)
+        if snapshot.exit_code == _KILLED and self._cgroups and self._cgroups.killed_for_memory(ref):
             reason = "OutOfMemoryError: Container killed due to memory usage"
             return process_files.because(snapshot, reason)
         return snapshot
 
     def _ended(self, ref: ContainerRef) -> None:
-        with self._sessions_lock:
-            self._sessions.pop(ref, None)
-        if self._directory(ref).exists():
-            self._tell(ref)
+        """A keeper of the container has ended; which one does not matter: what is told is what is true now."""
+
+        def tell_unless_removed() -> None:
+            if self._directory(ref).exists():
+                self._tell(ref)
+
+        if self._directory(ref).exists():  # who was removed has no lock any more and shall get none
+            self._alone(ref, tell_unless_removed)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,39 +16,8 @@ from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.keeper import session_members, start_time
 from ecs_anywhere_agent.runtime.process import NO_LIMITS, ProcessRuntime
-from integration.agent.runtimes import REF, TASK_ID, Driver, eventually, spec
-
-Make = Callable[[], Driver]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Each call is a new agent on the same data directory; what still runs at the end is removed."""
-    drivers = []
-
-    def make_driver() -> Driver:
-        drivers.append(Driver(ProcessRuntime(tmp_path, find_cgroups())))
-        return drivers[-1]
-
-    yield make_driver
-    for driver in drivers:
-        driver.close()
-    last = Driver(ProcessRuntime(tmp_path, find_cgroups()))
-    for snapshot in last.inventory:
-        last.remove(snapshot.ref)
-    last.close()
-
-
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "containers" / TASK_ID / "main"
-
-
-def log(tmp_path: Path) -> str:
-    return (directory(tmp_path) / "log").read_text()
-
-
-def child_pid(tmp_path: Path) -> int:
-    return int(json.loads((directory(tmp_path) / "child.json").read_text())["pid"])
+from integration.agent.processes import Make, child_pid, directory, log
+from integration.agent.runtimes import REF, TASK_ID, eventually, spec
 
 
 @pytest.mark.parametrize("code", [0, 3, 255])

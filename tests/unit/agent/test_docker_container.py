@@ -51,7 +51,13 @@ def test_the_end() -> None:
 
 
 def test_a_time_that_never_was_is_none() -> None:
-    assert snapshot({"Status": "running", "StartedAt": "0001-01-01T00:00:00Z"}).started_at is None
+    never = snapshot({"Status": "created", "StartedAt": "0001-01-01T00:00:00Z"})
+    assert (never.started_at, never.run) == (None, None)
+
+
+def test_a_run_is_named_by_its_start_to_the_nanosecond() -> None:
+    started = "2030-01-01T00:00:00.123456789Z"
+    assert snapshot({**ENDED, "StartedAt": started}).run == started
 
 
 def test_health() -> None:
