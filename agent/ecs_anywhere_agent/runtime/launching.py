@@ -43,6 +43,7 @@ def prepare(spec: ContainerSpec, cgroup_procs: tuple[str, ...]) -> dict[str, Any
         "user": user,
         "cgroup_procs": cgroup_procs,
         "limits": Limits.of(spec),
+        "health_check": spec.health_check,
         "image": spec.image,
         "origin": spec.origin,
         "bindings": [

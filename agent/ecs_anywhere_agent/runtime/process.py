@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ecs_anywhere_agent.core.actions import (
@@ -36,6 +37,7 @@ from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime import launching, process_files
 from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
 from ecs_anywhere_agent.runtime.exits import ExitWatcher
+from ecs_anywhere_agent.runtime.health_checker import HealthChecker, probe_of
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
 from ecs_protocol.messages import Attribute
 
@@ -52,7 +54,8 @@ class ProcessRuntime:
         self._cgroups = cgroups
         self._emit: Emit = lambda _: None
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="process")
-        self._watcher = ExitWatcher(self._ended)
+        self._watcher = ExitWatcher(self._look_again)
+        self._health = HealthChecker(self._health_changed)
         self._locks: dict[ContainerRef, threading.Lock] = {}
         self._sessions_lock = threading.Lock()
         self._sessions: dict[ContainerRef, int] = {}
@@ -61,6 +64,7 @@ class ProcessRuntime:
         self._emit = emit
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._watcher.start()
+        self._health.start()
         snapshots = []
         for directory in sorted(self._root.glob("*/*")):
             ref = ContainerRef(directory.parent.name, directory.name)
@@ -104,6 +108,7 @@ class ProcessRuntime:
         del finish  # it always is
         self._threads.shutdown(wait=True)
         self._watcher.close()
+        self._health.close()
 
     def _alone(self, ref: ContainerRef, work: Callable[[], None]) -> None:
         """Nobody looks at a container while it is changed, and what is seen first is told first."""
@@ -179,6 +184,7 @@ class ProcessRuntime:
 
     def _remove(self, ref: ContainerRef) -> None:
         directory = self._directory(ref)
+        self._health.forget(ref)
         process_files.kill_and_wait(directory)
         if self._cgroups:
             self._cgroups.remove(ref)
@@ -206,7 +212,8 @@ class ProcessRuntime:
             if keeper is None:
                 return self._look(ref)
             self._watcher.watch(ref, *keeper)
-            return snapshot
+            return self._with_health(snapshot, directory)
+        self._health.forget(ref)
         with self._sessions_lock:
             self._sessions.pop(ref, None)
         if snapshot.exit_code == _KILLED and self._cgroups and self._cgroups.killed_for_memory(ref):
@@ -214,8 +221,19 @@ class ProcessRuntime:
             return process_files.because(snapshot, reason)
         return snapshot
 
-    def _ended(self, ref: ContainerRef) -> None:
-        """A keeper of the container has ended; which one does not matter: what is told is what is true now."""
+    def _with_health(self, snapshot: ContainerSnapshot, directory: Path) -> ContainerSnapshot:
+        found = probe_of(process_files.read(directory / process_files.SPEC) or {})
+        if found is None or snapshot.run is None:
+            return snapshot
+        age = process_files.age(directory)
+        return replace(snapshot, health=self._health.check(snapshot.ref, snapshot.run, *found, age))
+
+    def _health_changed(self, ref: ContainerRef) -> None:
+        with suppress(RuntimeError):  # closed
+            self._threads.submit(self._look_again, ref)
+
+    def _look_again(self, ref: ContainerRef) -> None:
+        """Something happened to this run or an earlier one; whatever it was, what is told is what is true now."""
 
         def tell_unless_removed() -> None:
             if self._directory(ref).exists():

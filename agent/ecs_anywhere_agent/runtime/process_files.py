@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -119,6 +120,12 @@ def start_failure(directory: Path) -> str | None:
 
 def session(directory: Path) -> int:
     return int((read_of_run(directory, CHILD) or {}).get("pid", 0))
+
+
+def age(directory: Path) -> float:
+    """Seconds since the process was made, on a clock that nobody sets."""
+    ticks = (read_of_run(directory, CHILD) or {}).get("startTime", 0)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - float(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def open_keeper(directory: Path) -> tuple[int, int] | None:

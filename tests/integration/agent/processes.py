@@ -19,3 +19,14 @@ def log(tmp_path: Path) -> str:
 
 def child_pid(tmp_path: Path) -> int:
     return int(json.loads((directory(tmp_path) / "child.json").read_text())["pid"])
+
+
+def runs(command: str) -> bool:
+    wanted = command.replace(" ", "\0") + "\0"
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if entry.read_text() == wanted:
+                return True
+        except OSError:
+            continue
+    return False

@@ -19,6 +19,7 @@ from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineUnreachableError, find_engine
 from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
+from ecs_protocol.statuses import HealthStatus
 from integration.agent.runtimes import ARN, REF, TASK_ID, Driver, eventually, spec
 
 pytestmark = pytest.mark.docker
@@ -239,6 +240,29 @@ def test_what_cannot_be_restarted_says_why(make: Make) -> None:
     assert isinstance(told, ActionFailed)
     assert told.attempt is Attempt.START
     assert "sh" in told.reason
+
+
+def test_the_engine_checks_health(make: Make, engine: Engine) -> None:
+    check = {"command": ["CMD-SHELL", "test -e /tmp/well"], "interval": 1, "timeout": 2, "retries": 1, "startPeriod": 4}
+    driver = make()
+    started = driver.start(
+        spec("sh", "-c", "echo >/tmp/well; sleep 3; busybox rm /tmp/well; exec sleep 1000", healthCheck=check)
+    )
+    assert inspected(engine, started)["Config"]["Healthcheck"] == {
+        "Test": ["CMD-SHELL", "test -e /tmp/well"],
+        "Interval": 1_000_000_000,
+        "Timeout": 2_000_000_000,
+        "Retries": 1,
+        "StartPeriod": 4_000_000_000,
+    }
+    assert started.health is HealthStatus.UNKNOWN
+    healthy, unhealthy = driver.changed(), driver.changed()
+    assert (healthy.health, unhealthy.health) == (HealthStatus.HEALTHY, HealthStatus.UNHEALTHY)
+    assert driver.stop(kill=True).health is HealthStatus.UNKNOWN
+
+
+def test_without_a_health_check_the_one_of_the_image_is_off(make: Make, engine: Engine) -> None:
+    assert inspected(engine, make().start(spec("sleep", "1000")))["Config"]["Healthcheck"] == {"Test": ["NONE"]}
 
 
 def test_the_next_agent_adopts_all_of_its_own_and_nothing_else(make: Make, tmp_path: Path) -> None:

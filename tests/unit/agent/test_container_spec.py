@@ -6,6 +6,7 @@ import pytest
 
 from ecs_anywhere_agent.container_spec import (
     ContainerSpec,
+    HealthCheck,
     Origin,
     PortMapping,
     UnusableTaskDefinitionError,
@@ -66,6 +67,24 @@ def test_the_least_that_a_definition_says() -> None:
 )
 def test_each_member_is_honoured(member: str, value: Any, field: str, expected: Any) -> None:
     assert getattr(spec(**{member: value}), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"command": ["CMD", "true"]}, HealthCheck(("CMD", "true"), 30, 5, 3, 0), id="defaults"),
+        pytest.param(
+            {"command": ["CMD-SHELL", "exit 1"], "interval": 5, "timeout": 2, "retries": 1, "startPeriod": 300},
+            HealthCheck(("CMD-SHELL", "exit 1"), 5, 2, 1, 300),
+            id="all-given",
+        ),
+        pytest.param({"command": ["NONE"]}, None, id="none-in-so-many-words"),
+        pytest.param({}, None, id="empty"),
+        pytest.param(None, None, id="absent"),
+    ],
+)
+def test_the_health_check(given: dict[str, Any] | None, expected: HealthCheck | None) -> None:
+    assert spec(healthCheck=given).health_check == expected
 
 
 def test_essential_and_stop_timeout_are_written_on_the_container() -> None:

@@ -61,7 +61,10 @@ def test_a_run_is_named_by_its_start_to_the_nanosecond() -> None:
 
 
 def test_health() -> None:
-    assert snapshot({"Status": "running", "Health": {"Status": "unhealthy"}}).health is HealthStatus.UNHEALTHY
+    unhealthy = {"Health": {"Status": "unhealthy"}}
+    assert snapshot({"Status": "running", **unhealthy}).health is HealthStatus.UNHEALTHY
+    assert snapshot({"Status": "running", "Health": {"Status": "starting"}}).health is HealthStatus.UNKNOWN
+    assert snapshot({**ENDED, **unhealthy}).health is HealthStatus.UNKNOWN
 
 
 def test_bindings_are_those_of_ipv4() -> None:
