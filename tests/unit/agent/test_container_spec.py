@@ -9,6 +9,7 @@ from ecs_anywhere_agent.container_spec import (
     HealthCheck,
     Origin,
     PortMapping,
+    RestartPolicy,
     UnusableTaskDefinitionError,
     container_specs,
 )
@@ -85,6 +86,23 @@ def test_each_member_is_honoured(member: str, value: Any, field: str, expected: 
 )
 def test_the_health_check(given: dict[str, Any] | None, expected: HealthCheck | None) -> None:
     assert spec(healthCheck=given).health_check == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"enabled": True}, RestartPolicy(frozenset(), 300), id="defaults"),
+        pytest.param(
+            {"enabled": True, "ignoredExitCodes": [0, 143], "restartAttemptPeriod": 60},
+            RestartPolicy(frozenset({0, 143}), 60),
+            id="all-given",
+        ),
+        pytest.param({"enabled": False, "restartAttemptPeriod": 60}, None, id="not-enabled"),
+        pytest.param(None, None, id="absent"),
+    ],
+)
+def test_the_restart_policy(given: dict[str, Any] | None, expected: RestartPolicy | None) -> None:
+    assert spec(restartPolicy=given).restart_policy == expected
 
 
 def test_essential_and_stop_timeout_are_written_on_the_container() -> None:
