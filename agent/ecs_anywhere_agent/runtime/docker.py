@@ -47,6 +47,8 @@ _FEATURES = frozenset(
         "network-mode-none",
         "port-mapping",
         "other-user",
+        "health-check",
+        "restart-policy",
     }
 )
 _FINISHED_WITHIN_SECONDS = 30.0

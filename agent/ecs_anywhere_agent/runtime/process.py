@@ -41,7 +41,7 @@ from ecs_anywhere_agent.runtime.health_checker import HealthChecker, probe_of
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
 from ecs_protocol.messages import Attribute
 
-_FEATURES = frozenset({"process", "external", "network-mode-host"})
+_FEATURES = frozenset({"process", "external", "network-mode-host", "health-check", "restart-policy"})
 _KILLED = 128 + 9
 NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 
