@@ -9,7 +9,12 @@ from typing import Any
 
 from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED
 from control_plane.domain.task_definition import MEMBERS
-from control_plane.domain.task_definition_containers import CONTAINER_MEMBERS, PORT_MAPPING_MEMBERS
+from control_plane.domain.task_definition_containers import (
+    CONTAINER_MEMBERS,
+    HEALTH_CHECK_MEMBERS,
+    PORT_MAPPING_MEMBERS,
+    RESTART_POLICY_MEMBERS,
+)
 from control_plane.gateways.ecs_model import service_model
 
 PAGE = Path(__file__).parent / "api.md"
@@ -41,14 +46,16 @@ def page() -> str:
     definition = model.operation_model("RegisterTaskDefinition").input_shape
     assert definition is not None
     container: Any = definition.members["containerDefinitions"]
-    mapping: Any = container.member.members["portMappings"]
+    within = container.member.members
     return (
         HEAD
         + f"## Operations: {len(implemented)} of {len(model.operation_names)}\n\n"
         + "\n".join(rows)
         + "\n\n## Task definitions\n\n| of | supported | not yet |\n|---|---|---|\n"
-        + _row("a container definition", CONTAINER_MEMBERS, container.member.members)
-        + _row("a port mapping", PORT_MAPPING_MEMBERS, mapping.member.members)
+        + _row("a container definition", CONTAINER_MEMBERS, within)
+        + _row("a port mapping", PORT_MAPPING_MEMBERS, within["portMappings"].member.members)
+        + _row("a health check", HEALTH_CHECK_MEMBERS, within["healthCheck"].members)
+        + _row("a restart policy", RESTART_POLICY_MEMBERS, within["restartPolicy"].members)
         + f"\n## Operations that are not there yet\n\n{', '.join(others)}\n"
     )
 

@@ -360,4 +360,6 @@ class World:
         return instances.load(self.table, cluster, instance_id)
 
 
-EVERY_CAPABILITY = announced_attributes({"docker", "process", "external", "port-mapping", "other-user"})
+EVERY_CAPABILITY = announced_attributes(
+    {"docker", "process", "external", "port-mapping", "other-user", "health-check", "restart-policy"}
+)

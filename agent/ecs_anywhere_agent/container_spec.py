@@ -130,11 +130,35 @@ def container_specs(
                     cpu_limit=task_cpu,
                     memory_limit=_smaller(int(memory) if memory else None, task_memory),
                     memory_reservation=int(container.get("memoryReservation") or 0) or None,
+                    health_check=_health_check(container.get("healthCheck") or {}),
+                    restart_policy=_restart_policy(container.get("restartPolicy") or {}),
                 )
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableTaskDefinitionError(f"the task definition cannot be read: {error!r}") from error
     return tuple(specs)
+
+
+def _health_check(given: Mapping[str, Any]) -> HealthCheck | None:
+    command = tuple(str(word) for word in given.get("command") or ())
+    if not command or command[0] == "NONE":
+        return None
+    return HealthCheck(
+        command,
+        interval=int(given.get("interval") or 30),
+        timeout=int(given.get("timeout") or 5),
+        retries=int(given.get("retries") or 3),
+        start_period=int(given.get("startPeriod") or 0),
+    )
+
+
+def _restart_policy(given: Mapping[str, Any]) -> RestartPolicy | None:
+    if not given.get("enabled"):
+        return None
+    return RestartPolicy(
+        frozenset(int(code) for code in given.get("ignoredExitCodes") or ()),
+        attempt_period=int(given.get("restartAttemptPeriod") or 300),
+    )
 
 
 def _overridden(definition: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

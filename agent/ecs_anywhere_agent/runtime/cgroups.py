@@ -10,12 +10,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ecs_anywhere_agent.container_spec import ContainerSpec
+from ecs_anywhere_agent.container_spec import MIN_CPU_SHARES, ContainerSpec
 from ecs_anywhere_agent.core.values import ContainerRef
 
 _EMPTYING_SECONDS = 2.0
 _MEBIBYTE = 1024 * 1024
 _PERIOD_MICROSECONDS = 100_000
+
+
+class Limits(NamedTuple):
+    """Of one container; see ContainerSpec."""
+
+    cpu_shares: int = MIN_CPU_SHARES
+    cpu_limit: int | None = None
+    memory_limit: int | None = None
+    memory_reservation: int | None = None
+
+    @classmethod
+    def of(cls, spec: ContainerSpec) -> "Limits":
+        return cls(spec.cpu_shares, spec.cpu_limit, spec.memory_limit, spec.memory_reservation)
 
 
 class Cgroups(NamedTuple):
@@ -25,16 +38,16 @@ class Cgroups(NamedTuple):
     cpu: Path
     memory: Path
 
-    def make(self, ref: ContainerRef, spec: ContainerSpec) -> tuple[str, ...]:
-        """The `cgroup.procs` files to join. Raises OSError."""
+    def make(self, ref: ContainerRef, limits: Limits) -> tuple[str, ...]:
+        """The `cgroup.procs` files to join. What was there is gone, with what it counted. Raises OSError."""
         cpu, memory = self._directories(ref)
         self.remove(ref)
         for directory in {cpu, memory}:
             directory.mkdir(parents=True, exist_ok=True)
         if self.version == 1:
-            self._limit_v1(cpu, memory, spec)
+            self._limit_v1(cpu, memory, limits)
         else:
-            self._limit_v2(cpu, spec)
+            self._limit_v2(cpu, limits)
         return tuple(str(directory / "cgroup.procs") for directory in sorted({cpu, memory}))
 
     def remove(self, ref: ContainerRef) -> None:
@@ -64,32 +77,32 @@ class Cgroups(NamedTuple):
         return self.cpu / name, self.memory / name
 
     @staticmethod
-    def _limit_v1(cpu: Path, memory: Path, spec: ContainerSpec) -> None:
-        (cpu / "cpu.shares").write_text(str(spec.cpu_shares))
-        if spec.cpu_limit:
+    def _limit_v1(cpu: Path, memory: Path, limits: Limits) -> None:
+        (cpu / "cpu.shares").write_text(str(limits.cpu_shares))
+        if limits.cpu_limit:
             (cpu / "cpu.cfs_period_us").write_text(str(_PERIOD_MICROSECONDS))
-            (cpu / "cpu.cfs_quota_us").write_text(str(spec.cpu_limit * _PERIOD_MICROSECONDS // 1024))
-        if spec.memory_limit:
-            limit = str(spec.memory_limit * _MEBIBYTE)
+            (cpu / "cpu.cfs_quota_us").write_text(str(limits.cpu_limit * _PERIOD_MICROSECONDS // 1024))
+        if limits.memory_limit:
+            limit = str(limits.memory_limit * _MEBIBYTE)
             (memory / "memory.limit_in_bytes").write_text(limit)
             with suppress(OSError):  # a kernel without accounting of swap has no such file
                 (memory / "memory.memsw.limit_in_bytes").write_text(limit)
-        if spec.memory_reservation:
-            (memory / "memory.soft_limit_in_bytes").write_text(str(spec.memory_reservation * _MEBIBYTE))
+        if limits.memory_reservation:
+            (memory / "memory.soft_limit_in_bytes").write_text(str(limits.memory_reservation * _MEBIBYTE))
 
     @staticmethod
-    def _limit_v2(directory: Path, spec: ContainerSpec) -> None:
-        weight = 1 + (spec.cpu_shares - 2) * 9999 // 262142
+    def _limit_v2(directory: Path, limits: Limits) -> None:
+        weight = 1 + (limits.cpu_shares - 2) * 9999 // 262142
         (directory / "cpu.weight").write_text(str(min(max(weight, 1), 10_000)))
-        if spec.cpu_limit:
-            quota = spec.cpu_limit * _PERIOD_MICROSECONDS // 1024
+        if limits.cpu_limit:
+            quota = limits.cpu_limit * _PERIOD_MICROSECONDS // 1024
             (directory / "cpu.max").write_text(f"{quota} {_PERIOD_MICROSECONDS}")
-        if spec.memory_limit:
-            (directory / "memory.max").write_text(str(spec.memory_limit * _MEBIBYTE))
+        if limits.memory_limit:
+            (directory / "memory.max").write_text(str(limits.memory_limit * _MEBIBYTE))
             with suppress(OSError):
                 (directory / "memory.swap.max").write_text("0")
-        if spec.memory_reservation:
-            (directory / "memory.low").write_text(str(spec.memory_reservation * _MEBIBYTE))
+        if limits.memory_reservation:
+            (directory / "memory.low").write_text(str(limits.memory_reservation * _MEBIBYTE))
 
 
 def find_cgroups(root: Path = Path("/sys/fs/cgroup")) -> Cgroups | None:

@@ -11,6 +11,7 @@ from ecs_anywhere_agent.core.actions import (
     CreateContainer,
     PullImage,
     RemoveContainer,
+    RestartContainer,
     RuntimeAction,
     StartContainer,
     StopContainer,
@@ -46,6 +47,8 @@ _FEATURES = frozenset(
         "network-mode-none",
         "port-mapping",
         "other-user",
+        "health-check",
+        "restart-policy",
     }
 )
 _FINISHED_WITHIN_SECONDS = 30.0
@@ -141,6 +144,8 @@ class DockerRuntime:
                 self._create(action)
             case StartContainer():
                 self._start(action.ref)
+            case RestartContainer():
+                self._restart(action.ref)
             case StopContainer():
                 self._stop(action.ref, kill=action.kill)
             case RemoveContainer():
@@ -188,9 +193,23 @@ class DockerRuntime:
         container = self._find(ref)
         inspected = None if container is None else self._engine.inspect(container)
         if container is not None and inspected is not None and inspected["State"]["Status"] == "created":
-            try:
-                self._engine.start(container)
-            except EngineError as error:
+            self._try_to_start(ref, container)
+        else:
+            self._tell(ref)
+
+    def _restart(self, ref: ContainerRef) -> None:
+        container = self._find(ref)
+        inspected = None if container is None else self._engine.inspect(container)
+        if container is not None and inspected is not None and not inspected["State"]["Running"]:
+            self._try_to_start(ref, container)
+        else:
+            self._tell(ref)
+
+    def _try_to_start(self, ref: ContainerRef, container: str) -> None:
+        try:
+            self._engine.start(container)
+        except EngineError as error:
+            if self._engine.inspect(container) is not None:
                 self._emit(ActionFailed(ref, Attempt.START, str(error)))
                 return
         self._tell(ref)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ecs_anywhere_agent.container_spec import ContainerSpec, Origin
+from ecs_anywhere_agent.container_spec import ContainerSpec, HealthCheck, Origin
 from ecs_anywhere_agent.core.events import Condition, ContainerSnapshot
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_protocol.messages import NetworkBinding
@@ -14,6 +14,7 @@ _AMAZON = "com.amazonaws.ecs."
 _OWN = "ecs-anywhere."
 _MEBIBYTE = 1024 * 1024
 _PERIOD_MICROSECONDS = 100_000
+_NANOSECONDS = 1_000_000_000
 _HEALTH = {"healthy": HealthStatus.HEALTHY, "unhealthy": HealthStatus.UNHEALTHY}
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
@@ -51,6 +52,7 @@ def container_config(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> d
         "Env": [f"{name}={value}" for name, value in spec.environment],
         "Labels": {**dict(spec.docker_labels), **_labels(ref, spec, data_dir)},
         "ExposedPorts": {port: {} for port in ports},
+        "Healthcheck": _health_check(spec.health_check),
         "HostConfig": host,
     }
     if spec.entry_point:
@@ -83,10 +85,12 @@ def snapshot_of(inspected: Mapping[str, Any]) -> ContainerSnapshot | None:
         ref,
         condition,
         runtime_id=inspected["Id"],
+        run=state["StartedAt"] if _time(state.get("StartedAt")) else None,
         exit_code=int(state["ExitCode"]) if ended else None,
         reason=OUT_OF_MEMORY if ended and state.get("OOMKilled") else None,
         bindings=_bindings(inspected),
-        health=_HEALTH.get((state.get("Health") or {}).get("Status", ""), HealthStatus.UNKNOWN),
+        # Of a container that has ended Docker says "unhealthy", whatever it was.
+        health=HealthStatus.UNKNOWN if ended else _health(state),
         started_at=_time(state.get("StartedAt")),
         finished_at=_time(state.get("FinishedAt")) if ended else None,
         origin=_origin(labels),
@@ -101,6 +105,23 @@ def digest_of(image: Mapping[str, Any], name: str) -> str | None:
     digests: list[str] = image.get("RepoDigests") or []
     matching = [digest for digest in digests if digest.partition("@")[0].endswith(repository)]
     return next((digest.partition("@")[2] for digest in (*matching, *digests)), None)
+
+
+def _health_check(check: HealthCheck | None) -> dict[str, Any]:
+    """Without one the image's own is off: Amazon ECS does not monitor it either."""
+    if check is None:
+        return {"Test": ["NONE"]}
+    return {
+        "Test": list(check.command),
+        "Interval": check.interval * _NANOSECONDS,
+        "Timeout": check.timeout * _NANOSECONDS,
+        "Retries": check.retries,
+        "StartPeriod": check.start_period * _NANOSECONDS,
+    }
+
+
+def _health(state: Mapping[str, Any]) -> HealthStatus:
+    return _HEALTH.get((state.get("Health") or {}).get("Status", ""), HealthStatus.UNKNOWN)
 
 
 def _labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> dict[str, str]:

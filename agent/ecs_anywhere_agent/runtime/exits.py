@@ -18,19 +18,23 @@ class ExitWatcher:
         self._wake = os.eventfd(0)
         self._epoll.register(self._wake, select.EPOLLIN)
         self._lock = threading.Lock()
-        self._watched: dict[int, ContainerRef] = {}
+        self._watched: dict[int, tuple[ContainerRef, int]] = {}
         self._thread = threading.Thread(target=self._run, name="exits", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def watch(self, ref: ContainerRef, pidfd: int) -> None:
-        """Takes the pidfd over. A container that is watched already is not watched twice."""
+    def watch(self, ref: ContainerRef, pid: int, pidfd: int) -> None:
+        """Takes the pidfd over. A process that is watched already is not watched twice.
+
+        The last process of a container may still be watched when the next one is: it has said that it ends before it
+        has ended.
+        """
         with self._lock:
-            if ref in self._watched.values():
+            if (ref, pid) in self._watched.values():
                 os.close(pidfd)
                 return
-            self._watched[pidfd] = ref
+            self._watched[pidfd] = ref, pid
             self._epoll.register(pidfd, select.EPOLLIN)
 
     def close(self) -> None:
@@ -48,7 +52,7 @@ class ExitWatcher:
                 if descriptor == self._wake:
                     return
                 with self._lock:
-                    ref = self._watched.pop(descriptor)
+                    ref, _ = self._watched.pop(descriptor)
                     self._epoll.unregister(descriptor)
                 with suppress(ChildProcessError):
                     os.waitid(os.P_PIDFD, descriptor, os.WEXITED)

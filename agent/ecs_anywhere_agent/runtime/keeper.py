@@ -8,6 +8,7 @@ dies while writing it reads an incomplete one and ends.
     child.json   the process was made
     exit.json    it has ended, or could not be made; the last thing that a keeper writes
 
+The last two name their keeper: they outlive it until the keeper of the container's next run replaces them.
 SIGTERM passes the stop signal on to the whole session, SIGUSR1 kills it.
 """
 
@@ -31,6 +32,7 @@ _LEFTOVER_SECONDS = 5.0
 
 def main() -> None:
     order = marshal.loads(sys.stdin.buffer.read())  # the agent's own bytes, over a pipe that only it holds
+    by_me = f'"keeper": "{os.getpid()}.{start_time(os.getpid())}"'
     os.chdir(order["directory"])
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     if not _claim(order["boot_id"]):
@@ -41,15 +43,16 @@ def main() -> None:
     child, failure = _spawn(order, prctl)
     if failure:
         stage, number = failure.split(":")
-        _write("exit.json", f'{{"failed": "{stage}", "errno": {number}}}')
+        _write("exit.json", f'{{{by_me}, "failed": "{stage}", "errno": {number}}}')
         _tell("failed")
         return
-    _write("child.json", f'{{"pid": {child}, "startTime": {start_time(child)}, "startedAt": {time.time()}}}')
+    started = f'"pid": {child}, "startTime": {start_time(child)}, "startedAt": {time.time()}'
+    _write("child.json", f"{{{by_me}, {started}}}")
     _tell("started")
     code = _wait(child, order["stop_signal"])
     ended = time.time()
     _kill_leftovers(child)
-    _write("exit.json", f'{{"exitCode": {code}, "finishedAt": {ended}}}')
+    _write("exit.json", f'{{{by_me}, "exitCode": {code}, "finishedAt": {ended}}}')
 
 
 def start_time(pid: int) -> int:

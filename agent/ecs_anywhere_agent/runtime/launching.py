@@ -13,6 +13,7 @@ from typing import Any
 
 from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.runtime import keeper, process_files
+from ecs_anywhere_agent.runtime.cgroups import Limits
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TELLING_SECONDS = 30.0
@@ -41,6 +42,8 @@ def prepare(spec: ContainerSpec, cgroup_procs: tuple[str, ...]) -> dict[str, Any
         "working_directory": spec.working_directory or home,
         "user": user,
         "cgroup_procs": cgroup_procs,
+        "limits": Limits.of(spec),
+        "health_check": spec.health_check,
         "image": spec.image,
         "origin": spec.origin,
         "bindings": [

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ecs_anywhere_agent.core.actions import (
     CreateContainer,
     PullImage,
     RemoveContainer,
+    RestartContainer,
     RuntimeAction,
     StartContainer,
     StopContainer,
@@ -33,12 +35,13 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime import launching, process_files
-from ecs_anywhere_agent.runtime.cgroups import Cgroups
+from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
 from ecs_anywhere_agent.runtime.exits import ExitWatcher
+from ecs_anywhere_agent.runtime.health_checker import HealthChecker, probe_of
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
 from ecs_protocol.messages import Attribute
 
-_FEATURES = frozenset({"process", "external", "network-mode-host"})
+_FEATURES = frozenset({"process", "external", "network-mode-host", "health-check", "restart-policy"})
 _KILLED = 128 + 9
 NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 
@@ -51,7 +54,9 @@ class ProcessRuntime:
         self._cgroups = cgroups
         self._emit: Emit = lambda _: None
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="process")
-        self._watcher = ExitWatcher(self._ended)
+        self._watcher = ExitWatcher(self._look_again)
+        self._health = HealthChecker(self._health_changed)
+        self._locks: dict[ContainerRef, threading.Lock] = {}
         self._sessions_lock = threading.Lock()
         self._sessions: dict[ContainerRef, int] = {}
 
@@ -59,6 +64,7 @@ class ProcessRuntime:
         self._emit = emit
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._watcher.start()
+        self._health.start()
         snapshots = []
         for directory in sorted(self._root.glob("*/*")):
             ref = ContainerRef(directory.parent.name, directory.name)
@@ -83,11 +89,13 @@ class ProcessRuntime:
                 work = lambda: self._create(action)  # noqa: E731
             case StartContainer():
                 work = lambda: self._start(action.ref)  # noqa: E731
+            case RestartContainer():
+                work = lambda: self._restart(action.ref)  # noqa: E731
             case StopContainer():
                 work = lambda: self._stop(action.ref, kill=action.kill)  # noqa: E731
             case RemoveContainer():
                 work = lambda: self._remove(action.ref)  # noqa: E731
-        self._threads.submit(work)
+        self._threads.submit(self._alone, action.ref, work)
 
     def owns_process(self, pid: int) -> bool:
         with suppress(OSError):
@@ -100,6 +108,12 @@ class ProcessRuntime:
         del finish  # it always is
         self._threads.shutdown(wait=True)
         self._watcher.close()
+        self._health.close()
+
+    def _alone(self, ref: ContainerRef, work: Callable[[], None]) -> None:
+        """Nobody looks at a container while it is changed, and what is seen first is told first."""
+        with self._locks.setdefault(ref, threading.Lock()):
+            work()
 
     def _directory(self, ref: ContainerRef) -> Path:
         return self._root / ref.task_id / ref.name
@@ -109,7 +123,7 @@ class ProcessRuntime:
         try:
             if not (directory / process_files.SPEC).exists():
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                procs = self._cgroups.make(action.ref, action.spec) if self._cgroups else ()
+                procs = self._cgroups.make(action.ref, Limits.of(action.spec)) if self._cgroups else ()
                 spec = launching.prepare(action.spec, procs)
                 process_files.write(directory / process_files.SPEC, json.dumps(spec))
         except (OSError, launching.NotRunnableError) as error:
@@ -123,9 +137,10 @@ class ProcessRuntime:
         directory = self._directory(ref)
         if not (directory / process_files.KEEPER).exists():
             try:
+                self._ensure_cgroup(ref, directory)
                 keeper_pid = launching.launch(directory)
                 if keeper_pid is not None:
-                    self._watcher.watch(ref, os.pidfd_open(keeper_pid))
+                    self._watcher.watch(ref, keeper_pid, os.pidfd_open(keeper_pid))
             except (OSError, ValueError) as error:
                 self._emit(ActionFailed(ref, Attempt.START, str(error)))
                 return
@@ -135,20 +150,50 @@ class ProcessRuntime:
             return
         self._tell(ref)
 
+    def _restart(self, ref: ContainerRef) -> None:
+        directory = self._directory(ref)
+        snapshot = process_files.read_snapshot(ref, directory)
+        if snapshot is None:
+            self._tell(ref)
+            return
+        if snapshot.condition is Condition.EXITED:
+            try:
+                # While there is a keeper.json nobody can join the new cgroup, so that nothing that runs dies with the
+                # old one, whose count of kills for memory the new run must not inherit.
+                self._make_cgroup(ref, directory)
+                process_files.forget_run(directory)
+            except OSError as error:
+                self._emit(ActionFailed(ref, Attempt.START, str(error)))
+                return
+        self._start(ref)
+
+    def _ensure_cgroup(self, ref: ContainerRef, directory: Path) -> None:
+        """A restart of the machine removes it."""
+        spec = process_files.read(directory / process_files.SPEC) or {}
+        if not all(Path(procs).exists() for procs in spec.get("cgroup_procs", ())):
+            self._make_cgroup(ref, directory)
+
+    def _make_cgroup(self, ref: ContainerRef, directory: Path) -> None:
+        spec = process_files.read(directory / process_files.SPEC) or {}
+        procs = self._cgroups.make(ref, Limits(*spec.get("limits", ()))) if self._cgroups else ()
+        process_files.write(directory / process_files.SPEC, json.dumps({**spec, "cgroup_procs": procs}))
+
     def _stop(self, ref: ContainerRef, *, kill: bool) -> None:
         if not process_files.ask_keeper_to_stop(self._directory(ref), kill=kill):
             self._tell(ref)
 
     def _remove(self, ref: ContainerRef) -> None:
         directory = self._directory(ref)
-        with self._sessions_lock:
-            self._sessions.pop(ref, None)
+        self._health.forget(ref)
         process_files.kill_and_wait(directory)
         if self._cgroups:
             self._cgroups.remove(ref)
         shutil.rmtree(directory, ignore_errors=True)
         with suppress(OSError):
             directory.parent.rmdir()
+        with self._sessions_lock:
+            self._sessions.pop(ref, None)
+        self._locks.pop(ref, None)
 
     def _tell(self, ref: ContainerRef) -> None:
         snapshot = self._look(ref) or ContainerSnapshot(ref, Condition.GONE)
@@ -166,14 +211,33 @@ class ProcessRuntime:
             keeper = process_files.open_keeper(directory)
             if keeper is None:
                 return self._look(ref)
-            self._watcher.watch(ref, keeper)
-        elif snapshot.exit_code == _KILLED and self._cgroups and self._cgroups.killed_for_memory(ref):
+            self._watcher.watch(ref, *keeper)
+            return self._with_health(snapshot, directory)
+        self._health.forget(ref)
+        with self._sessions_lock:
+            self._sessions.pop(ref, None)
+        if snapshot.exit_code == _KILLED and self._cgroups and self._cgroups.killed_for_memory(ref):
             reason = "OutOfMemoryError: Container killed due to memory usage"
             return process_files.because(snapshot, reason)
         return snapshot
 
-    def _ended(self, ref: ContainerRef) -> None:
-        with self._sessions_lock:
-            self._sessions.pop(ref, None)
-        if self._directory(ref).exists():
-            self._tell(ref)
+    def _with_health(self, snapshot: ContainerSnapshot, directory: Path) -> ContainerSnapshot:
+        found = probe_of(process_files.read(directory / process_files.SPEC) or {})
+        if found is None or snapshot.run is None:
+            return snapshot
+        age = process_files.age(directory)
+        return replace(snapshot, health=self._health.check(snapshot.ref, snapshot.run, *found, age))
+
+    def _health_changed(self, ref: ContainerRef) -> None:
+        with suppress(RuntimeError):  # closed
+            self._threads.submit(self._look_again, ref)
+
+    def _look_again(self, ref: ContainerRef) -> None:
+        """Something happened to this run or an earlier one; whatever it was, what is told is what is true now."""
+
+        def tell_unless_removed() -> None:
+            if self._directory(ref).exists():
+                self._tell(ref)
+
+        if self._directory(ref).exists():  # who was removed has no lock any more and shall get none
+            self._alone(ref, tell_unless_removed)

@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -45,6 +46,27 @@ def read(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def read_of_run(directory: Path, name: str) -> dict[str, Any] | None:
+    """What the keeper of the newest run wrote; what an earlier one left behind is as good as not there."""
+    keeper, content = read(directory / KEEPER), read(directory / name)
+    if keeper is None or content is None:
+        return None
+    newest = f"{keeper['pid']}.{keeper['startTime']}"
+    # A keeper that an earlier version of the agent made names itself nowhere, and its container has one run only.
+    return content if content.get("keeper", newest) == newest else None
+
+
+def forget_run(directory: Path) -> None:
+    """Make room for the next run of a container that has ended.
+
+    This is the only file operation between two runs, so that an agent that is killed leaves either the end of the last
+    run or a container as if never started, and nothing in between: without keeper.json nobody reads what its keeper
+    wrote (read_of_run), and the next keeper replaces each file when its time comes. To remove those files as well could
+    hit the next keeper's: one that a killed agent has launched may claim keeper.json at any moment from now on.
+    """
+    (directory / KEEPER).unlink(missing_ok=True)
+
+
 def read_snapshot(ref: ContainerRef, directory: Path) -> ContainerSnapshot | None:
     """None: it was never wholly created."""
     spec = read(directory / SPEC)
@@ -60,13 +82,11 @@ def read_snapshot(ref: ContainerRef, directory: Path) -> ContainerSnapshot | Non
     if keeper is None or start_failure(directory) is not None:
         return snapshot
     alive = _wait_till_started(directory)
-    child = read(directory / CHILD) or {}
-    snapshot = replace(
-        snapshot,
-        runtime_id=f"{child.get('pid', 0)}.{child.get('startTime', 0)}",
-        started_at=_time(child.get("startedAt")),
-    )
-    ended = read(directory / EXIT)
+    child = read_of_run(directory, CHILD)
+    if child is not None:
+        run = f"{child['pid']}.{child['startTime']}"
+        snapshot = replace(snapshot, runtime_id=run, run=run, started_at=_time(child["startedAt"]))
+    ended = read_of_run(directory, EXIT)
     if alive and ended is None:
         return replace(snapshot, condition=Condition.RUNNING)
     if ended is not None:
@@ -78,7 +98,7 @@ def read_snapshot(ref: ContainerRef, directory: Path) -> ContainerSnapshot | Non
         )
     if keeper["bootId"] != boot_id():
         return replace(snapshot, condition=Condition.EXITED, reason=REBOOTED)
-    if child:
+    if child is not None and start_time(child["pid"]) in {0, child["startTime"]}:
         signal_session(child["pid"], signal.SIGKILL)
     return replace(snapshot, condition=Condition.EXITED, reason=KEEPER_LOST)
 
@@ -89,7 +109,7 @@ def because(snapshot: ContainerSnapshot, reason: str) -> ContainerSnapshot:
 
 def start_failure(directory: Path) -> str | None:
     """Why the process could not be made, if so."""
-    ended = read(directory / EXIT)
+    ended = read_of_run(directory, EXIT)
     if ended is None or "failed" not in ended:
         return None
     spec = read(directory / SPEC) or {}
@@ -99,11 +119,17 @@ def start_failure(directory: Path) -> str | None:
 
 
 def session(directory: Path) -> int:
-    return int((read(directory / CHILD) or {}).get("pid", 0))
+    return int((read_of_run(directory, CHILD) or {}).get("pid", 0))
 
 
-def open_keeper(directory: Path) -> int | None:
-    """A pidfd of the living keeper; the caller closes it."""
+def age(directory: Path) -> float:
+    """Seconds since the process was made, on a clock that nobody sets."""
+    ticks = (read_of_run(directory, CHILD) or {}).get("startTime", 0)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - float(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def open_keeper(directory: Path) -> tuple[int, int] | None:
+    """The living keeper: its pid, and a pidfd that the caller closes."""
     keeper = read(directory / KEEPER)
     if keeper is None or keeper["bootId"] != boot_id():
         return None
@@ -113,16 +139,17 @@ def open_keeper(directory: Path) -> int | None:
         return None
     # The pid is held by the pidfd now: if the start time is the keeper's, no other process can slip in.
     if start_time(keeper["pid"]) == keeper["startTime"] and not _has_ended(pidfd):
-        return pidfd
+        return keeper["pid"], pidfd
     os.close(pidfd)
     return None
 
 
 def ask_keeper_to_stop(directory: Path, *, kill: bool) -> bool:
     """False: there is no living keeper."""
-    pidfd = open_keeper(directory)
-    if pidfd is None:
+    keeper = open_keeper(directory)
+    if keeper is None:
         return False
+    _, pidfd = keeper
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGUSR1 if kill else signal.SIGTERM)
     os.close(pidfd)
@@ -130,9 +157,10 @@ def ask_keeper_to_stop(directory: Path, *, kill: bool) -> bool:
 
 
 def kill_and_wait(directory: Path) -> None:
-    pidfd = open_keeper(directory)
-    if pidfd is None:
+    keeper = open_keeper(directory)
+    if keeper is None:
         return
+    _, pidfd = keeper
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGUSR1)
     _has_ended(pidfd, _DYING_SECONDS)
@@ -141,13 +169,13 @@ def kill_and_wait(directory: Path) -> None:
 
 def _wait_till_started(directory: Path) -> bool:
     """Whether the keeper lives; one that has just been made gets the time to make its process."""
-    pidfd = open_keeper(directory)
-    if pidfd is None:
+    keeper = open_keeper(directory)
+    if keeper is None:
         return False
-    if not (directory / CHILD).exists():
-        waited = 0.0
-        while waited < _STARTING_SECONDS and not (directory / CHILD).exists() and not _has_ended(pidfd, 0.01):
-            waited += 0.01
+    _, pidfd = keeper
+    waited = 0.0
+    while read_of_run(directory, CHILD) is None and waited < _STARTING_SECONDS and not _has_ended(pidfd, 0.01):
+        waited += 0.01
     alive = not _has_ended(pidfd)
     os.close(pidfd)
     return alive

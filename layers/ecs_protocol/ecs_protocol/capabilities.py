@@ -19,7 +19,7 @@ class Capability:
     """`features` is what a runtime must be able to do to announce it.
 
     A runtime's features are among: docker, process, external, port-mapping (a host port that is not the container's),
-    other-user (a user other than the agent's own).
+    other-user (a user other than the agent's own), health-check, restart-policy.
     """
 
     name: str
@@ -42,6 +42,17 @@ def _any_container(member: str) -> Callable[[TaskDefinition], bool]:
     return lambda definition: any(container.get(member) for container in definition["containerDefinitions"])
 
 
+def _checks_health(definition: TaskDefinition) -> bool:
+    commands = [(container.get("healthCheck") or {}).get("command") for container in definition["containerDefinitions"]]
+    return any(command and command[0] != "NONE" for command in commands)
+
+
+def _restarts_containers(definition: TaskDefinition) -> bool:
+    return any(
+        (container.get("restartPolicy") or {}).get("enabled") for container in definition["containerDefinitions"]
+    )
+
+
 CAPABILITIES: tuple[Capability, ...] = (
     Capability(
         "ecs.capability.external",
@@ -51,6 +62,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability(
         "com.amazonaws.ecs.capability.docker-remote-api.1.18", _any_container("dockerLabels"), frozenset({"docker"})
     ),
+    Capability("ecs.capability.container-health-check", _checks_health, frozenset({"health-check"})),
+    Capability("ecs.capability.container-restart-policy", _restarts_containers, frozenset({"restart-policy"})),
     Capability("ecs-anywhere.capability.port-mapping", _maps_ports, frozenset({"port-mapping"})),
     Capability("ecs-anywhere.capability.container-user", _any_container("user"), frozenset({"other-user"})),
 )

@@ -1,4 +1,4 @@
-"""MiniStack's IoT Core with MQTT over mutual TLS, and a machine that is registered with it."""
+"""MiniStack's IoT Core with MQTT over mutual TLS, a machine that is registered with it, and the process runtime."""
 
 import json
 import os
@@ -16,9 +16,12 @@ import pytest
 
 from ecs_anywhere_agent.identity import IdentityFiles, identity_files
 from ecs_anywhere_agent.registering import signing_request
+from ecs_anywhere_agent.runtime.cgroups import find_cgroups
+from ecs_anywhere_agent.runtime.process import ProcessRuntime
 from ecs_protocol.messages import Identity
 from ecs_protocol.names import rule_name, topics
-from integration.agent.runtimes import ARN
+from integration.agent.processes import Make
+from integration.agent.runtimes import ARN, Driver
 
 PREFIX = "test"
 THING = f"{PREFIX}-{'1' * 32}"
@@ -45,6 +48,24 @@ def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Each call is a new agent with processes on the same data directory; what still runs at the end is removed."""
+    drivers = []
+
+    def make_driver() -> Driver:
+        drivers.append(Driver(ProcessRuntime(tmp_path, find_cgroups())))
+        return drivers[-1]
+
+    yield make_driver
+    for driver in drivers:
+        driver.close()
+    last = Driver(ProcessRuntime(tmp_path, find_cgroups()))
+    for snapshot in last.inventory:
+        last.remove(snapshot.ref)
+    last.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from ecs_anywhere_agent.core.actions import (
     CreateContainer,
     PullImage,
     RemoveContainer,
+    RestartContainer,
     RuntimeAction,
     StartContainer,
     StopContainer,
@@ -82,6 +83,18 @@ class Driver:
         assert self.create(container, ref).condition is Condition.CREATED
         self.runtime.perform(StartContainer(ref))
         return self.changed()
+
+    def restart(self, after: ContainerSnapshot | None = None, ref: ContainerRef = REF) -> ContainerSnapshot:
+        """What is told then, of another run than that of `after`, whose end may be told twice."""
+        self.runtime.perform(RestartContainer(ref))
+        while True:
+            snapshot = self.changed()
+            if after is None or snapshot.run != after.run:
+                return snapshot
+
+    def ended(self, snapshot: ContainerSnapshot) -> ContainerSnapshot:
+        """How the run has ended, or will."""
+        return snapshot if snapshot.condition is Condition.EXITED else self.until(Condition.EXITED, snapshot.ref)
 
     def stop(self, *, kill: bool = False, ref: ContainerRef = REF) -> ContainerSnapshot:
         self.runtime.perform(StopContainer(ref, kill=kill))

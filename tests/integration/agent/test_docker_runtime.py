@@ -16,13 +16,14 @@ from typing import Any
 import docker
 import pytest
 
-from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, StartContainer, StopContainer
+from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, RestartContainer, StartContainer, StopContainer
 from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, ContainerChanged
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_container import container_config
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineUnreachableError, find_engine
 from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
+from ecs_protocol.statuses import HealthStatus
 from integration.agent.runtimes import ARN, REF, TASK_ID, Driver, eventually, spec
 
 pytestmark = pytest.mark.docker
@@ -202,6 +203,70 @@ def test_an_ended_container_is_never_started_again(make: Make) -> None:
     driver.until(Condition.EXITED)
     driver.runtime.perform(StartContainer(REF))
     assert driver.changed().condition is Condition.EXITED
+
+
+def test_a_restart_is_another_run_of_the_same_container(make: Make) -> None:
+    driver = make()
+    first = driver.start(spec("sh", "-c", "echo run >>/tmp/runs; busybox cat /tmp/runs; exit 3"))
+    ended = driver.until(Condition.EXITED)
+    assert first.run is not None
+    assert ended.run == first.run
+    second = driver.restart(first)
+    assert second.runtime_id == first.runtime_id
+    assert second.run not in {None, first.run}
+    ended = driver.ended(second)
+    assert (ended.run, ended.exit_code) == (second.run, 3)
+    assert logs() == "run\nrun\nrun\n"
+
+
+def test_what_runs_is_not_restarted(make: Make) -> None:
+    driver = make()
+    running = driver.start(spec("sleep", "1000"))
+    assert driver.restart() == running
+
+
+def test_what_is_not_there_is_gone_and_not_restarted(make: Make, engine: Engine) -> None:
+    driver = make()
+    assert driver.restart().condition is Condition.GONE
+    running = driver.start(spec("sleep", "1000"))
+    assert running.runtime_id is not None
+    engine.remove(running.runtime_id)
+    driver.until(Condition.GONE)
+    assert driver.restart().condition is Condition.GONE
+
+
+def test_what_cannot_be_restarted_says_why(make: Make) -> None:
+    driver = make()
+    driver.ended(driver.start(spec("sh", "-c", "busybox rm /bin/sh")))
+    told = driver.do(RestartContainer(REF))
+    while isinstance(told, ContainerChanged):
+        told = driver.next()
+    assert isinstance(told, ActionFailed)
+    assert told.attempt is Attempt.START
+    assert "sh" in told.reason
+
+
+def test_the_engine_checks_health(make: Make, engine: Engine) -> None:
+    check = {"command": ["CMD-SHELL", "test -e /tmp/well"], "interval": 1, "timeout": 2, "retries": 1, "startPeriod": 4}
+    driver = make()
+    started = driver.start(
+        spec("sh", "-c", "echo >/tmp/well; sleep 3; busybox rm /tmp/well; exec sleep 1000", healthCheck=check)
+    )
+    assert inspected(engine, started)["Config"]["Healthcheck"] == {
+        "Test": ["CMD-SHELL", "test -e /tmp/well"],
+        "Interval": 1_000_000_000,
+        "Timeout": 2_000_000_000,
+        "Retries": 1,
+        "StartPeriod": 4_000_000_000,
+    }
+    assert started.health is HealthStatus.UNKNOWN
+    healthy, unhealthy = driver.changed(), driver.changed()
+    assert (healthy.health, unhealthy.health) == (HealthStatus.HEALTHY, HealthStatus.UNHEALTHY)
+    assert driver.stop(kill=True).health is HealthStatus.UNKNOWN
+
+
+def test_without_a_health_check_the_one_of_the_image_is_off(make: Make, engine: Engine) -> None:
+    assert inspected(engine, make().start(spec("sleep", "1000")))["Config"]["Healthcheck"] == {"Test": ["NONE"]}
 
 
 def test_the_next_agent_adopts_all_of_its_own_and_nothing_else(make: Make, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,39 +16,8 @@ from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.keeper import session_members, start_time
 from ecs_anywhere_agent.runtime.process import NO_LIMITS, ProcessRuntime
-from integration.agent.runtimes import REF, TASK_ID, Driver, eventually, spec
-
-Make = Callable[[], Driver]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Each call is a new agent on the same data directory; what still runs at the end is removed."""
-    drivers = []
-
-    def make_driver() -> Driver:
-        drivers.append(Driver(ProcessRuntime(tmp_path, find_cgroups())))
-        return drivers[-1]
-
-    yield make_driver
-    for driver in drivers:
-        driver.close()
-    last = Driver(ProcessRuntime(tmp_path, find_cgroups()))
-    for snapshot in last.inventory:
-        last.remove(snapshot.ref)
-    last.close()
-
-
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "containers" / TASK_ID / "main"
-
-
-def log(tmp_path: Path) -> str:
-    return (directory(tmp_path) / "log").read_text()
-
-
-def child_pid(tmp_path: Path) -> int:
-    return int(json.loads((directory(tmp_path) / "child.json").read_text())["pid"])
+from integration.agent.processes import Make, child_pid, directory, log, runs
+from integration.agent.runtimes import REF, TASK_ID, eventually, spec
 
 
 @pytest.mark.parametrize("code", [0, 3, 255])
@@ -143,7 +111,7 @@ def test_a_process_that_ignores_the_stop_signal_is_killed_with_all_it_made(make:
     time.sleep(0.3)
     assert driver.told.empty()
     assert driver.stop(kill=True).exit_code == 137
-    assert not _runs("sleep 1001")
+    assert not runs("sleep 1001")
 
 
 def _stop() -> StopContainer:
@@ -151,22 +119,11 @@ def _stop() -> StopContainer:
     return StopContainer(REF)
 
 
-def _runs(command: str) -> bool:
-    wanted = command.replace(" ", "\0") + "\0"
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if entry.read_text() == wanted:
-                return True
-        except OSError:
-            continue
-    return False
-
-
 def test_what_a_process_leaves_behind_ends_with_it(make: Make) -> None:
     driver = make()
     driver.start(spec("sh", "-c", "setsid sleep 1002 & exit 5"))
     assert driver.until(Condition.EXITED).exit_code == 5
-    assert not _runs("sleep 1002")
+    assert not runs("sleep 1002")
 
 
 def test_a_second_start_starts_nothing(make: Make, tmp_path: Path) -> None:
@@ -234,12 +191,12 @@ def test_after_a_reboot_nothing_is_adopted_and_nobody_is_signalled(make: Make, t
 def test_a_killed_keeper_takes_its_process_along(make: Make, tmp_path: Path) -> None:
     driver = make()
     driver.start(spec("sh", "-c", "sleep 1003 & sleep 1000"))
-    eventually(lambda: _runs("sleep 1003"))
+    eventually(lambda: runs("sleep 1003"))
     os.kill(json.loads((directory(tmp_path) / "keeper.json").read_text())["pid"], signal.SIGKILL)
     ended = driver.until(Condition.EXITED)
     assert ended.exit_code is None
     assert ended.reason is not None
-    eventually(lambda: not _runs("sleep 1003"))
+    eventually(lambda: not runs("sleep 1003"))
 
 
 _DRIVER = """

@@ -6,8 +6,10 @@ import pytest
 
 from ecs_anywhere_agent.container_spec import (
     ContainerSpec,
+    HealthCheck,
     Origin,
     PortMapping,
+    RestartPolicy,
     UnusableTaskDefinitionError,
     container_specs,
 )
@@ -66,6 +68,41 @@ def test_the_least_that_a_definition_says() -> None:
 )
 def test_each_member_is_honoured(member: str, value: Any, field: str, expected: Any) -> None:
     assert getattr(spec(**{member: value}), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"command": ["CMD", "true"]}, HealthCheck(("CMD", "true"), 30, 5, 3, 0), id="defaults"),
+        pytest.param(
+            {"command": ["CMD-SHELL", "exit 1"], "interval": 5, "timeout": 2, "retries": 1, "startPeriod": 300},
+            HealthCheck(("CMD-SHELL", "exit 1"), 5, 2, 1, 300),
+            id="all-given",
+        ),
+        pytest.param({"command": ["NONE"]}, None, id="none-in-so-many-words"),
+        pytest.param({}, None, id="empty"),
+        pytest.param(None, None, id="absent"),
+    ],
+)
+def test_the_health_check(given: dict[str, Any] | None, expected: HealthCheck | None) -> None:
+    assert spec(healthCheck=given).health_check == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"enabled": True}, RestartPolicy(frozenset(), 300), id="defaults"),
+        pytest.param(
+            {"enabled": True, "ignoredExitCodes": [0, 143], "restartAttemptPeriod": 60},
+            RestartPolicy(frozenset({0, 143}), 60),
+            id="all-given",
+        ),
+        pytest.param({"enabled": False, "restartAttemptPeriod": 60}, None, id="not-enabled"),
+        pytest.param(None, None, id="absent"),
+    ],
+)
+def test_the_restart_policy(given: dict[str, Any] | None, expected: RestartPolicy | None) -> None:
+    assert spec(restartPolicy=given).restart_policy == expected
 
 
 def test_essential_and_stop_timeout_are_written_on_the_container() -> None:

@@ -51,11 +51,20 @@ def test_the_end() -> None:
 
 
 def test_a_time_that_never_was_is_none() -> None:
-    assert snapshot({"Status": "running", "StartedAt": "0001-01-01T00:00:00Z"}).started_at is None
+    never = snapshot({"Status": "created", "StartedAt": "0001-01-01T00:00:00Z"})
+    assert (never.started_at, never.run) == (None, None)
+
+
+def test_a_run_is_named_by_its_start_to_the_nanosecond() -> None:
+    started = "2030-01-01T00:00:00.123456789Z"
+    assert snapshot({**ENDED, "StartedAt": started}).run == started
 
 
 def test_health() -> None:
-    assert snapshot({"Status": "running", "Health": {"Status": "unhealthy"}}).health is HealthStatus.UNHEALTHY
+    unhealthy = {"Health": {"Status": "unhealthy"}}
+    assert snapshot({"Status": "running", **unhealthy}).health is HealthStatus.UNHEALTHY
+    assert snapshot({"Status": "running", "Health": {"Status": "starting"}}).health is HealthStatus.UNKNOWN
+    assert snapshot({**ENDED, **unhealthy}).health is HealthStatus.UNKNOWN
 
 
 def test_bindings_are_those_of_ipv4() -> None:

@@ -7,9 +7,10 @@ import pytest
 from ecs_protocol.capabilities import CAPABILITIES, announced_attributes, required_attributes
 from unit.task_definition.builders import container, definition, port
 
-PROCESS = frozenset({"process", "external"})
+PROCESS = frozenset({"process", "external", "health-check", "restart-policy"})
 PROCESS_AS_ROOT = PROCESS | {"other-user"}
-DOCKER = frozenset({"docker", "external", "port-mapping", "other-user"})
+DOCKER = frozenset({"docker", "external", "port-mapping", "other-user", "health-check", "restart-policy"})
+OLD = frozenset({"docker", "external", "port-mapping", "other-user"})
 """The runtimes, by what they can do."""
 
 
@@ -45,6 +46,23 @@ def test_where_a_container_can_run(made: dict[str, Any], runtimes: set[frozenset
 
 def test_a_port_of_a_host_mode_task_asks_nothing() -> None:
     assert required_attributes(definition(container(portMappings=[port(80, 0)]), networkMode="host")) == ()
+
+
+@pytest.mark.parametrize(
+    ("members", "required"),
+    [
+        pytest.param({"healthCheck": {"command": ["CMD", "true"]}}, {"container-health-check"}, id="health-check"),
+        pytest.param({"healthCheck": {"command": ["NONE"]}}, set(), id="no-health-check-in-so-many-words"),
+        pytest.param({"restartPolicy": {"enabled": True}}, {"container-restart-policy"}, id="restart-policy"),
+        pytest.param({"restartPolicy": {"enabled": False}}, set(), id="restart-policy-that-is-not-enabled"),
+    ],
+)
+def test_what_an_agent_of_an_earlier_version_cannot_do(members: dict[str, Any], required: set[str]) -> None:
+    made = definition(container(), container(name="side", **members))
+    assert set(required_attributes(made)) == {f"ecs.capability.{name}" for name in required}
+    assert fits(made, OLD) == (not required)
+    assert fits(made, PROCESS)
+    assert fits(made, DOCKER)
 
 
 def test_a_definition_says_what_it_requires() -> None:

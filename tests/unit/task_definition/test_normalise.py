@@ -48,6 +48,8 @@ def test_all_that_can_be_said_is_kept() -> None:
         user="app:app",
         stopTimeout=0,
         dockerLabels={"empty": ""},
+        healthCheck={"command": ["CMD", "true"], "interval": 5, "timeout": 2, "retries": 1, "startPeriod": 0},
+        restartPolicy={"enabled": True, "ignoredExitCodes": [0, 143], "restartAttemptPeriod": 60},
     )
     members = {"networkMode": "bridge", "requiresCompatibilities": ["EXTERNAL"], "cpu": "512", "memory": "128"}
     normalised = definition(everything, **members)
@@ -56,7 +58,9 @@ def test_all_that_can_be_said_is_kept() -> None:
 
 
 def test_what_describing_answers_can_be_registered_again() -> None:
-    once = definition(container(portMappings=[port(80)]), container(name="side", essential=False), networkMode="host")
+    watched = {"healthCheck": {"command": ["CMD-SHELL", "exit 0"]}, "restartPolicy": {"enabled": True}}
+    side = container(name="side", essential=False, **watched)
+    once = definition(container(portMappings=[port(80)]), side, networkMode="host")
     computed = {"compatibilities", "requiresAttributes"}
     assert normalise({name: value for name, value in once.items() if name not in computed}) == once
 
@@ -75,6 +79,37 @@ def test_what_describing_answers_can_be_registered_again() -> None:
 def test_host_ports(mode: str, given_: dict[str, Any], stored: dict[str, Any]) -> None:
     [made] = definition(container(portMappings=[given_]), networkMode=mode)["containerDefinitions"]
     assert made["portMappings"] == [{**stored, "protocol": "tcp"}]
+
+
+@pytest.mark.parametrize(
+    ("member", "given_", "stored"),
+    [
+        pytest.param(
+            "healthCheck",
+            {"command": ["CMD-SHELL", "exit 0"]},
+            {"command": ["CMD-SHELL", "exit 0"], "interval": 30, "timeout": 5, "retries": 3},
+            id="health-check",
+        ),
+        pytest.param(
+            "healthCheck",
+            {"command": ["NONE"], "startPeriod": 300},
+            {"command": ["NONE"], "interval": 30, "timeout": 5, "retries": 3, "startPeriod": 300},
+            id="no-health-check",
+        ),
+        pytest.param(
+            "restartPolicy", {"enabled": True}, {"enabled": True, "restartAttemptPeriod": 300}, id="restart-policy"
+        ),
+        pytest.param(
+            "restartPolicy",
+            {"enabled": False, "ignoredExitCodes": []},
+            {"enabled": False},
+            id="a-restart-policy-that-is-not-enabled",
+        ),
+    ],
+)
+def test_how_a_container_is_watched_over(member: str, given_: dict[str, Any], stored: dict[str, Any]) -> None:
+    [made] = definition(container(**{member: given_}))["containerDefinitions"]
+    assert made[member] == stored
 
 
 @pytest.mark.parametrize(
@@ -165,7 +200,28 @@ def test_a_task_definition_that_is_refused(members: dict[str, Any], words: str) 
         pytest.param({"command": ["a\0b"]}, "NUL", id="nul-in-command"),
         pytest.param({"environment": [{"name": "A", "value": "\0"}]}, "NUL", id="nul-in-environment"),
         pytest.param({"dockerLabels": {"\0": "x"}}, "NUL", id="nul-in-label"),
-        pytest.param({"healthCheck": {"command": ["true"]}}, "Container 'main': 'healthCheck' is not", id="health"),
+        pytest.param({"healthCheck": {"command": ["true"]}}, "Write CMD, CMD-SHELL or NONE first.", id="health"),
+        pytest.param({"healthCheck": {"interval": 30}}, "Invalid 'healthCheck.command'", id="health-of-nothing"),
+        pytest.param({"healthCheck": {"command": ["CMD"]}}, "Write what to run after CMD.", id="health-no-command"),
+        pytest.param(
+            {"healthCheck": {"command": ["CMD-SHELL", " "]}}, "what to run after CMD-SHELL", id="health-blank"
+        ),
+        pytest.param({"healthCheck": {"command": ["CMD", "a\0"]}}, "NUL", id="health-nul"),
+        pytest.param(
+            {"healthCheck": {"command": ["CMD", "true"], "startInterval": 5}},
+            "Health check of container 'main': 'startInterval' is not supported yet",
+            id="health-unknown",
+        ),
+        pytest.param(
+            {"restartPolicy": {"enabled": True, "ignoredExitCodes": list(range(51))}},
+            "Invalid 'restartPolicy.ignoredExitCodes' setting for container 'main'. Write at most 50.",
+            id="exit-codes",
+        ),
+        pytest.param(
+            {"restartPolicy": {"enabled": True, "maximumAttempts": 5}},
+            "Restart policy of container 'main': 'maximumAttempts' is not supported yet",
+            id="restart-unknown",
+        ),
         pytest.param({"startTimeout": 0}, "'startTimeout' is not supported yet", id="zero-says-something"),
         pytest.param({"portMappings": [{}]}, "Invalid 'containerPort' setting for container 'main'.", id="no-port"),
         pytest.param({"portMappings": [port(65536)]}, "Invalid 'containerPort' setting", id="port"),
@@ -189,6 +245,28 @@ def test_a_container_that_is_refused(members: dict[str, Any], words: str) -> Non
     with pytest.raises(ClientException) as raised:
         normalise(request(given_))
     assert words in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("member", "least", "most"),
+    [
+        ("healthCheck.interval", 5, 300),
+        ("healthCheck.timeout", 2, 60),
+        ("healthCheck.retries", 1, 10),
+        ("healthCheck.startPeriod", 0, 300),
+        ("restartPolicy.restartAttemptPeriod", 60, 1800),
+    ],
+)
+def test_the_bounds_of_what_a_container_is_watched_over_with(member: str, least: int, most: int) -> None:
+    whole, _, part = member.partition(".")
+    rest: dict[str, Any] = {"command": ["CMD", "true"]} if whole == "healthCheck" else {"enabled": True}
+    for number in (least, most):
+        [made] = definition(container(**{whole: {**rest, part: number}}))["containerDefinitions"]
+        assert made[whole][part] == number
+    for number in (least - 1, most + 1):
+        with pytest.raises(ClientException) as raised:
+            definition(container(**{whole: {**rest, part: number}}))
+        assert raised.value.message == f"Invalid '{member}' setting for container 'main'. Write {least} to {most}."
 
 
 @pytest.mark.parametrize(
@@ -246,7 +324,14 @@ def test_nothing_of_its_own_is_needed_where_the_task_has_memory() -> None:
 
 
 def test_members_that_say_nothing_pass() -> None:
-    nothing = {"links": [], "healthCheck": {}, "privileged": False, "hostname": "", "linuxParameters": {"devices": []}}
+    nothing = {
+        "links": [],
+        "healthCheck": {},
+        "restartPolicy": {},
+        "privileged": False,
+        "hostname": "",
+        "linuxParameters": {"devices": []},
+    }
     members: dict[str, Any] = {
         "volumes": [],
         "taskRoleArn": "",
@@ -299,6 +384,12 @@ CONTAINER = st.fixed_dictionaries(
         "environment": st.lists(st.fixed_dictionaries({}, optional={"name": TEXT, "value": TEXT}), max_size=2),
         "portMappings": st.lists(PORTS, max_size=2),
         "user": TEXT,
+        "healthCheck": st.fixed_dictionaries(
+            {}, optional={"command": st.lists(TEXT | st.just("CMD"), max_size=2), "retries": st.integers(0, 11)}
+        ),
+        "restartPolicy": st.fixed_dictionaries(
+            {}, optional={"enabled": st.booleans(), "restartAttemptPeriod": st.integers(0, 2000)}
+        ),
     },
 )
 

@@ -10,6 +10,11 @@ from typing import Any
 
 from control_plane.domain.errors import ClientException
 from control_plane.domain.supported_members import says_nothing
+from control_plane.domain.task_definition_supervision import (
+    HEALTH_CHECK_LIMITS,
+    normalise_health_check,
+    normalise_restart_policy,
+)
 
 CONTAINER_MEMBERS = frozenset(
     {
@@ -27,8 +32,12 @@ CONTAINER_MEMBERS = frozenset(
         "user",
         "stopTimeout",
         "dockerLabels",
+        "healthCheck",
+        "restartPolicy",
     }
 )
+HEALTH_CHECK_MEMBERS = frozenset({"command", *HEALTH_CHECK_LIMITS})
+RESTART_POLICY_MEMBERS = frozenset({"enabled", "ignoredExitCodes", "restartAttemptPeriod"})
 PORT_MAPPING_MEMBERS = frozenset({"containerPort", "hostPort", "protocol", "name"})
 
 MAX_CONTAINERS = 10
@@ -83,6 +92,17 @@ def _container(given: Mapping[str, Any], network_mode: str) -> dict[str, Any]:
         "volumesFrom": [],
         **{member: given[member] for member in _AS_GIVEN if given.get(member) not in _NOTHING},
         **({"stopTimeout": stop_timeout} if stop_timeout is not None else {}),
+        **_supervision(given, name),
+    }
+
+
+def _supervision(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    check, policy = given.get("healthCheck") or {}, given.get("restartPolicy") or {}
+    refuse_others(check, HEALTH_CHECK_MEMBERS, f"Health check of container '{name}'")
+    refuse_others(policy, RESTART_POLICY_MEMBERS, f"Restart policy of container '{name}'")
+    return {
+        **({} if says_nothing(check) else {"healthCheck": normalise_health_check(check, name)}),
+        **({"restartPolicy": normalise_restart_policy(policy, name)} if policy else {}),
     }
 
 
