@@ -80,7 +80,8 @@ def merge(container: Container, snapshot: ContainerSnapshot) -> Container:
     )
     match snapshot.condition:
         case Condition.CREATED:
-            return replace(known, phase=Phase.CREATED) if container.phase is Phase.CREATING else container
+            made = container.phase in {Phase.CREATING, Phase.RESTARTING}
+            return replace(known, phase=Phase.CREATED) if made else container
         case Condition.RUNNING:
             return known if container.phase is Phase.STOPPING else replace(known, phase=Phase.RUNNING)
         case Condition.EXITED:

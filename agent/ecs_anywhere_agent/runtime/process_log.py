@@ -63,5 +63,5 @@ def _ended(directory: Path) -> bool:
     keeper = process_files.open_keeper(directory)
     if keeper is None:
         return True
-    os.close(keeper)
+    os.close(keeper[1])
     return False

@@ -11,7 +11,7 @@ from ecs_anywhere_agent.core.events import Attempt, Condition, ContainerChanged
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_protocol.messages import TaskReport
 from ecs_protocol.statuses import HealthStatus, StopCode, TaskStatus
-from unit.agent.world import Cloud, CrashedError, Machine, task_id
+from unit.agent.world import DEFINITION, Cloud, CrashedError, FakeContainer, Machine, task_id
 
 APP, SIDECAR = ContainerRef(task_id(1), "app"), ContainerRef(task_id(1), "sidecar")
 RUNNING, STOPPED = TaskStatus.RUNNING, TaskStatus.STOPPED
@@ -350,6 +350,65 @@ def test_killed_at_any_point_of_a_restart_it_runs_in_the_end(crash_at: int) -> N
     machine.connect()
     machine.settle(10)
     assert report(machine).last_status is RUNNING
+    assert is_running(machine)
+
+
+# --- a container's own restart policy ---------------------------------------------------------------------------
+
+
+def with_policy(**policy: Any) -> Cloud:
+    containers = [{**each} for each in DEFINITION["containerDefinitions"]]
+    containers[0]["restartPolicy"] = {"enabled": True, "restartAttemptPeriod": 60, **policy}
+    return Cloud(definition={**DEFINITION, "containerDefinitions": containers})
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected", "cut-off"])
+def test_a_restart_policy_comes_first(connected: bool) -> None:
+    machine = running(with_policy(), **SERVICE)
+    if not connected:
+        machine.disconnect()
+    machine.settle(61)
+    end(machine)
+    assert machine.runtime.restarts == {APP: 1}, "at once, and the others are left alone"
+    assert is_running(machine, SIDECAR)
+    assert machine.state.tasks[task_id(1)].restarts is None
+    if connected:
+        assert report(machine).last_status is RUNNING
+
+
+def test_a_container_that_ends_too_soon_is_not_restarted() -> None:
+    machine = running(with_policy())
+    machine.settle(59)
+    end(machine)
+    assert machine.runtime.restarts == {}
+    assert report(machine).last_status is STOPPED
+
+
+def test_each_run_must_be_long_enough() -> None:
+    machine = running(with_policy())
+    machine.settle(61)
+    end(machine)
+    machine.settle(30)
+    end(machine)
+    assert machine.runtime.restarts == {APP: 1}
+    assert report(machine).last_status is STOPPED
+
+
+def test_an_exit_code_that_is_ignored_ends_the_container() -> None:
+    machine = running(with_policy(ignoredExitCodes=[3]))
+    machine.settle(61)
+    end(machine)
+    assert machine.runtime.restarts == {}
+
+
+def test_a_container_of_which_only_the_beginning_is_left_is_started() -> None:
+    """Its runtime was killed between forgetting the former run and beginning the next."""
+    machine = running(**SERVICE)
+    machine.disconnect()
+    end(machine)
+    machine.settle(0.5)
+    machine.runtime.containers[APP] = FakeContainer(machine.runtime.containers[APP].origin)
+    machine.settle(1)
     assert is_running(machine)
 
 
