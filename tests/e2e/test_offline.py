@@ -196,8 +196,10 @@ def test_tasks_of_machines_that_do_not_come_back(stack: Stack, join: Join) -> No
     assert time.monotonic() - cut_at > 60 + 5 + 30
     assert task_there(cut, may_run_once)["lastStatus"] == "STOPPED"
 
-    held = service(stack, "mass")
-    assert any("starts nothing in place of" in event["message"] for event in held["events"])
+    def told() -> list[str]:
+        return [event["message"] for event in service(stack, "mass")["events"]]
+
+    until("replacing is held", lambda: any("starts nothing in place of" in message for message in told()), 120)
     assert len(tasks_on(many[2][0])) == 1
     command("ecs-anywhere", "resume", "--cluster", "mass", "--state-dir", str(stack.state))
 
