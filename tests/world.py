@@ -291,7 +291,7 @@ class World:
 
     def connects(self, instance_id: str) -> None:
         """A new session begins; the agent opens it with a reconciliation."""
-        self._presence(instance_id, "connected")
+        self.presence(instance_id, "connected")
         self.silent.discard(instance_id)
         self.reconciles(instance_id)
         self.deliver()
@@ -304,10 +304,10 @@ class World:
     def disconnects(self, instance_id: str) -> None:
         """The newest session ends, and the lifecycle event has been waited for."""
         self.silent.add(instance_id)
-        self._presence(instance_id, "disconnected")
+        self.presence(instance_id, "disconnected")
         self.deliver()
 
-    def _presence(self, instance_id: str, event: Literal["connected", "disconnected"]) -> None:
+    def presence(self, instance_id: str, event: Literal["connected", "disconnected"]) -> None:
         known = self.sessions.get(instance_id, 0)
         number = known + 1 if event == "connected" or not known else known
         self.sessions[instance_id] = number

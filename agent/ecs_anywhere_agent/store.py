@@ -22,7 +22,15 @@ CREATE TABLE IF NOT EXISTS task_definition (id TEXT PRIMARY KEY, value TEXT NOT 
 CREATE TABLE IF NOT EXISTS ended (id TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS setting (id TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-_SETTINGS = ("container_instance_arn", "list_version", "newest_version", "publications", "contact", "rebooted")
+_SETTINGS = (
+    "container_instance_arn",
+    "list_version",
+    "newest_version",
+    "publications",
+    "contact",
+    "rebooted",
+    "orphans_told",
+)
 
 
 class Store:
@@ -94,7 +102,8 @@ def _load(connection: sqlite3.Connection) -> tuple[State, ClockReading | None]:
     def rows(table: str) -> list[tuple[str, Any]]:
         return connection.execute(f"SELECT id, value FROM {table}").fetchall()
 
-    settings = {name: json.loads(value) for name, value in rows("setting")}
+    settings: dict[str, Any] = {name: json.loads(value) for name, value in rows("setting")}
+    settings["orphans_told"] = tuple(settings.get("orphans_told", ()))
     clock = settings.get("clock")
     state = State(
         tasks={task_id: _TASK.validate_json(value) for task_id, value in rows("task")},

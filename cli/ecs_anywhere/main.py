@@ -14,24 +14,11 @@ from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
 from ecs_anywhere.emulator import running
 from ecs_anywhere.interrupts import unbroken
-from ecs_anywhere.settings import StateDir, default_state_dir
+from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
+from ecs_anywhere.orphans import orphans
+from ecs_anywhere.settings import StateDir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate
 
-_state_dir = click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=default_state_dir,
-    help="Where the local stack keeps what is its own. [env: ECS_ANYWHERE_STATE_DIR; default: "
-    "~/.local/state/ecs-anywhere]",
-)
-_stack_name = click.option("--stack-name", help="A stack on AWS, with your ordinary AWS credentials.")
-_output = click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: the result alone, as JSON, on stdout.",
-)
 _port = click.option("--port", type=click.IntRange(1, 65535), help="Of the HTTP endpoints. [default: 4566]")
 _mqtt_port = click.option("--mqtt-port", type=click.IntRange(1, 65535), help="Of MQTT over TLS. [default: 8883]")
 
@@ -45,8 +32,8 @@ def cli() -> None:
 @click.option("--detach", is_flag=True, help="Return once the stack answers, and leave it running.")
 @_port
 @_mqtt_port
-@_state_dir
-@_output
+@state_dir_option
+@output_option
 def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path, output: str) -> None:
     """Start the control plane on this machine, or update the one that runs."""
     state = StateDir(state_dir)
@@ -74,8 +61,8 @@ def up(*, detach: bool, port: int | None, mqtt_port: int | None, state_dir: Path
 
 
 @cli.command()
-@_state_dir
-@_output
+@state_dir_option
+@output_option
 def down(*, state_dir: Path, output: str) -> None:
     """End the local control plane, and the agent and tasks that `demo` started. Data is kept."""
     state = StateDir(state_dir)
@@ -88,9 +75,9 @@ def down(*, state_dir: Path, output: str) -> None:
 
 
 @cli.command()
-@_state_dir
-@_stack_name
-@_output
+@state_dir_option
+@stack_name_option
+@output_option
 def env(*, state_dir: Path, stack_name: str | None, output: str) -> None:
     """Print what to export so that aws and boto3 use the stack."""
     stack = open_stack(stack_name, state_dir)
@@ -118,9 +105,9 @@ def env(*, state_dir: Path, stack_name: str | None, output: str) -> None:
 @click.option(
     "--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Of every machine; may be repeated."
 )
-@_state_dir
-@_stack_name
-@_output
+@state_dir_option
+@stack_name_option
+@output_option
 def activate(
     *,
     cluster: str,
@@ -168,9 +155,9 @@ def activate(
 @cli.command()
 @click.option("--cluster", help="Only this one.")
 @click.option("--watch", is_flag=True, help="Go on until Ctrl-C.")
-@_state_dir
-@_stack_name
-@_output
+@state_dir_option
+@stack_name_option
+@output_option
 def status(*, cluster: str | None, watch: bool, state_dir: Path, stack_name: str | None, output: str) -> None:
     """Instances, services, tasks and recent events at a glance."""
     ecs = ecs_client(open_stack(stack_name, state_dir))
@@ -191,8 +178,8 @@ def status(*, cluster: str | None, watch: bool, state_dir: Path, stack_name: str
 @cli.command()
 @_port
 @_mqtt_port
-@_state_dir
-@_output
+@state_dir_option
+@output_option
 def demo(*, port: int | None, mqtt_port: int | None, state_dir: Path, output: str) -> None:
     """Control plane, agent, a task, a service, and the loss and replacement of a container, on this machine."""
     state = StateDir(state_dir)
@@ -208,9 +195,9 @@ def demo(*, port: int | None, mqtt_port: int | None, state_dir: Path, output: st
 
 @cli.command()
 @click.argument("queue")
-@_state_dir
-@_stack_name
-@_output
+@state_dir_option
+@stack_name_option
+@output_option
 def replay(*, queue: str, state_dir: Path, stack_name: str | None, output: str) -> None:
     """Move the dead letters of QUEUE (agent-requests, task-state-changes, …) back to it: docs/operations.md."""
     answer = operate(open_stack(stack_name, state_dir), "ReplayDeadLetters", queue=queue)
@@ -222,9 +209,9 @@ def replay(*, queue: str, state_dir: Path, stack_name: str | None, output: str) 
 
 @cli.command()
 @click.option("--cluster", default="default", show_default=True)
-@_state_dir
-@_stack_name
-@_output
+@state_dir_option
+@stack_name_option
+@output_option
 def resume(*, cluster: str, state_dir: Path, stack_name: str | None, output: str) -> None:
     """Replace what vanished, however much it is: so many machines at once were taken for an outage of ours."""
     answer = operate(open_stack(stack_name, state_dir), "Resume", cluster=cluster)
@@ -237,9 +224,9 @@ def resume(*, cluster: str, state_dir: Path, stack_name: str | None, output: str
 @cli.command()
 @click.option("--cluster", default="default", show_default=True)
 @click.option("--repair", is_flag=True, help="Write what the tasks leave.")
-@_state_dir
-@_stack_name
-@_output
+@state_dir_option
+@stack_name_option
+@output_option
 def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None, output: str) -> None:
     """Compare what each container instance has left with the tasks on it. It should find nothing."""
     with err.status("Checking container instances") as progress:
@@ -256,6 +243,9 @@ def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None
             out.print(line)
     if result["busy"] or (result["differences"] and not repair):
         raise SystemExit(1)
+
+
+cli.add_command(orphans)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -18,6 +18,11 @@ def asked_for(link: Link, task_id: str) -> bool:
     return f"{_TASK}{task_id}" in link.asks
 
 
+def asks_for_tasks(link: Link) -> bool:
+    """Whether it is still open which tasks are orphans."""
+    return any(key.startswith(_TASK) for key in link.asks)
+
+
 def answered(draft: Draft, *, task_id: str | None = None, definition: str | None = None) -> None:
     key = f"{_TASK}{task_id}" if task_id is not None else f"{_DEFINITION}{definition}"
     if draft.link is not None and key in draft.link.asks:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ecs_anywhere_agent.core import asking, contact, desired, observation, reconciling, reporting
+from ecs_anywhere_agent.core import asking, contact, desired, observation, orphans, reconciling, reporting
 from ecs_anywhere_agent.core.actions import Action
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import (
@@ -26,6 +26,7 @@ from ecs_anywhere_agent.core.lifecycle import advance
 from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State
 from ecs_protocol.messages import (
     ControlPlaneMessage,
+    OrphansNoted,
     Probe,
     Reconciliation,
     Refused,
@@ -53,6 +54,7 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
         advance(draft, task)
     asking.ask_for_what_is_missing(draft)
     asking.send_what_is_due(draft)
+    orphans.tell(draft)
     reporting.publish(draft)
     return draft.state, tuple(draft.actions)
 
@@ -75,6 +77,7 @@ def _task_dues(state: State) -> Iterator[float | None]:
 def _link_dues(state: State) -> Iterator[float | None]:
     if state.link is not None:
         yield state.link.request_due
+        yield state.link.orphans_due
         yield None if state.link.publishing is None else state.link.publishing.due
         yield from (ask.due for ask in state.link.asks.values())
 
@@ -121,6 +124,8 @@ def _take_in_message(draft: Draft, message: ControlPlaneMessage) -> None:
             reconciling.collect(draft, message)
         case TaskCommands():
             desired.obey(draft, message)
+        case OrphansNoted():
+            orphans.noted(draft, message)
         case Probe():
             reconciling.reconcile(draft)
         case Refused():

@@ -194,6 +194,11 @@ class Link:
     refusals: int = 0
     request_epoch: int = 0
     """The newest epoch that a whole list has brought in answer to it."""
+    orphans_request: tuple[str, tuple[str, ...]] | None = None
+    """The id of the newest ReportOrphans, and what it named."""
+    orphans_due: float | None = None
+    """When to tell them again; None: answered, or nothing to tell."""
+    orphans_gap: float = 0.0
     pages: Mapping[int, Mapping[int, Reconciliation]] = field(default_factory=dict)
     """By epoch, then by page: a request that arrives twice is answered twice, under two epochs."""
     asks: Mapping[str, Ask] = field(default_factory=dict)
@@ -217,6 +222,8 @@ class State:
     list_version: int = 0
     newest_version: int = 0
     publications: int = 0
+    orphans_told: tuple[str, ...] = ()
+    """The orphans that the control plane has noted."""
     contact: float = 0.0
     """The newest link's `contact`, while a task depends on it."""
     rebooted: bool = False
@@ -247,6 +254,8 @@ class Rules:
     publish_gap: float = 10.0
     first_refusal_gap: float = 300.0
     longest_refusal_gap: float = 3600.0
+    first_orphans_gap: float = 10.0
+    longest_orphans_gap: float = 3600.0
     kill_again_after: float = 30.0
     keep_stopped: float = 3 * 3600.0
     """How long a stopped task's containers stay for whoever looks for the cause; as long as with Amazon's agent."""

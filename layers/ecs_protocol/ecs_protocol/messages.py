@@ -3,9 +3,10 @@
 Each is one JSON object in camelCase with a `type` and a version `v`. Both sides ignore members that they do not
 know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
 
-    agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks
+    agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
     agent  ── topics.taskStateChanges ─►  TaskStateChanges
-    agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | Probe | Refused
+    agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe
+                                          | Refused
 """
 
 from datetime import UTC, datetime
@@ -120,9 +121,38 @@ class DescribeTasks(_Request):
     """`family:revision` of definitions that the agent lacks."""
 
 
-AgentRequest = RegisterContainerInstance | Reconcile | DescribeTasks
-AGENT_REQUEST: TypeAdapter[RegisterContainerInstance | Reconcile | DescribeTasks] = TypeAdapter(
-    Annotated[RegisterContainerInstance | Reconcile | DescribeTasks, Field(discriminator="type")]
+class OrphanReport(Message):
+    """A task that runs on the machine and that nobody in the cloud answers for, as far as the machine knows it."""
+
+    task_id: TaskId
+    task_definition: str
+    """`family:revision`."""
+    earlier_identity: bool = False
+    """It was started under an identity that is gone."""
+    group: str | None = None
+    started_by: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """TaskOverride of the ECS API."""
+    created_at: Timestamp | None = None
+    started_at: Timestamp | None = None
+
+
+MAX_ORPHANS = 100
+
+
+class ReportOrphans(_Request):
+    """All orphans of the machine, up to MAX_ORPHANS: sent when they are others than it last told.
+
+    Answered by OrphansNoted.
+    """
+
+    type: Literal["ReportOrphans"] = "ReportOrphans"
+    orphans: tuple[OrphanReport, ...] = Field(default=(), max_length=MAX_ORPHANS)
+
+
+AgentRequest = RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
+AGENT_REQUEST: TypeAdapter[RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans] = TypeAdapter(
+    Annotated[RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans, Field(discriminator="type")]
 )
 
 
@@ -257,6 +287,14 @@ class TaskCommands(Message):
     unknown_tasks: tuple[TaskId, ...] = ()
 
 
+class OrphansNoted(Message):
+    """The answer to ReportOrphans: operators see them, and what they take of the machine is held."""
+
+    v: int = 1
+    type: Literal["OrphansNoted"] = "OrphansNoted"
+    request_id: str
+
+
 class Probe(Message):
     """Are you there? The agent answers with Reconcile."""
 
@@ -275,11 +313,14 @@ class Refused(Message):
     message: str
 
 
-ControlPlaneMessage = RegistrationRequired | Reconciliation | TaskCommands | Probe | Refused
-CONTROL_PLANE_MESSAGE: TypeAdapter[RegistrationRequired | Reconciliation | TaskCommands | Probe | Refused] = (
-    TypeAdapter(
-        Annotated[RegistrationRequired | Reconciliation | TaskCommands | Probe | Refused, Field(discriminator="type")]
-    )
+ControlPlaneMessage = RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe | Refused
+CONTROL_PLANE_MESSAGE: TypeAdapter[
+    RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe | Refused
+] = TypeAdapter(
+    Annotated[
+        RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe | Refused,
+        Field(discriminator="type"),
+    ]
 )
 
 

@@ -264,12 +264,17 @@ def test_a_deregistered_machine_may_still_run_its_stop_after_task(world: World, 
     assert on(world, gone) == []
 
 
-def test_too_many_at_once_are_not_replaced_until_an_operator_says_so(world: World, machines: Sequence[str]) -> None:
+@pytest.mark.parametrize("apart", [0, 60])
+def test_too_many_at_once_are_not_replaced_until_an_operator_says_so(
+    world: World, machines: Sequence[str], apart: float
+) -> None:
     running_service(world, machines, "replace-after=10m")
     first, second, last = machines
-    world.disconnects(first)
-    world.pass_time(60)
-    world.disconnects(second)
+    for machine in (first, second):
+        world.pass_time(apart)
+        world.silent.add(machine)
+        world.presence(machine, "disconnected")
+    world.deliver()
     world.minutes(30)
     assert len(to_run(world, last)) == 1
     assert sum("starts nothing in place of 2 tasks" in message for message in events(world)) == 1

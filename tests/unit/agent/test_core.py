@@ -30,12 +30,14 @@ from ecs_anywhere_agent.core.values import ContainerRef, Orphan, Phase
 from ecs_protocol.messages import (
     DescribeTasks,
     ListedTask,
+    OrphansNoted,
     Probe,
     Reconcile,
     Reconciliation,
     Refused,
     RegisterContainerInstance,
     RegistrationRequired,
+    ReportOrphans,
     TaskCommand,
     TaskCommands,
     TaskReport,
@@ -596,3 +598,51 @@ def test_a_task_that_is_stopped_on_its_machine_is_told_to_the_cloud_as_stopped_b
 def test_a_task_that_nobody_knows_is_not_stopped_on_its_machine(machine: Machine) -> None:
     machine.take(StopAsked(task_id(9)))
     assert machine.state.tasks == {}
+
+
+# --- orphans are told -------------------------------------------------------------------------------------------
+
+
+def orphaned(script: Script) -> tuple[Action, ...]:
+    """Connected to a control plane that has forgotten task 1."""
+    first = script.connect()
+    script.list(first, line(1))
+    script.command(command(1), version=1, request_id="x")
+    script.give(ContainerChanged(ContainerSnapshot(APP, Condition.RUNNING)))
+    again = script.connect()
+    script.list(again, version=1, epoch=2)
+    return script.command(version=1, request_id="y", unknown_tasks=(task_id(1),))
+
+
+def told(actions: tuple[Action, ...]) -> list[ReportOrphans]:
+    return [each for each in requests(actions) if isinstance(each, ReportOrphans)]
+
+
+def test_orphans_are_told_until_they_are_noted() -> None:
+    script = Script()
+    [first] = told(orphaned(script))
+    assert [(each.task_id, each.task_definition) for each in first.orphans] == [(task_id(1), "web:1")]
+    [second] = told(script.give(TimerFired(), after=10))
+    assert told(script.give(TimerFired(), after=19)) == []
+    [third] = told(script.give(TimerFired(), after=1))
+    script.give(MessageReceived(OrphansNoted(request_id=second.request_id)))
+    assert list(script.state.orphans_told) == [], "an answer to an earlier request"
+    script.give(MessageReceived(OrphansNoted(request_id=third.request_id)))
+    assert list(script.state.orphans_told) == [task_id(1)]
+    assert told(script.give(TimerFired(), after=10_000)) == []
+
+
+def test_an_orphan_that_was_stopped_is_told_to_be_gone() -> None:
+    script = Script()
+    [first] = told(orphaned(script))
+    script.give(MessageReceived(OrphansNoted(request_id=first.request_id)))
+    [second] = told(script.command(command(1, "STOPPED"), version=2))
+    assert second.orphans == ()
+    script.give(MessageReceived(OrphansNoted(request_id=second.request_id)))
+    assert script.state.orphans_told == ()
+
+
+def test_a_machine_without_orphans_tells_nothing(machine: Machine) -> None:
+    running(machine)
+    assert machine.state.link is not None
+    assert machine.state.link.orphans_request is None

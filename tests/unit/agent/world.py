@@ -44,10 +44,12 @@ from ecs_protocol.messages import (
     ControlPlaneMessage,
     DescribeTasks,
     ListedTask,
+    OrphansNoted,
     Reconcile,
     Reconciliation,
     RegisterContainerInstance,
     RegistrationRequired,
+    ReportOrphans,
     TaskCommand,
     TaskCommands,
     TaskReport,
@@ -237,6 +239,8 @@ class Cloud:
                         unknown_tasks=tuple(task for task in request.task_ids if task not in self.tasks),
                     )
                 ]
+            case ReportOrphans():
+                return [OrphansNoted(request_id=request.request_id)]
             case RegisterContainerInstance():
                 self.digest = request.digest
         self.epoch += 1

@@ -40,7 +40,20 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["up"], ["down"], ["env"], ["activate"], ["status"], ["demo"], ["replay"], ["resume"], ["check"]]
+    "command",
+    [
+        [],
+        ["up"],
+        ["down"],
+        ["env"],
+        ["activate"],
+        ["status"],
+        ["demo"],
+        ["replay"],
+        ["resume"],
+        ["check"],
+        ["orphans", "adopt"],
+    ],
 )
 def test_everything_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(cli, [*command, "--help"])

@@ -89,3 +89,6 @@ def test_a_delay_comes_on_top_and_none_is_for_ever(members: dict[str, Any]) -> N
     assert not standing(task, gone, NOW).counts
     assert standing(task, gone, NOW, delay=timedelta(minutes=5)).counts
     assert standing(task, gone, later(1e6), delay=None) == COUNTS_AWAY
+    just_gone = away(1, session_ended=1)
+    held = standing(task, just_gone, NOW, delay=None)
+    assert (held.counts, held.until) == (True, standing(task, just_gone, NOW).until)

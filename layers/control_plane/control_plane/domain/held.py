@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from control_plane.domain.container_instance import ContainerInstance, Registration, port_names
+from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.resources import Resources
 from control_plane.domain.task import Task
 
@@ -22,10 +23,10 @@ def stored(instance: ContainerInstance) -> Left:
     return Left(instance.cpu, instance.memory, instance.ports, instance.tasks)
 
 
-def expected(registration: Registration, tasks: Iterable[Task]) -> Left:
+def expected(registration: Registration, tasks: Iterable[Task], orphans: Iterable[OrphanTask]) -> Left:
     """What the instance should have left: `tasks` are all on it that have not stopped."""
     taken = [task.resources for task in tasks]
-    held = sum(taken, start=Resources())
+    held = sum((*taken, *(orphan.resources for orphan in orphans)), start=Resources())
     return Left(registration.cpu - held.cpu, registration.memory - held.memory, port_names(held), len(taken))
 
 

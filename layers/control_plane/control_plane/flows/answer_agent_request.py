@@ -22,6 +22,7 @@ from control_plane.domain.reminders import next_probe
 from control_plane.domain.resources import Resources
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
+from control_plane.flows.orphans import note_orphans
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, keys, reminders, tasks
@@ -36,6 +37,7 @@ from ecs_protocol.messages import (
     Refused,
     RegisterContainerInstance,
     RegistrationRequired,
+    ReportOrphans,
 )
 
 logger = Logger(child=True)
@@ -59,6 +61,8 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
             until_won(cp, lambda _attempt: _reconcile(cp, sender, request))
         case RegisterContainerInstance():
             until_won(cp, lambda _attempt: _register(cp, sender, request))
+        case ReportOrphans():
+            note_orphans(cp, sender, request)
         case DescribeTasks():
             until_won(cp, lambda _attempt: _describe(cp, sender, request))
 

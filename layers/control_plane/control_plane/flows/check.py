@@ -12,7 +12,7 @@ from control_plane.domain.races import InstanceChangedError, LostRace
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, tasks
+from control_plane.store import instances, orphans, tasks
 
 logger = Logger(child=True)
 
@@ -51,12 +51,13 @@ def _check(cp: ControlPlane, candidate: ContainerInstance, *, repair: bool) -> d
     before = instances.load(cp.table, *key)
     registration = instances.load_registration(cp.table, *key)
     on_it = tasks.of_instance(cp.table, *key)
+    held_too = orphans.of_instance(cp.table, *key)
     after = instances.load(cp.table, *key)
     if before is None or registration is None or after is None:
         return {}
     if (before.version, before.registration) != (after.version, registration.registration):
         raise InstanceChangedError(candidate.instance_id)
-    should = held.expected(registration, on_it)
+    should = held.expected(registration, on_it, held_too.values())
     differs = held.difference(held.stored(before), should)
     if differs and repair:
         cp.table.commit([instances.mended(before, should, cp.clock())])

@@ -12,6 +12,7 @@ from control_plane.domain.errors import EcsError, InvalidParameterException
 from control_plane.flows.activate import code_digest
 from control_plane.flows.check import check
 from control_plane.flows.lookup import require_cluster
+from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, clusters
 from control_plane.store.activations import Activation
@@ -57,8 +58,18 @@ class _Check(BaseModel):
     repair: bool = False
 
 
-_REQUEST: TypeAdapter[_CreateActivation | _ReplayDeadLetters | _Resume | _Check] = TypeAdapter(
-    Annotated[_CreateActivation | _ReplayDeadLetters | _Resume | _Check, Field(discriminator="operation")]
+class _Orphans(BaseModel):
+    """List, or decide about the one that is named."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["ListOrphans", "StopOrphan", "AdoptOrphan"]
+    cluster: str = "default"
+    task: str = ""
+
+
+_REQUEST: TypeAdapter[_CreateActivation | _ReplayDeadLetters | _Resume | _Check | _Orphans] = TypeAdapter(
+    Annotated[_CreateActivation | _ReplayDeadLetters | _Resume | _Check | _Orphans, Field(discriminator="operation")]
 )
 
 
@@ -73,6 +84,12 @@ def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
                 return {"replayed": cp.queues.replay(parsed.queue)}
             case _Check():
                 return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
+            case _Orphans(operation="ListOrphans"):
+                return {"orphans": list_orphans(cp, parsed.cluster)}
+            case _Orphans(operation="StopOrphan"):
+                return stop_orphan(cp, parsed.cluster, parsed.task)
+            case _Orphans():
+                return adopt_orphan(cp, parsed.cluster, parsed.task)
             case _Resume():
                 cluster = require_cluster(cp, parsed.cluster)
                 cp.table.commit([clusters.resumed(cluster.name, cp.clock())])

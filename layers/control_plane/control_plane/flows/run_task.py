@@ -24,17 +24,15 @@ from control_plane.domain.placement.place import Candidate, Demand, Placed, Unpl
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
-from control_plane.domain.tags import DISCONNECT, absence_of, checked, restarts_offline
+from control_plane.domain.tags import checked
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
+from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, reminders, tasks, tokens
 from control_plane.store.table import Write
-
-DEFAULT_STOP_TIMEOUT = 30
-"""Seconds. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
 
 MAX_FAILURES = 100
 """Of one answer: the reasons of the first instances stand for those of a large fleet."""
@@ -128,34 +126,6 @@ def digest_of(request: Mapping[str, Any]) -> str:
     """Tells whether a request that comes with a used token is the same one."""
     body = {name: value for name, value in request.items() if name != "clientToken"}
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def tags_of_definition(definition: Mapping[str, Any]) -> dict[str, str]:
-    return {tag["key"]: tag.get("value", "") for tag in definition.get("tags") or ()}
-
-
-def absence_members(
-    definition: Mapping[str, Any], policy: Mapping[str, str], tags: Mapping[str, str], *, in_service: bool
-) -> dict[str, Any]:
-    """The members of a task that say what its machine's absence means, and its tags.
-
-    `policy` are the tags that say so; `tags` those that the task gets. Raises InvalidParameterException.
-    """
-    absence = absence_of(policy)
-    if absence.kind == "replace-after" and not in_service:
-        raise InvalidParameterException(
-            f"Tag {DISCONNECT}: replace-after is for services: nobody replaces a task that belongs to none. "
-            "Write keep or stop-after=10m."
-        )
-    timeouts = [
-        container.get("stopTimeout") or DEFAULT_STOP_TIMEOUT for container in definition["containerDefinitions"]
-    ]
-    return {
-        "tags": dict(tags),
-        "disconnect": policy[DISCONNECT] if absence.kind != "keep" else None,
-        "stop_timeout": max(timeouts) if absence.kind == "stop-after" else None,
-        "restarts_offline": restarts_offline(policy, by_default=in_service) or None,
-    }
 
 
 def demand_of(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> Demand:

@@ -23,8 +23,9 @@ from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.again import until_won
-from control_plane.flows.run_task import absence_members, demand_of, new_task, placing, watching
+from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.services import deployment_event, tags_of_tasks
+from control_plane.flows.tasks_to_be import absence_members
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, services, tasks
 from control_plane.store.table import Write

@@ -25,7 +25,8 @@ from control_plane.domain.service import Deployment, RolloutState, Service, Serv
 from control_plane.domain.tags import absence_of, checked, restarts_offline
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
-from control_plane.flows.run_task import require_external, tags_of_definition
+from control_plane.flows.run_task import require_external
+from control_plane.flows.tasks_to_be import tags_of_definition
 from control_plane.runtime import ControlPlane
 from control_plane.store import reminders, services
 

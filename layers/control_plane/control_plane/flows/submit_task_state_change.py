@@ -23,12 +23,13 @@ from control_plane.domain.reminders import watching_command
 from control_plane.domain.service import ServiceEvent
 from control_plane.domain.task import Task, Verdict, apply_report, came_back, judge, request_stop
 from control_plane.flows.again import until_won
+from control_plane.flows.orphans import note_end_of_orphan
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, reminders, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.messages import RestartsInPlace, TaskReport, TaskStateChanges
-from ecs_protocol.statuses import StopCode
+from ecs_protocol.statuses import StopCode, TaskStatus
 
 logger = Logger(child=True)
 
@@ -92,6 +93,8 @@ def _commit(cp: ControlPlane, sender: Sender, reports: Iterable[TaskReport]) -> 
     too_late: list[str] = []
     for task_id, report in by_task.items():
         task = stored.get(task_id)
+        if task is None and report.last_status is TaskStatus.STOPPED:
+            note_end_of_orphan(cp, cluster, instance_id, task_id)
         if task is None or task.instance_id != instance_id:
             logger.warning("Dropped a report of a task that is not its", extra={"task": task_id, "sender": instance_id})
             continue

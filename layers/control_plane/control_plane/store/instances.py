@@ -11,6 +11,7 @@ from control_plane.domain.container_instance import (
     port_names,
 )
 from control_plane.domain.held import Left
+from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.races import InstanceChangedError, ItemChangedError
 from control_plane.domain.resources import Resources
 from control_plane.store import keys
@@ -173,6 +174,54 @@ def released(cluster: str, instance_id: str, registration: int, given: Sequence[
             ":one": 1,
             ":now": now,
             **({":ports": ports} if ports else {}),
+        },
+    )
+
+
+def held_by_orphan(instance: ContainerInstance, orphan: OrphanTask, now: datetime) -> Write:
+    """It runs there already: what it takes is held even where that leaves less than nothing."""
+    return _orphan_takes(instance, orphan, now, sign=-1)
+
+
+def given_back_by_orphan(orphan: OrphanTask, now: datetime) -> Write:
+    """Fails if the instance is gone, or is another beginning, which never held it."""
+    return _orphan_takes(orphan, orphan, now, sign=1)
+
+
+def orphan_adopted(orphan: OrphanTask, now: datetime) -> Write:
+    """It holds what it held, and is one task more."""
+    return Write(
+        "Update",
+        keys.instance(orphan.cluster, orphan.instance_id),
+        InstanceChangedError(orphan.instance_id),
+        update="SET #updatedAt = :now ADD #tasks :one, #version :one",
+        condition="#registration >= :registration AND #status <> :inactive",
+        values={
+            ":now": now,
+            ":one": 1,
+            ":registration": orphan.registration,
+            ":inactive": InstanceStatus.INACTIVE,
+        },
+    )
+
+
+def _orphan_takes(place: ContainerInstance | OrphanTask, orphan: OrphanTask, now: datetime, *, sign: int) -> Write:
+    ports = frozenset(orphan.ports)
+    change = "ADD #ports :ports," if sign < 0 else "DELETE #ports :ports ADD"
+    return Write(
+        "Update",
+        keys.instance(place.cluster, place.instance_id),
+        InstanceChangedError(place.instance_id),
+        update=f"SET #updatedAt = :now {change if ports else 'ADD'} #cpu :cpu, #memory :memory, #version :one",
+        condition="#registration >= :registration AND #status <> :inactive",
+        values={
+            ":now": now,
+            ":cpu": sign * orphan.cpu,
+            ":memory": sign * orphan.memory,
+            ":one": 1,
+            **({":ports": ports} if ports else {}),
+            ":registration": place.registration,
+            ":inactive": InstanceStatus.INACTIVE,
         },
     )
 

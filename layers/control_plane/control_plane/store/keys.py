@@ -4,6 +4,7 @@
     CLUSTERS#<0-3>                    <cluster>              cluster
     FLEET#<cluster>#<0-63>            I#<instance>           container instance: what placement and presence need
                                       R#<instance>           its registration: the rest
+                                      O#<instance>#<task>    orphan: it runs there, and nobody here knows of it
                                       T#<tail>#<task>        task that has not stopped; tail: its id's last 8 digits,
                                                              which are its instance's first 8
                                       S#<tail>#<task>        task that has stopped, kept for 30 days
@@ -75,6 +76,15 @@ def instance(cluster_name: str, instance_id: str) -> Key:
 
 def registration(cluster_name: str, instance_id: str) -> Key:
     return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"R#{instance_id}")
+
+
+def orphan(cluster_name: str, instance_id: str, task_id: str) -> Key:
+    return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"O#{instance_id}#{task_id}")
+
+
+def instance_orphans(cluster_name: str, instance_id: str) -> Key:
+    """`sk` is the beginning of their keys."""
+    return orphan(cluster_name, instance_id, "")
 
 
 def task(cluster_name: str, task_id: str) -> Key:

@@ -9,7 +9,7 @@
 What the tag said when a task was started is stored with the task. See docs/offline.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from control_plane.domain.container_instance import ContainerInstance
@@ -81,21 +81,23 @@ def standing(task: Task, connection: Connection, now: datetime, *, delay: timede
     if task.awaiting is Awaiting.START:
         return _unheard(task, now)
     if absence.kind == "replace-after":
-        if delay is None or connection.changed_at is None:
-            return Standing(counts=True, away=True)
-        due = connection.changed_at + absence.after + delay
-        return Standing(counts=now < due, away=True, until=due if now < due else None)
+        return _until(connection.changed_at and connection.changed_at + absence.after, now, delay)
     return Standing(counts=True, away=True)
 
 
-def _while_it_may_run(task: Task, connection: Connection, now: datetime, delay: timedelta | None) -> Standing:
-    stopped = stopped_by(task, connection)
-    if stopped is None or delay is None:
+def _until(due: datetime | None, now: datetime, delay: timedelta | None) -> Standing:
+    """Counts until then, and `delay` longer. Held, it is looked at then all the same, so that it can be said."""
+    if due is None:
         return Standing(counts=True, away=True)
-    due = stopped + delay
-    if now < due:
-        return Standing(counts=True, away=True, until=due)
-    return Standing(counts=False, away=True, given_up=task.desired_status is DesiredStatus.RUNNING)
+    if delay is None:
+        return Standing(counts=True, away=True, until=due if now < due else None)
+    due += delay
+    return Standing(counts=now < due, away=True, until=due if now < due else None)
+
+
+def _while_it_may_run(task: Task, connection: Connection, now: datetime, delay: timedelta | None) -> Standing:
+    found = _until(stopped_by(task, connection), now, delay)
+    return found if found.counts else replace(found, given_up=task.desired_status is DesiredStatus.RUNNING)
 
 
 def _unheard(task: Task, now: datetime) -> Standing:
