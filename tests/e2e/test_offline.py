@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from e2e.conftest import BIN, Agent, Stack, clean_environment, command, pid_of, until
+from e2e.conftest import BIN, Agent, Stack, clean_environment, command, free_port, pid_of, until
 from e2e.proxy import Proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -149,6 +150,61 @@ def test_rebooted_without_network(stack: Stack, join: Join, docker_image: str) -
     network.heal()
     until("it is told", lambda: stack.task(cluster, arn)["attributes"], 180)
     assert stack.task(cluster, arn)["containers"][0]["runtimeId"] == container
+
+
+def test_a_restored_backup_stops_no_healthy_work(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """docs/operations.md, "Restoring the table", step by step, on a stack of its own."""
+    folder = tmp_path_factory.mktemp("restored")
+    stack = Stack(folder / "state", free_port(), free_port())
+    try:
+        stack.up()
+        agent = stack.agent("default")
+        [kept] = serve(stack, "default", 1)
+        command("ecs-anywhere", "down", "--state-dir", str(stack.state))
+        shutil.copytree(stack.state, folder / "backup")
+        stack.up()
+        until("the agent is back", lambda: stack.instance(agent)["agentConnected"], 180)
+
+        once = stack.run("default", stack.define("restored"))
+        stack.ecs.update_service(cluster="default", service="web", desiredCount=2)
+        stack.aws("wait", "services-stable", "--services", "web")
+        tasks = {arn: stack.task("default", arn) for arn in stack.ecs.list_tasks()["taskArns"]}
+        assert len(tasks) == 3
+        command("ecs-anywhere", "down", "--state-dir", str(stack.state))
+        shutil.rmtree(stack.state)
+        shutil.copytree(folder / "backup", stack.state)
+        stack.up()
+        until("the agent is back", lambda: stack.instance(agent)["agentConnected"], 180)
+
+        def listed() -> list[dict[str, Any]]:
+            orphans = json.loads(_orphans(stack, "list"))["orphans"]
+            return orphans if len(orphans) == 2 else []
+
+        orphans = until("both tasks that the backup does not know are told", listed, 120)
+        for task in tasks.values():
+            os.kill(pid_of(task), 0)
+        assert {each["taskId"] for each in orphans} == {arn.rsplit("/", 1)[1] for arn in tasks if arn != kept}
+        definition = stack.define("restored")
+        assert definition.endswith("restored:1")
+        _orphans(stack, "adopt", once.rsplit("/", 1)[1])
+        adopted = stack.until_task_is("default", once, "RUNNING")
+        assert pid_of(adopted) == pid_of(tasks[once])
+        assert {arn for arn in stack.ecs.list_tasks()["taskArns"] if arn in tasks} == {kept, once}
+        [surplus] = [arn for arn in tasks if arn not in {kept, once}]
+        _orphans(stack, "stop", surplus)
+        until("no orphan is left", lambda: json.loads(_orphans(stack, "list"))["orphans"] == [])
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid_of(tasks[surplus]), 0)
+        checked = json.loads(command("ecs-anywhere", "check", "--output", "json", "--state-dir", str(stack.state)))
+        assert checked == {"checked": 1, "differences": [], "busy": []}
+        stack.ecs.stop_task(task=once)
+        stack.until_task_is("default", once, "STOPPED")
+    finally:
+        stack.down()
+
+
+def _orphans(stack: Stack, *arguments: str) -> str:
+    return command("ecs-anywhere", "orphans", *arguments, "--output", "json", "--state-dir", str(stack.state))
 
 
 def test_tasks_of_machines_that_do_not_come_back(stack: Stack, join: Join) -> None:
