@@ -45,12 +45,24 @@ def built_for() -> dict[str, str]:
     return {"PythonRuntime": f"python{sys.version_info.major}.{sys.version_info.minor}", "Architecture": machine}
 
 
-def build(emulator: Emulator) -> None:
+def digest_of_sources() -> str:
+    """Of all that is built and deployed. Taken once, before: a file that is edited meanwhile counts as not deployed."""
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        top = PROJECT / source
+        for file in [top] if top.is_file() else sorted(top.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(PROJECT)).encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def build(emulator: Emulator, sources: str) -> None:
     """Build unless what was built last is of the same sources. Raises Problem."""
     if not (PROJECT / "template.yaml").exists():
         raise Problem("`up` and `demo` deploy template.yaml from a checkout, and there is none beside this command.")
     folder, mark = emulator.state.build, emulator.state.built_mark
-    wanted = _digest(built_for())
+    wanted = _digest(sources, built_for())
     if folder.exists() and mark.exists() and mark.read_text() == wanted:
         return
     mark.unlink(missing_ok=True)
@@ -67,15 +79,15 @@ def build(emulator: Emulator) -> None:
     write_whole(mark, wanted)
 
 
-def deployed(emulator: Emulator) -> bool:
+def deployed(emulator: Emulator, sources: str) -> bool:
     """Whether what is wanted now was deployed, and saved."""
     mark = emulator.state.deployed_mark
-    return mark.exists() and mark.read_text() == _digest(_parameters_of(emulator))
+    return mark.exists() and mark.read_text() == _digest(sources, _parameters_of(emulator))
 
 
-def note_deployed(emulator: Emulator) -> None:
+def note_deployed(emulator: Emulator, sources: str) -> None:
     """To be called once the emulator has saved what was deployed."""
-    write_whole(emulator.state.deployed_mark, _digest(_parameters_of(emulator)))
+    write_whole(emulator.state.deployed_mark, _digest(sources, _parameters_of(emulator)))
 
 
 def deploy(emulator: Emulator) -> Stack:
@@ -155,13 +167,6 @@ def _overrides(values: Mapping[str, str]) -> Iterator[str]:
     return (f"{name}={value}" for name, value in values.items())
 
 
-def _digest(target: Mapping[str, str]) -> str:
+def _digest(sources: str, target: Mapping[str, str]) -> str:
     """Of all that is built, and for what."""
-    digest = hashlib.sha256(json.dumps(dict(target), sort_keys=True).encode())
-    for source in SOURCES:
-        top = PROJECT / source
-        for file in [top] if top.is_file() else sorted(top.rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(str(file.relative_to(PROJECT)).encode())
-                digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps([sources, dict(target)], sort_keys=True).encode()).hexdigest()

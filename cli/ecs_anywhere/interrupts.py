@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+EXIT_CODE = 128 + signal.SIGINT
+
 PATIENCE_SECONDS = 2.0
 """Signals so soon after one that was acted upon are impatience, and would only break off the ending."""
 

@@ -32,7 +32,8 @@ def up(state: StateDir, port: int | None, mqtt_port: int | None) -> Stack:
         if not ran:
             with progress("Starting the local AWS (MiniStack)"):
                 emulator.start()
-        stack = known if known and deployment.deployed(emulator) else _deploy(emulator)
+        sources = deployment.digest_of_sources()
+        stack = known if known and deployment.deployed(emulator, sources) else _deploy(emulator, sources)
         with progress("Waiting for the ECS API to answer"):
             _wait_for(stack)
     except BaseException:
@@ -43,9 +44,9 @@ def up(state: StateDir, port: int | None, mqtt_port: int | None) -> Stack:
     return stack
 
 
-def _deploy(emulator: Emulator) -> Stack:
+def _deploy(emulator: Emulator, sources: str) -> Stack:
     with progress("Building the functions (sam build)"):
-        deployment.build(emulator)
+        deployment.build(emulator, sources)
     with progress("Deploying template.yaml (sam deploy)"):
         try:
             stack = deployment.deploy(emulator)
@@ -58,7 +59,7 @@ def _deploy(emulator: Emulator) -> Stack:
         _settle(emulator)
         emulator.restart()
     stack.save(emulator.state.stack_file)
-    deployment.note_deployed(emulator)
+    deployment.note_deployed(emulator, sources)
     return stack
 
 

@@ -256,8 +256,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """The entry point."""
-    interrupts.install()
+    """All that the command does; see entry.py."""
     try:
         cli()
     finally:

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from ecs_anywhere import interrupts, local, overview, processes
+from ecs_anywhere import entry, interrupts, local, overview, processes
 from ecs_anywhere.console import Problem
 from ecs_anywhere.durations import DURATION
 from ecs_anywhere.main import cli
@@ -233,3 +233,21 @@ def a_stack(secret: str) -> Stack:
         event_bus_name="bus",
         operator_function="operator",
     )
+
+
+def test_ctrl_c_while_it_is_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "ecs_anywhere.main":
+                signal.raise_signal(signal.SIGINT)
+
+    handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    monkeypatch.delitem(sys.modules, "ecs_anywhere.main", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Slow(), *sys.meta_path])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            entry.run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert ended.value.code == 130

@@ -18,7 +18,7 @@ from control_plane.domain.container_instance import (
     Registration,
 )
 from control_plane.domain.inbox import Envelope
-from control_plane.domain.reminders import next_probe
+from control_plane.domain.reminders import FIRST_GAP, next_probe
 from control_plane.domain.resources import Resources
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
@@ -112,7 +112,8 @@ def _register(cp: ControlPlane, sender: InstanceIdentity, request: RegisterConta
         old = Resources(cpu=known.cpu, memory=known.memory) if known else Resources()
         new = Resources(cpu=registration.cpu, memory=registration.memory)
         write = instances.registered_again(before, after, new - old)
-    reminders.remind(cp.table, [next_probe(sender.cluster, sender.instance_id, cp.clock())])
+    # Not before the registration is committed, should this take as long as a function may.
+    reminders.remind(cp.table, [next_probe(sender.cluster, sender.instance_id, cp.clock() + FIRST_GAP)])
     cp.table.commit([write, instances.described(registration)])
     current = instances.load(cp.table, sender.cluster, sender.instance_id)
     if current is not None:

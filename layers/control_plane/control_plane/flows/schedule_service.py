@@ -39,8 +39,8 @@ CHUNK = 20
 MAX_CHUNKS = 40
 """Of one run; what is left then, the sweeper brings back."""
 
-LOOK_AGAIN = timedelta(seconds=20)
-"""After which a service that could not place all its tasks is looked at again."""
+LOOK_AGAIN = timedelta(seconds=30)
+"""After which a service that could not place all its tasks is looked at again: FIRST_GAP of domain/reminders.py."""
 
 GIVEN_UP = "The container instance was disconnected for too long, and the task is not to run there again."
 
