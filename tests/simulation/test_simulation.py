@@ -7,13 +7,17 @@ faults cease, and what the table says must be what the machines do.
 import os
 import random
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Literal
 
 import pytest
 
 from control_plane.domain.errors import EcsError
+from control_plane.domain.inbox import Presence
 from control_plane.domain.task import Task
 from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.look_at_container_instance import look_at_container_instances
+from control_plane.flows.note_presence import note_presence
 from control_plane.flows.publish_events import publish_events
 from control_plane.flows.run_task import run_task
 from control_plane.flows.schedule_service import schedule_services
@@ -29,6 +33,7 @@ from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, TaskStatus
 from simulation.machines import Machine
 from world import PREFIX, World
 
+Event = Literal["connected", "disconnected"]
 STEPS = 1000
 SEEDS = range(int(os.environ.get("SIMULATION_SEEDS", "1")))
 """More seeds take a minute or two each."""
@@ -41,12 +46,18 @@ class Simulation:
         self.world = world
         self.random = random.Random(seed)
         self.seen: dict[str, TaskStatus] = {}
+        self.had: set[str] = set()
+        """Every task that the service of one copy has ever had."""
         self.chaos = True
         world.cluster()
         for family, memory in (("small", 50), ("large", 200)):
             world.task_definition(family, memory=memory, cpu=10)
+        self.presences: list[tuple[datetime, Machine, Event, int]] = []
         self.machines = [self._machine(number) for number in range(2)]
         create_service(world.cp, {"serviceName": "web", "taskDefinition": "small", "desiredCount": 3})
+        once = {"serviceName": "once", "taskDefinition": "small", "desiredCount": 1}
+        tags = [{"key": "ecs-anywhere:disconnect", "value": "stop-after=2m"}]
+        create_service(world.cp, {**once, "tags": tags})
 
     def _machine(self, number: int) -> Machine:
         instance_id = f"{self.random.getrandbits(128):032x}"
@@ -55,7 +66,13 @@ class Simulation:
         machine = Machine(instance_id, random.Random(self.random.random() + number))
         machine.boot()
         machine.connect()
+        self._tell(machine, "connected")
         return machine
+
+    def _tell(self, machine: Machine, event: Event) -> None:
+        """What IoT Core tells of a connection; an end is looked at a little later."""
+        due = self.world.now + timedelta(seconds=3 if event == "disconnected" else 0)
+        self.presences.append((due, machine, event, machine.sessions))
 
     def step(self) -> None:
         likely: list[tuple[int, Callable[[], None]]] = [
@@ -71,6 +88,7 @@ class Simulation:
             (1, self.crash),
             (1, self.cut),
             (3, self.connect),
+            (4, self.presence),
             (1, self.sweep),
             (6, self.time),
         ]
@@ -148,17 +166,35 @@ class Simulation:
         self.random.choice(self.machines).a_container_ends()
 
     def crash(self) -> None:
-        self.random.choice(self.machines).boot()
+        machine = self.random.choice(self.machines)
+        if machine.connected:
+            self._tell(machine, "disconnected")
+        machine.boot()
 
     def cut(self) -> None:
         machine = self.random.choice(self.machines)
         if machine.connected:
             machine.disconnect()
+            self._tell(machine, "disconnected")
 
     def connect(self) -> None:
         machine = self.random.choice(self.machines)
         if not machine.connected:
             machine.connect()
+            self._tell(machine, "connected")
+
+    def presence(self) -> None:
+        """One of the lifecycle events that are due: any, perhaps not for the last time, now and then lost."""
+        due = [each for each in self.presences if each[0] <= self.world.now]
+        if not due:
+            return
+        each = self.random.choice(due) if self.chaos else due[0]
+        if not (self.chaos and self.random.random() < 0.1):
+            self.presences.remove(each)
+        if not (self.chaos and self.random.random() < 0.1):
+            _, machine, event, session = each
+            client, name = thing_name(PREFIX, machine.instance_id), f"session-{session}"
+            note_presence(self.world.function(), Presence(client, event, name, session, self.world.now))
 
     def sweep(self) -> None:
         sweep(self.world.cp)
@@ -172,6 +208,7 @@ class Simulation:
         self.world.pass_time(seconds)
         for machine in self.machines:
             machine.now = self.world.now
+            machine.keep_time()
 
     # --- what is true
 
@@ -195,6 +232,8 @@ class Simulation:
             assert instance.cpu + sum(task.cpu for task in held) == 1000
             assert instance.tasks == len(held)
             assert all(count == 1 for count in machine.runtime.starts.values()), "a container was started twice"
+        self.had |= {task.task_id for task in active if task.service == "once"}
+        assert sum(len(machine.running() & self.had) for machine in self.machines) <= 1, "two copies of one task"
         for task in active:
             before = self.seen.get(task.task_id, task.last_status)
             assert task.last_status is before or task.last_status in SUCCESSORS[before]
@@ -207,9 +246,12 @@ class Simulation:
             machine.random = random.Random(1)
             if not machine.connected:
                 machine.connect()
+                self._tell(machine, "connected")
         for _ in range(12):
             while self._anything():
                 pass
+            while [each for each in self.presences if each[0] <= self.world.now]:
+                self.presence()
             self.pass_time(60)
             self.sweep()
         self.check()
@@ -240,7 +282,9 @@ def test_a_thousand_steps(world: World, seed: int) -> None:
     for machine in simulation.machines:
         should = {task.task_id for task in active if task.instance_id == machine.instance_id}
         assert machine.running() == should
-    service = services.load(world.table, "default", "web")
-    assert service is not None
-    mine = [task for task in active if task.service == "web" and task.desired_status is DesiredStatus.RUNNING]
-    assert (len(mine), service.running_count, service.steady) == (service.desired_count, service.desired_count, True)
+    for name in ("web", "once"):
+        service = services.load(world.table, "default", name)
+        assert service is not None
+        mine = [task for task in active if task.service == name and task.desired_status is DesiredStatus.RUNNING]
+        seen = (len(mine), service.running_count, service.steady)
+        assert seen == (service.desired_count, service.desired_count, True)
