@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -187,8 +188,9 @@ def test_a_restored_backup_stops_no_healthy_work(tmp_path_factory: pytest.TempPa
         definition = stack.define("restored")
         assert definition.endswith("restored:1")
         _orphans(stack, "adopt", once.rsplit("/", 1)[1])
-        adopted = stack.until_task_is("default", once, "RUNNING")
-        assert pid_of(adopted) == pid_of(tasks[once])
+        assert stack.task("default", once)["lastStatus"] == "RUNNING"
+        until("its machine reports it", lambda: "runtimeId" in stack.task("default", once)["containers"][0])
+        assert pid_of(stack.task("default", once)) == pid_of(tasks[once])
         assert {arn for arn in stack.ecs.list_tasks()["taskArns"] if arn in tasks} == {kept, once}
         [surplus] = [arn for arn in tasks if arn not in {kept, once}]
         _orphans(stack, "stop", surplus)
@@ -207,6 +209,29 @@ def _orphans(stack: Stack, *arguments: str) -> str:
     return command("ecs-anywhere", "orphans", *arguments, "--output", "json", "--state-dir", str(stack.state))
 
 
+@pytest.fixture
+def sweeping(stack: Stack) -> Iterator[None]:
+    """The sweeper comes every few seconds, to save minutes."""
+    client, ended = stack.client("lambda"), threading.Event()
+    [name] = [
+        function["FunctionName"]
+        for page in client.get_paginator("list_functions").paginate()
+        for function in page["Functions"]
+        if function["FunctionName"].endswith("cron-sweep")
+    ]
+
+    def sweep() -> None:
+        while not ended.wait(5):
+            client.invoke(FunctionName=name)
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    yield
+    ended.set()
+    sweeper.join()
+
+
+@pytest.mark.usefixtures("sweeping")
 def test_tasks_of_machines_that_do_not_come_back(stack: Stack, join: Join) -> None:
     """Three clusters at the same time, since each has to wait for minutes."""
     (one, _), _ = join("replaced"), join("replaced")
