@@ -43,7 +43,8 @@ class Machine:
     stored: State = field(default_factory=State)
     state: State = field(default_factory=State)
     pending: list[Event] = field(default_factory=list)
-    up: list[Message] = field(default_factory=list)
+    up: list[tuple[datetime, Message]] = field(default_factory=list)
+    """What is on its way, and when the broker got it."""
     connected: bool = False
     sessions: int = 0
     now: datetime = START
@@ -107,11 +108,11 @@ class Machine:
         match action:
             case PublishRequest():
                 if self.connected:
-                    self.up.append(action.message)
+                    self.up.append((self.now, action.message))
             case PublishReports():
                 # Either the broker has it and says so, or the connection was dead already and neither is so.
                 if self.connected and self.random.random() < 0.9:
-                    self.up.append(action.message)
+                    self.up.append((self.now, action.message))
                     self.pending.append(ReportAcknowledged(action.token))
             case _:
                 event = self.runtime.do(action)

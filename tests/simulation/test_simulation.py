@@ -7,6 +7,7 @@ faults cease, and what the table says must be what the machines do.
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -123,8 +124,9 @@ class Simulation:
             machine.up.remove(message)
         self._receive(machine, message)
 
-    def _receive(self, machine: Machine, message: Message) -> None:
-        envelope = self.world.envelope(machine.instance_id, message)
+    def _receive(self, machine: Machine, sent: tuple[datetime, Message]) -> None:
+        received_at, message = sent
+        envelope = replace(self.world.envelope(machine.instance_id, message), received_at=received_at)
         if isinstance(message, TaskStateChanges):
             assert submit_task_state_changes(self.world.function(), [envelope]) == set()
         else:

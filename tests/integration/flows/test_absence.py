@@ -7,6 +7,7 @@ import pytest
 
 from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.task import Task
+from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.clusters import create_cluster
 from control_plane.flows.container_instances import deregister_container_instance
 from control_plane.flows.operate import operate
@@ -14,8 +15,8 @@ from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service, delete_service, describe_services, update_service
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.tasks import describe_tasks
-from control_plane.store import tasks
-from ecs_protocol.messages import ContainerReport, RestartsInPlace, TaskCommands
+from control_plane.store import keys, tasks
+from ecs_protocol.messages import ContainerReport, DescribeTasks, Reconcile, RestartsInPlace, TaskCommands
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from world import World
 
@@ -141,6 +142,35 @@ def test_silence_never_starts_the_clock_of_a_stop_after_task(world: World, machi
     assert not world.instance(gone).agent_connected, "it answers no probe"
     assert len(to_run(world, *machines)) == 3
     assert len(on(world, *machines)) == 3
+
+
+def test_a_session_that_ends_after_the_silence_starts_the_clock(world: World, machines: Sequence[str]) -> None:
+    running_service(world, machines, "stop-after=10m")
+    gone, *others = machines
+    world.silent.add(gone)
+    world.minutes(8 * 60, sweeps_each=10)
+    assert not world.instance(gone).agent_connected
+    world.disconnects(gone)
+    world.minutes(12)
+    assert len(to_run(world, *others)) == 3
+
+
+def test_a_message_from_before_the_end_of_its_session_proves_nothing(world: World, machines: Sequence[str]) -> None:
+    running_service(world, machines, "stop-after=10m")
+    gone, *others = machines
+    registration = world.table.get(keys.registration("default", gone))
+    assert registration is not None
+    late = world.envelope(gone, Reconcile(request_id="late", digest=registration["digest"]))
+    asked = world.envelope(gone, DescribeTasks(request_id="late"))
+    world.pass_time(5)
+    world.disconnects(gone)
+    epoch = world.instance(gone).epoch
+    for envelope in (late, asked):
+        answer_agent_request(world.cp, envelope)
+    world.deliver()
+    assert (world.instance(gone).agent_connected, world.instance(gone).epoch) == (False, epoch + 1)
+    world.minutes(12)
+    assert len(to_run(world, *others)) == 3
 
 
 @pytest.mark.parametrize("disconnect", ["keep", "replace-after=10m", "stop-after=10m"])

@@ -6,6 +6,7 @@ answers with the tasks, by name. Asking twice does no harm: the agent goes by th
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from aws_lambda_powertools import Logger
 from pydantic import ValidationError
@@ -58,16 +59,26 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
         return
     match request:
         case Reconcile():
-            until_won(cp, lambda _attempt: _reconcile(cp, sender, request))
+            until_won(cp, lambda _attempt: _reconcile(cp, sender, request, envelope.received_at))
         case RegisterContainerInstance():
-            until_won(cp, lambda _attempt: _register(cp, sender, request))
+            until_won(cp, lambda _attempt: _register(cp, sender, request, envelope.received_at))
         case ReportOrphans():
             note_orphans(cp, sender, request)
         case DescribeTasks():
-            until_won(cp, lambda _attempt: _describe(cp, sender, request))
+            until_won(cp, lambda _attempt: _describe(cp, sender, request, envelope.received_at))
 
 
-def _reconcile(cp: ControlPlane, sender: InstanceIdentity, request: Reconcile | RegisterContainerInstance) -> None:
+def proves_presence(instance: ContainerInstance, received_at: datetime) -> bool:
+    """Whether a message that AWS IoT received then says that its sender is there; not if its session ended later."""
+    return instance.session_ended_at is None or received_at >= instance.session_ended_at
+
+
+def _reconcile(
+    cp: ControlPlane,
+    sender: InstanceIdentity,
+    request: Reconcile | RegisterContainerInstance,
+    received_at: datetime,
+) -> None:
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
     registration = instances.load_registration(cp.table, sender.cluster, sender.instance_id)
     if instance is None or registration is None or registration.digest != request.digest:
@@ -76,11 +87,14 @@ def _reconcile(cp: ControlPlane, sender: InstanceIdentity, request: Reconcile | 
     if instance.status is InstanceStatus.INACTIVE:
         _refuse_inactive(cp, sender, request.request_id)
         return
-    raised = instances.from_item(cp.table.update(instances.epoch_raised(instance, cp.clock())))
+    present = proves_presence(instance, received_at)
+    raised = instances.from_item(cp.table.update(instances.epoch_raised(instance, cp.clock(), present=present)))
     _send_list(cp, raised, request.request_id)
 
 
-def _register(cp: ControlPlane, sender: InstanceIdentity, request: RegisterContainerInstance) -> None:
+def _register(
+    cp: ControlPlane, sender: InstanceIdentity, request: RegisterContainerInstance, received_at: datetime
+) -> None:
     """Make the instance, or give it a new registration. Only this creates instances."""
     before = instances.load(cp.table, sender.cluster, sender.instance_id)
     known = instances.load_registration(cp.table, sender.cluster, sender.instance_id)
@@ -88,7 +102,7 @@ def _register(cp: ControlPlane, sender: InstanceIdentity, request: RegisterConta
         _refuse_inactive(cp, sender, request.request_id)
         return
     if before is not None and known is not None and known.digest == request.digest:
-        _reconcile(cp, sender, request)  # it came twice
+        _reconcile(cp, sender, request, received_at)  # it came twice
         return
     cluster = clusters.load(cp.table, sender.cluster)
     if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
@@ -193,11 +207,12 @@ def _pages(lines: Sequence[ListedTask]) -> Iterator[Sequence[ListedTask]]:
         yield lines[start : start + size]
 
 
-def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks) -> None:
+def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks, received_at: datetime) -> None:
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
     if instance is None:
         return  # it reconciles first, and registers then
-    if not instance.agent_connected and instance.status is not InstanceStatus.INACTIVE:
+    away = not instance.agent_connected and instance.status is not InstanceStatus.INACTIVE
+    if away and proves_presence(instance, received_at):
         instance = instances.from_item(cp.table.update(instances.heard(instance, cp.clock())))
     answer = commands_for(cp, instance, request.task_ids, also_definitions=request.task_definitions)
     for message in in_messages(answer.model_copy(update={"request_id": request.request_id})):

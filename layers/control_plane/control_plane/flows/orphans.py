@@ -36,20 +36,27 @@ Described = dict[str, object]
 def note_orphans(cp: ControlPlane, sender: InstanceIdentity, request: ReportOrphans) -> None:
     """What the machine tells is the whole of it."""
     stopping = until_won(cp, lambda _attempt: _note(cp, sender, request.orphans))
+    if stopping is None:
+        return  # it registers first, and tells again
     cp.agents.send(sender.instance_id, OrphansNoted(request_id=request.request_id))
     if stopping:
         _tell_to_stop(cp, sender.cluster, sender.instance_id, stopping)
 
 
-def _note(cp: ControlPlane, sender: InstanceIdentity, reported: Sequence[OrphanReport]) -> list[str]:
-    """Answers those that an operator has decided to stop."""
+def _note(cp: ControlPlane, sender: InstanceIdentity, reported: Sequence[OrphanReport]) -> list[str] | None:
+    """Answers those that an operator has decided to stop. None: there is no such instance yet."""
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
-    if instance is None or instance.status is InstanceStatus.INACTIVE:
+    if instance is None:
+        return None
+    if instance.status is InstanceStatus.INACTIVE:
         return []
     known = orphans.of_instance(cp.table, sender.cluster, sender.instance_id)
     named = {report.task_id for report in reported}
+    of_ours = tasks.load_many(cp.table, sender.cluster, named)
     for report in reported:
-        if report.task_id not in known:
+        task = of_ours.get(report.task_id)
+        adopted = task is not None and not task.stopped and task.instance_id == sender.instance_id
+        if report.task_id not in known and not adopted:
             orphan = _orphan(cp, instance, report)
             logger.warning("An orphan", extra={"task": report.task_id, "instance": sender.instance_id})
             cp.table.commit([orphans.found(orphan), instances.held_by_orphan(instance, orphan, cp.clock())])

@@ -109,7 +109,7 @@ def _registration_of(cp: ControlPlane, instance: ContainerInstance) -> Registrat
 
 def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[ServiceKey]:
     """The services to which it matters that a machine has just gone or come back. Nothing is read for other changes."""
-    if instance.connection_changed_at != instance.updated_at:
+    if instance.updated_at not in {instance.connection_changed_at, instance.session_ended_at}:
         return []
     held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
     return list(

@@ -238,28 +238,28 @@ def told(cluster: str, instance_id: str, now: datetime) -> Write:
     )
 
 
-def epoch_raised(instance: ContainerInstance, now: datetime) -> Write:
+def epoch_raised(instance: ContainerInstance, now: datetime, *, present: bool) -> Write:
     """A reconciliation begins: what the agent reports from now on is numbered under a new epoch (rule 4).
 
-    It also proves the agent connected; only then is it a change that clients see.
+    With `present` it also proves the agent connected; only then is it a change that clients see.
     """
+    appears = present and not instance.agent_connected
     return Write(
         "Update",
         keys.instance(instance.cluster, instance.instance_id),
         InstanceChangedError(instance.instance_id),
         update="ADD #epoch :one"
-        if instance.agent_connected
+        if not appears
         else "SET #agentConnected = :true, #updatedAt = :now, #connectionChangedAt = :now REMOVE #sessionEndedAt"
         " ADD #epoch :one, #version :one",
-        condition="#registration = :registration AND #status <> :inactive AND #agentConnected = :true"
-        if instance.agent_connected
-        else "#registration = :registration AND #status <> :inactive",
+        condition="#registration = :registration AND #status <> :inactive"
+        + (" AND #agentConnected = :true" if instance.agent_connected else ""),
         values={
             ":one": 1,
             ":registration": instance.registration,
             ":inactive": InstanceStatus.INACTIVE,
-            ":true": True,
-            **({} if instance.agent_connected else {":now": now}),
+            **({":true": True} if instance.agent_connected or appears else {}),
+            **({":now": now} if appears else {}),
         },
     )
 
@@ -273,8 +273,8 @@ def presence(instance: ContainerInstance, *, session: str, session_version: int,
         InstanceChangedError(instance.instance_id),
         update="SET #session = :session, #sessionVersion = :sessionVersion, #sessionEnded = :ended,"
         " #agentConnected = :connected"
-        + (", #sessionEndedAt = :now" if ended else "")
-        + (", #updatedAt = :now, #connectionChangedAt = :now" if changes else "")
+        + (", #sessionEndedAt = :now, #updatedAt = :now" if ended else ", #updatedAt = :now" if changes else "")
+        + (", #connectionChangedAt = :now" if changes else "")
         + ("" if ended else " REMOVE #sessionEndedAt")
         + (" ADD #version :one" if changes else ""),
         condition="#registration = :registration AND #epoch = :epoch"
