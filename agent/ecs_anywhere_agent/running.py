@@ -21,7 +21,7 @@ from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.interface import Runtime, RuntimeUnavailableError
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
 from ecs_anywhere_agent.single import only_one
-from ecs_anywhere_agent.store import STATE, Store
+from ecs_anywhere_agent.store import STATE, open_store
 from ecs_protocol.messages import Attribute, RegisterContainerInstance
 
 _log = logging.getLogger("ecs_anywhere_agent")
@@ -43,7 +43,7 @@ def run_agent(
     identity = files.load()
     with only_one(data_dir):
         runtime = make_runtime(runtime_name, data_dir)
-        store = Store(data_dir / STATE)
+        store = open_store(data_dir / STATE)
         agent = Agent(store, runtime, Rules(keep_stopped=keep_stopped_seconds))
         agent.start(identity.container_instance_arn)
         for number in end_on:

@@ -1,6 +1,7 @@
 """The agent's state in SQLite: one transaction a step, only what the step has changed."""
 
 import json
+import logging
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from ecs_anywhere_agent.core.values import State, Task
 STATE = "state.sqlite"
 """Its name in the data directory."""
 
+_log = logging.getLogger(__name__)
 _TASK = TypeAdapter(Task)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS task (id TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -33,15 +35,51 @@ _SETTINGS = (
 )
 
 
+def open_store(path: Path) -> "Store":
+    """The store; where it cannot be read, an empty one, and what was there is kept aside.
+
+    Then the containers' labels say what runs here, and the control plane what should, under a new epoch as after any
+    connection. Raises sqlite3.OperationalError if the disk does not let us.
+    """
+    try:
+        store = Store(path)
+        try:
+            store.load()
+        except BaseException:
+            store.close()
+            raise
+    except sqlite3.OperationalError:
+        raise
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        aside = _set_aside(path)
+        _log.warning("%s cannot be read (%s): kept as %s, and started anew from what runs here", path, error, aside)
+        return Store(path)
+    return store
+
+
+def _set_aside(path: Path) -> Path:
+    """With what SQLite keeps beside it. Only one is kept: the newest."""
+    aside = path.with_name(f"{path.name}.corrupt")
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(f"{path.name}{suffix}")
+        if part.exists():
+            part.replace(aside.with_name(f"{aside.name}{suffix}"))
+    return aside
+
+
 class Store:
     """`<data dir>/state.sqlite`. What a killed agent has committed is there; what a power cut takes with it (the
     last moments: commits are not flushed one by one) the reconciliation and the runtime's inventory bring back."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(_SCHEMA)
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.executescript(_SCHEMA)
+        except BaseException:
+            self.close()
+            raise
         path.chmod(0o600)
 
     def load(self) -> tuple[State, ClockReading | None]:

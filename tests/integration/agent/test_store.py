@@ -1,7 +1,7 @@
 """The state in SQLite."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ecs_anywhere_agent.clock import ClockReading
 from ecs_anywhere_agent.core import State
 from ecs_anywhere_agent.core.events import ContainerChanged
 from ecs_anywhere_agent.core.values import ContainerRef
-from ecs_anywhere_agent.store import Store
+from ecs_anywhere_agent.store import Store, open_store
 from unit.agent.world import Cloud, Machine, task_id
 
 CLOCK = ClockReading(elapsed=1.5, wall=2.5, uptime=3.5, boot_id="boot")
@@ -83,3 +83,46 @@ def test_members_of_a_newer_agent_are_ignored(store: Store, tmp_path: Path) -> N
     other.commit()
     other.close()
     assert store.load()[0] == without_link(state)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda path: path.write_bytes(b"no database at all" * 100), id="no-database"),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:3000]), id="cut-off"),
+        pytest.param(lambda path: _execute(path, "UPDATE task SET value = '{'"), id="a-row-that-cannot-be-read"),
+        pytest.param(lambda path: _execute(path, "UPDATE setting SET value = 'x'"), id="a-setting-that-cannot-be"),
+    ],
+)
+def test_a_corrupt_file_is_kept_aside_and_begun_anew(
+    tmp_path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state.sqlite"
+    store = Store(path)
+    store.save(State(), lived_in()[2], CLOCK)
+    store.close()
+    spoil(path)
+    spoiled = path.read_bytes()
+    for _ in range(2):
+        fresh = open_store(path)
+        assert fresh.load() == (State(), None)
+        fresh.close()
+    assert (tmp_path / "state.sqlite.corrupt").read_bytes()[:100] == spoiled[:100]
+    assert "cannot be read" in caplog.text
+
+
+def test_a_store_that_is_well_is_opened_as_it_is(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state.sqlite")
+    state = lived_in()[2]
+    store.save(State(), state, CLOCK)
+    store.close()
+    again = open_store(tmp_path / "state.sqlite")
+    assert again.load() == (without_link(state), CLOCK)
+    again.close()
+
+
+def _execute(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement)
+    connection.close()
