@@ -279,6 +279,21 @@ def test_a_deleted_service_becomes_inactive_though_a_machine_is_away(world: Worl
     assert service(world)["runningCount"] == 2
 
 
+def test_a_service_deleted_long_after_a_machine_has_gone(world: World, machines: Sequence[str]) -> None:
+    running_service(world, machines, "replace-after=10m")
+    gone, *others = machines
+    world.disconnects(gone)
+    world.minutes(12)
+    do_as_told(world, *others)
+    delete_service(world.cp, {"service": "web", "force": True})
+    world.deliver()
+    do_as_told(world, *others)
+    assert service(world)["status"] == "INACTIVE"
+    world.connects(gone)
+    do_as_told(world, *machines)
+    assert on(world, *machines) == []
+
+
 def test_a_deregistered_machine_may_still_run_its_stop_after_task(world: World, machines: Sequence[str]) -> None:
     running_service(world, machines, "stop-after=10m")
     gone, *others = machines

@@ -234,6 +234,14 @@ def test_a_deleted_service_does_not_wait_for_machines_that_are_away() -> None:
     assert (planned.status, planned.ended) == (ServiceStatus.INACTIVE, (leaving,))
 
 
+def test_a_deleted_service_gives_up_what_does_not_count_any_more() -> None:
+    """It would run again, with nobody to look after it, once its machine is back."""
+    missed = running(1, instance_id=B, disconnect=REPLACED)
+    service = a_service(desired_count=0, status=ServiceStatus.DRAINING)
+    planned = plan(service, [missed], NOW, {B: gone(60)})
+    assert (ids(planned.give_up), planned.status) == ([1], ServiceStatus.DRAINING)
+
+
 tags = st.sampled_from([None, REPLACED, "stop-after=10m"])
 minutes_away = st.one_of(st.none(), st.floats(0, 60))
 

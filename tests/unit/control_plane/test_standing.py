@@ -77,6 +77,11 @@ def test_a_start_that_nobody_heard_counts_for_a_minute() -> None:
     assert standing(task, away(5), later(60)) == Standing(False, away=True, given_up=True)
 
 
+def test_an_adopted_task_runs_whether_its_machine_has_heard_so_or_not() -> None:
+    task = a_task(**{**UNHEARD, "last_status": TaskStatus.RUNNING})
+    assert standing(task, away(5), later(3600)) == COUNTS_AWAY
+
+
 def test_a_stop_after_task_whose_start_nobody_heard_may_run_all_the_same() -> None:
     task = a_task(**UNHEARD, **LIMITED)
     assert standing(task, away(5), later(3600)) == COUNTS_AWAY

@@ -16,7 +16,7 @@ from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.reminders import watching_command
 from control_plane.domain.service import Service, ServiceStatus
-from control_plane.domain.task import Task
+from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import require_cluster
@@ -171,11 +171,11 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
         cpu=orphan.cpu,
         memory=orphan.memory,
         ports=orphan.ports,
-        last_status=TaskStatus.RUNNING if orphan.started_at else TaskStatus.PENDING,
-        awaiting="START",
+        last_status=TaskStatus.RUNNING,
+        awaiting=Awaiting.START,  # so that its machine is told
         awaiting_since=now,
         created_at=orphan.created_at or now,
-        started_at=orphan.started_at,
+        started_at=orphan.started_at or now,
         updated_at=now,
         **absence_members(definition, policy, tags, in_service=service is not None),
     )

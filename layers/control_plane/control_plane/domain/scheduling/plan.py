@@ -100,14 +100,17 @@ def plan(
 
     missing = max(0, wanted - len(kept) - in_the_way)
     start = 0 if throttled else missing
-    done = service.status is not ServiceStatus.ACTIVE and not kept and not in_the_way
+    ending = service.status is not ServiceStatus.ACTIVE
+    # A task that does not count now would, once its machine is back, and nobody would look after it any more.
+    given_up = [task for task in wanted_to_run if standings[task.task_id].given_up or (ending and task in missed)]
+    done = ending and not kept and not missed and not in_the_way
     done = done and all(standings[task.task_id].away for task in leaving)
     away = {task.task_id for task in wanted_to_run if standings[task.task_id].away}
     return ServicePlan(
         start=start,
         substitutes=max(0, min(start, len(missed) - sum(bool(task.substitute) for task in kept))),
         stop=_surplus(kept, len(kept) - wanted, away, places),
-        give_up=tuple(task for task in wanted_to_run if standings[task.task_id].given_up),
+        give_up=tuple(given_up),
         ended=(*ended, *leaving) if done else ended,
         running=running,
         pending=len(kept) - running,

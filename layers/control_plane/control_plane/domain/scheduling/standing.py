@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.tags import KEEP, Absence, parse_absence
 from control_plane.domain.task import Awaiting, Task
-from ecs_protocol.statuses import DesiredStatus
+from ecs_protocol.statuses import DesiredStatus, TaskStatus
 
 START_HEARD_WITHIN = timedelta(seconds=60)
 STOP_MARGIN = timedelta(seconds=30)
@@ -78,7 +78,7 @@ def standing(task: Task, connection: Connection, now: datetime, *, delay: timede
         return _while_it_may_run(task, connection, now, delay)
     if not wanted:
         return Standing(counts=False, away=True)
-    if task.awaiting is Awaiting.START:
+    if task.awaiting is Awaiting.START and task.last_status is TaskStatus.PENDING:
         return _unheard(task, now)
     if absence.kind == "replace-after":
         return _until(connection.changed_at and connection.changed_at + absence.after, now, delay)
