@@ -156,7 +156,8 @@ class ProcessRuntime:
         if snapshot is None:
             self._tell(ref)
             return
-        if snapshot.condition is Condition.EXITED:
+        # One that could not be made has ended, too, and what it lacked may be there by now.
+        if snapshot.condition is Condition.EXITED or process_files.start_failure(directory) is not None:
             try:
                 # While there is a keeper.json nobody can join the new cgroup, so that nothing that runs dies with the
                 # old one, whose count of kills for memory the new run must not inherit.

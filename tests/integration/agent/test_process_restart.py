@@ -68,6 +68,9 @@ def test_what_cannot_be_restarted_says_why(make: Make, tmp_path: Path) -> None:
     told = ActionFailed(REF, Attempt.START, f"exec: {program}: No such file or directory")
     assert failure(driver) == told
     assert failure(driver) == told
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o700)
+    assert driver.restart().condition is Condition.RUNNING, "what it lacked is there again"
 
 
 @pytest.fixture
