@@ -1,0 +1,83 @@
+"""What the benchmarks share: a machine that has joined a new cluster of a stack that is up."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ecs_anywhere.stacks import ecs_client, open_stack, operate
+
+BIN = Path(sys.executable).parent
+AGENT = str(BIN / "ecs-anywhere-agent")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An agent that runs and is connected."""
+
+    ecs: Any
+    cluster: str
+    pid: int
+
+    def define(self, family: str, image: str, script: str, *, memory: int = 16) -> None:
+        """A task definition of one container that runs a shell script."""
+        container = {
+            "name": "main",
+            "image": image,
+            "memory": memory,
+            "entryPoint": ["/bin/sh", "-c"],
+            "command": [script],
+        }
+        self.ecs.register_task_definition(
+            family=family, networkMode="host", requiresCompatibilities=["EXTERNAL"], containerDefinitions=[container]
+        )
+
+    def running(self) -> int:
+        """Tasks of the service `bench` that are RUNNING, as a client sees it."""
+        arns = self.ecs.list_tasks(cluster=self.cluster, serviceName="bench")["taskArns"]
+        if not arns:
+            return 0
+        tasks = self.ecs.describe_tasks(cluster=self.cluster, tasks=arns)["tasks"]
+        return sum(task["lastStatus"] == "RUNNING" for task in tasks)
+
+
+@contextmanager
+def joined(state_dir: Path, runtime: str) -> Iterator[Machine]:
+    """Ends the agent and its tasks afterwards. A new cluster each time: an earlier machine may seem connected."""
+    stack = open_stack(None, state_dir)
+    ecs, cluster = ecs_client(stack), f"bench-{time.time():.0f}"
+    ecs.create_cluster(clusterName=cluster)
+    activation = operate(stack, "CreateActivation", cluster=cluster)
+    with tempfile.TemporaryDirectory() as data:
+        register = [
+            "--registration-endpoint",
+            stack.registration_endpoint,
+            "--activation-id",
+            activation["activationId"],
+            "--activation-code",
+            activation["activationCode"],
+        ]
+        subprocess.run([AGENT, "register", *register, "--data-dir", data], check=True, capture_output=True)
+        run = [AGENT, "run", "--data-dir", data, "--runtime", runtime]
+        with subprocess.Popen(run, stderr=subprocess.DEVNULL) as agent:
+            try:
+                while not _connected(ecs, cluster):
+                    time.sleep(0.2)
+                yield Machine(ecs, cluster, agent.pid)
+            finally:
+                agent.terminate()
+                agent.wait()
+                subprocess.run([AGENT, "stop-tasks", "--data-dir", data, "--timeout", "1s"], check=False)
+
+
+def _connected(ecs: Any, cluster: str) -> bool:
+    arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
+    if not arns:
+        return False
+    found = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
+    return any(instance["agentConnected"] for instance in found)
