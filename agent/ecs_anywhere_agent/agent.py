@@ -2,6 +2,7 @@
 
 import logging
 import queue
+import sqlite3
 from collections.abc import Callable
 
 from ecs_anywhere_agent.clock import Clock
@@ -16,6 +17,8 @@ from ecs_protocol.messages import AgentRequest, HostPort, TaskStateChanges
 
 _log = logging.getLogger("ecs_anywhere_agent")
 
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
+
 
 class Agent:
     """Serialises `step`: events may come from any thread, everything else happens on the thread that calls `run`."""
@@ -25,6 +28,9 @@ class Agent:
         self._runtime = runtime
         self._rules = rules
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        # Queues, since one may be put to while a signal interrupts the very wait for it, which a lock would not bear.
+        self._end: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._problem: str | None = None
         self._state, last = store.load()
         self._clock = Clock(last)
         self._contact = Contact(self._clock.now().elapsed)
@@ -41,6 +47,11 @@ class Agent:
         """What is known of the connection; any thread may read it."""
         return self._contact
 
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is done, for whoever asks on the machine."""
+        return self._problem
+
     def now(self) -> Instant:
         """On the agent's clocks; any thread may ask."""
         return self._clock.now()
@@ -53,6 +64,7 @@ class Agent:
 
     def end(self) -> None:
         """Make `run` return; what runs keeps running. May be called from a signal handler."""
+        self._end.put(None)
         self._events.put(None)
 
     def start(self, container_instance_arn: str) -> None:
@@ -82,11 +94,34 @@ class Agent:
     def _take(self, event: Event) -> None:
         now = self._clock.now()
         state, actions = step(self._state, event, now, self._rules)
-        self._store.save(self._state, state, self._clock.reading(now))
+        if not self._save(state, now):
+            return
         self._state = state
         self._contact = self._contact.after(event, now.elapsed)
         for action in actions:
             self._carry_out(action)
+
+    def _save(self, state: State, now: Instant) -> bool:
+        """Nothing is done that is not stored: where the disk is full, all waits until it is not. False: until `end`."""
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                self._store.save(self._state, state, self._clock.reading(now))
+            except sqlite3.OperationalError as error:
+                if self._problem is None:
+                    _log.error("cannot store what happens (%s): nothing is begun or ended until that works", error)
+                self._problem = f"cannot store its state: {error}"
+                try:
+                    self._end.get(timeout=wait)
+                except queue.Empty:
+                    wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+                    continue
+                self._end.put(None)
+                return False
+            if self._problem is not None:
+                _log.info("can store again what happens")
+                self._problem = None
+            return True
 
     def _carry_out(self, action: Action) -> None:
         match action:

@@ -28,6 +28,7 @@ def answers(agent: Agent, cluster: str) -> dict[str, Callable[[Any], Any]]:
                 "version": __version__,
                 "processId": os.getpid(),
                 "startedAt": _wall(started.elapsed, now),
+                "problem": agent.problem,
             },
             "connection": {
                 "connected": connected,

@@ -102,10 +102,11 @@ class Store:
             before_settings = {name: getattr(before, name) for name in _SETTINGS}
             self._write("setting", before_settings, changed, json.dumps)
             execute("INSERT OR REPLACE INTO setting VALUES ('clock', ?)", (json.dumps(asdict(clock)),))
+            execute("COMMIT")
         except BaseException:
-            execute("ROLLBACK")
+            if self._connection.in_transaction:  # SQLite may have rolled back by itself, as when the disk is full
+                execute("ROLLBACK")
             raise
-        execute("COMMIT")
 
     def close(self) -> None:
         self._connection.close()

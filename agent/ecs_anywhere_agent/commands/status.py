@@ -87,6 +87,7 @@ def lines(status: dict[str, Any], data_dir: Path, now: datetime) -> Iterator[str
             ("Container instance", status["containerInstanceArn"]),
             ("Cluster", status["cluster"]),
             ("Agent", _agent(status["agent"], now)),
+            *([("Problem", status["agent"]["problem"])] if status["agent"].get("problem") else ()),
             *([("Connection", _connection(status["connection"], now))] if status["connection"] else ()),
             ("Certificate", _end(status["certificate"], now)),
             ("Unsent reports", f"of {unsent} task{'s' if unsent > 1 else ''}" if unsent else "none"),
