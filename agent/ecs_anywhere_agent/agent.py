@@ -33,7 +33,9 @@ class Agent:
         self._problem: str | None = None
         self._state, last = store.load()
         self._clock = Clock(last)
-        self._contact = Contact(self._clock.now().elapsed)
+        self.started = self._clock.now().elapsed
+        """On the clock of Instant.elapsed."""
+        self._contact = Contact(self.started)
         self._request: Callable[[AgentRequest], None] = lambda _: None
         self._report: Callable[[int, TaskStateChanges], None] = lambda _token, _message: None
 

@@ -14,7 +14,6 @@ from ecs_anywhere_agent.local_api import RefusedError
 
 def answers(agent: Agent, cluster: str) -> dict[str, Callable[[Any], Any]]:
     """What the running agent answers on the machine; from any thread."""
-    started = agent.now()
 
     def status(_: object) -> dict[str, Any]:
         now = agent.now()
@@ -27,7 +26,7 @@ def answers(agent: Agent, cluster: str) -> dict[str, Callable[[Any], Any]]:
                 "running": True,
                 "version": __version__,
                 "processId": os.getpid(),
-                "startedAt": _wall(started.elapsed, now),
+                "startedAt": _wall(agent.started, now),
                 "problem": agent.problem,
             },
             "connection": {
