@@ -16,7 +16,7 @@ from control_plane.flows.services import create_service, delete_service, describ
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.tasks import describe_tasks
 from control_plane.store import keys, tasks
-from ecs_protocol.messages import ContainerReport, DescribeTasks, Reconcile, RestartsInPlace, TaskCommands
+from ecs_protocol.messages import ContainerReport, DescribeTasks, Probe, Reconcile, RestartsInPlace, TaskCommands
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from world import World
 
@@ -169,6 +169,7 @@ def test_a_message_from_before_the_end_of_its_session_proves_nothing(world: Worl
         answer_agent_request(world.cp, envelope)
     world.deliver()
     assert (world.instance(gone).agent_connected, world.instance(gone).epoch) == (False, epoch + 1)
+    assert [message for to, message in world.agents.sent if to == gone].count(Probe()) >= 2, "it is asked, in case"
     world.minutes(12)
     assert len(to_run(world, *others)) == 3
 

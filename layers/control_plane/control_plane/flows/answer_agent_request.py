@@ -33,6 +33,7 @@ from ecs_protocol.messages import (
     Attribute,
     DescribeTasks,
     ListedTask,
+    Probe,
     Reconcile,
     Reconciliation,
     Refused,
@@ -69,7 +70,10 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
 
 
 def proves_presence(instance: ContainerInstance, received_at: datetime) -> bool:
-    """Whether a message that AWS IoT received then says that its sender is there; not if its session ended later."""
+    """Whether a message that AWS IoT received then says that its sender is there; not if its session ended later.
+
+    Whoever cannot be believed so is asked: it may have a newer session, of which nothing else was heard.
+    """
     return instance.session_ended_at is None or received_at >= instance.session_ended_at
 
 
@@ -90,6 +94,8 @@ def _reconcile(
     present = proves_presence(instance, received_at)
     raised = instances.from_item(cp.table.update(instances.epoch_raised(instance, cp.clock(), present=present)))
     _send_list(cp, raised, request.request_id)
+    if not raised.agent_connected:
+        cp.agents.send(sender.instance_id, Probe())
 
 
 def _register(
@@ -212,7 +218,9 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     if instance is None:
         return  # it reconciles first, and registers then
     away = not instance.agent_connected and instance.status is not InstanceStatus.INACTIVE
-    if away and proves_presence(instance, received_at):
+    if away and not proves_presence(instance, received_at):
+        cp.agents.send(sender.instance_id, Probe())
+    elif away:
         instance = instances.from_item(cp.table.update(instances.heard(instance, cp.clock())))
     answer = commands_for(cp, instance, request.task_ids, also_definitions=request.task_definitions)
     for message in in_messages(answer.model_copy(update={"request_id": request.request_id})):
