@@ -249,12 +249,14 @@ class Simulation:
             if not machine.connected:
                 machine.connect()
                 self._tell(machine, "connected")
-        for _ in range(12):
-            while self._anything():
-                pass
-            while [each for each in self.presences if each[0] <= self.world.now]:
-                self.presence()
-            self.pass_time(60)
+        for minute in range(13):
+            for _ in range(3):  # with a longer stride a machine would stop for want of contact what it may run
+                while self._anything():
+                    pass
+                while [each for each in self.presences if each[0] <= self.world.now]:
+                    self.presence()
+                if minute < 12:
+                    self.pass_time(20)
             self.sweep()
         self.check()
 
