@@ -8,6 +8,7 @@ from ecs_anywhere_agent.core.events import (
     Disconnected,
     Event,
     MessageReceived,
+    NotConnected,
     ReportAcknowledged,
 )
 
@@ -22,12 +23,17 @@ class Contact:
     last_exchange: float | None = None
     """When the control plane last proved that it is there: a message of its own, or a report acknowledged."""
 
+    problem: str | None = None
+    """Why the last try to connect failed, while there is no connection."""
+
     def after(self, event: Event, elapsed: float) -> "Contact":
         match event:
             case Connected():
-                return replace(self, connected=True, since=elapsed)
+                return replace(self, connected=True, since=elapsed, problem=None)
             case Disconnected():
                 return replace(self, connected=False, since=elapsed)
+            case NotConnected():
+                return replace(self, problem=event.reason)
             case ContactProved():
                 return replace(self, last_exchange=event.began)
             case MessageReceived() | ReportAcknowledged():

@@ -22,9 +22,11 @@ from ecs_anywhere_agent.core.events import (
     Disconnected,
     Event,
     MessageReceived,
+    NotConnected,
     ReportAcknowledged,
 )
 from ecs_anywhere_agent.identity import IdentityFiles
+from ecs_anywhere_agent.reconnecting import LASTING_SECONDS, BackOff, Outcome
 from ecs_protocol.messages import (
     CONTROL_PLANE_MESSAGE,
     AgentRequest,
@@ -35,10 +37,12 @@ from ecs_protocol.messages import (
 
 _log = logging.getLogger(__name__)
 
-_FIRST_WAIT_SECONDS = 1.0
-_LONGEST_WAIT_SECONDS = 120.0
-_LASTING_SECONDS = 60.0
 _CONNECT_TIMEOUT_SECONDS = 20.0
+_NOT_YET_VALID = 9
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID."""
+_CLOCK_LOOK_SECONDS = 1.0
+_CLOCK_SET_SECONDS = 60.0
+"""A wall clock that goes ahead of the other by more was set."""
 
 
 def tls_context(files: IdentityFiles, identity: Identity) -> ssl.SSLContext:
@@ -53,14 +57,17 @@ def tls_context(files: IdentityFiles, identity: Identity) -> ssl.SSLContext:
 
 
 class _HandshakingSocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails, which paho leaves to the garbage collector."""
+    """Closes itself when the handshake fails, which paho leaves to the garbage collector, and fails with SSLError."""
 
     def do_handshake(self, block: bool = False) -> None:
         try:
             super().do_handshake(block)
-        except BaseException:
+        except ssl.SSLError:
             self.close()
             raise
+        except OSError as error:
+            self.close()
+            raise ssl.SSLError(f"the TLS handshake failed: {error}") from error
 
 
 class MqttLink:
@@ -75,10 +82,12 @@ class MqttLink:
         describe: Callable[[], RegisterContainerInstance],
         emit: Callable[[Event], None],
         elapsed: Callable[[], float],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._identity = identity
         self._context = context
         self._elapsed = elapsed
+        self._wall = wall
         self._keep_alive = keep_alive_seconds
         self._describe = describe
         self._emit = emit
@@ -112,18 +121,31 @@ class MqttLink:
             session.publish(topic, payload, token)
 
     def _run(self) -> None:
-        wait = _FIRST_WAIT_SECONDS
+        back_off = BackOff()
         while not self._closing.is_set():
             session = _Session(self._identity, self._context, self._describe, self._emit, self._elapsed)
             with self._lock:
                 self._session = session
-            lasted = session.live(self._keep_alive, self._closing)
+            clock = self._clock_offset()
+            outcome = session.live(self._keep_alive, self._closing)
             with self._lock:
                 self._session = None
-            wait = _FIRST_WAIT_SECONDS if lasted > _LASTING_SECONDS else wait
-            # A fleet that lost its broker at one moment must not come back at one moment.
-            self._closing.wait(random.uniform(wait / 2, wait))
-            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+            back_off = back_off.after(outcome)
+            wait = back_off.wait(outcome, random.uniform)
+            if session.clock_unset:
+                self._wait_for_the_time(clock, wait)
+            else:
+                self._closing.wait(wait)
+
+    def _wait_for_the_time(self, clock: float, at_most: float) -> None:
+        """A clock that was set makes a try worth while at once."""
+        until = self._elapsed() + at_most
+        while self._elapsed() < until and abs(self._clock_offset() - clock) < _CLOCK_SET_SECONDS:
+            if self._closing.wait(_CLOCK_LOOK_SECONDS):
+                return
+
+    def _clock_offset(self) -> float:
+        return self._wall() - self._elapsed()
 
 
 class _Session:
@@ -141,6 +163,9 @@ class _Session:
         self._describe = describe
         self._emit = emit
         self._elapsed = elapsed
+        self.clock_unset = False
+        """The broker's certificate begins later than now, as this machine's clock has it."""
+        self._refusal: str | None = None
         self._pinged_at = 0.0
         self._announced = False
         self._ended = threading.Event()
@@ -161,24 +186,40 @@ class _Session:
         self.client.on_disconnect = self._disconnected
         self.client.on_log = self._logged
 
-    def live(self, keep_alive_seconds: int, closing: threading.Event) -> float:
-        """Until the connection ends. How long it was of use, in seconds."""
+    def live(self, keep_alive_seconds: int, closing: threading.Event) -> Outcome:
+        """Until the connection ends."""
         host, _, port = self._identity.mqtt_endpoint.rpartition(":")
         started = time.monotonic()
         try:
             self.client.connect(host, int(port), keep_alive_seconds, clean_start=True)
-            # With a thread of its own paho writes on that alone: an SSL connection is not for two threads at once.
-            self.client.loop_start()
-            if closing.is_set():
-                self.client.disconnect()
-            self._ended.wait()
-            self.client.loop_stop()
+        except ssl.SSLError as error:
+            self.clock_unset = isinstance(error, ssl.SSLCertVerificationError) and error.verify_code == _NOT_YET_VALID
+            return self._failed(error, Outcome.UNREACHABLE if self.clock_unset else Outcome.REFUSED)
         except (OSError, ValueError) as error:
-            _log.warning("cannot connect to %s: %s", self._identity.mqtt_endpoint, error)
-        if not self._announced:
-            return 0.0
-        self._emit(Disconnected())
-        return time.monotonic() - started
+            return self._failed(error, Outcome.UNREACHABLE)
+        # With a thread of its own paho writes on that alone: an SSL connection is not for two threads at once.
+        self.client.loop_start()
+        if closing.is_set():
+            self.client.disconnect()
+        self._ended.wait()
+        self.client.loop_stop()
+        if self._announced:
+            self._emit(Disconnected())
+            return Outcome.LASTED if time.monotonic() - started > LASTING_SECONDS else Outcome.REFUSED
+        self._emit(NotConnected(self._refusal or f"{self._identity.mqtt_endpoint} closed the connection"))
+        return Outcome.REFUSED
+
+    def _failed(self, error: Exception, outcome: Outcome) -> Outcome:
+        reason = f"cannot connect to {self._identity.mqtt_endpoint}: {error}"
+        if self.clock_unset:
+            reason += "; waiting for this machine's clock to be set"
+        _log.warning("%s", reason)
+        self._emit(NotConnected(reason, clock_unset=self.clock_unset))
+        return outcome
+
+    def _refused(self, reason: str) -> None:
+        self._refusal = reason
+        _log.warning("%s", reason)
 
     def publish(self, topic: str, payload: str, token: int | None) -> None:
         with self._tokens_lock:
@@ -188,13 +229,13 @@ class _Session:
 
     def _connected(self, client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            _log.warning("%s refused the connection: %s", self._identity.mqtt_endpoint, reason)
+            self._refused(f"{self._identity.mqtt_endpoint} refused the connection: {reason}")
             return
         client.subscribe(self._identity.topics.commands, qos=1)
 
     def _subscribed(self, client: paho.Client, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
         if any(reason.is_failure for reason in reasons):
-            _log.warning("may not subscribe to %s: %s", self._identity.topics.commands, reasons[0])
+            self._refused(f"may not subscribe to {self._identity.topics.commands}: {reasons[0]}")
             client.disconnect()
             return
         self._announced = True

@@ -33,6 +33,7 @@ def answers(agent: Agent, cluster: str) -> dict[str, Callable[[Any], Any]]:
                 "connected": connected,
                 "reconciled": connected and state.link is not None and state.link.epoch > 0,
                 "since": _wall(contact.since, now),
+                "problem": contact.problem,
                 "lastExchangeAt": None if contact.last_exchange is None else _wall(contact.last_exchange, now),
             },
             **of_state(state),

@@ -88,7 +88,7 @@ def lines(status: dict[str, Any], data_dir: Path, now: datetime) -> Iterator[str
             ("Cluster", status["cluster"]),
             ("Agent", _agent(status["agent"], now)),
             *([("Problem", status["agent"]["problem"])] if status["agent"].get("problem") else ()),
-            *([("Connection", _connection(status["connection"], now))] if status["connection"] else ()),
+            *_connection(status["connection"], now),
             ("Certificate", _end(status["certificate"], now)),
             ("Unsent reports", f"of {unsent} task{'s' if unsent > 1 else ''}" if unsent else "none"),
         ]
@@ -105,7 +105,9 @@ def _agent(agent: dict[str, Any], now: datetime) -> str:
     return f"version {agent['version']}, process {agent['processId']}, started {lasted(agent['startedAt'], now)} ago"
 
 
-def _connection(connection: dict[str, Any], now: datetime) -> str:
+def _connection(connection: dict[str, Any] | None, now: datetime) -> Iterator[tuple[str, str]]:
+    if connection is None:
+        return
     lasting = lasted(connection["since"], now)
     if not connection["connected"]:
         how = f"NOT CONNECTED for {lasting}"
@@ -114,7 +116,9 @@ def _connection(connection: dict[str, Any], now: datetime) -> str:
     else:
         how = f"connected for {lasting}"
     last = connection["lastExchangeAt"]
-    return f"{how}; last exchange {lasted(last, now)} ago" if last else f"{how}; no exchange yet"
+    yield "Connection", f"{how}; last exchange {lasted(last, now)} ago" if last else f"{how}; no exchange yet"
+    if connection.get("problem"):
+        yield "", connection["problem"]
 
 
 def _end(certificate: dict[str, str] | None, now: datetime) -> str:

@@ -5,6 +5,7 @@ us is as new. When it *began* counts: an answer that took long proves no more th
 """
 
 from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.events import NotConnected
 from ecs_anywhere_agent.core.values import State, Task
 from ecs_protocol.statuses import DesiredStatus
 
@@ -23,11 +24,21 @@ def lose_connection(draft: Draft) -> None:
         draft.change(cut_off=True, offline_at=None)
 
 
+def miss_connection(draft: Draft, event: NotConnected) -> None:
+    """A machine that booted in 1970 starts its work before its clock is set, and connects after that."""
+    if event.clock_unset and draft.state.offline_at is not None:
+        _work_without(draft)
+
+
 def give_up_waiting(draft: Draft) -> None:
     due = draft.state.offline_at
     if due is not None and due <= draft.now.elapsed:
-        draft.log("no connection so far; working without it")
-        draft.change(cut_off=True, offline_at=None)
+        _work_without(draft)
+
+
+def _work_without(draft: Draft) -> None:
+    draft.log("no connection so far; working without it")
+    draft.change(cut_off=True, offline_at=None)
 
 
 def be_connected(draft: Draft) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ecs_anywhere_agent.core.asking import answered, ask_for_task
 from ecs_anywhere_agent.core.draft import Draft
-from ecs_anywhere_agent.core.values import Orphan, Task
+from ecs_anywhere_agent.core.values import Orphan, Task, update
 from ecs_protocol.messages import ListedTask, Reconciliation, TaskCommand, TaskCommands
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
@@ -78,7 +78,7 @@ def take_list(draft: Draft, pages: Iterable[Reconciliation]) -> None:
     if link is not None and version < link.request_version:
         _go_back_to(draft, version)
     for task in draft.tasks():
-        draft.put(replace(task, number=0, published_revision=task.acknowledged_revision))
+        draft.put(update(task, number=0, published_revision=task.acknowledged_revision))
     if version < draft.state.list_version:
         return
     draft.change(list_version=version, newest_version=max(draft.state.newest_version, version))
@@ -103,11 +103,11 @@ def _take_line(draft: Draft, line: ListedTask, version: int) -> None:
     if version >= task.command_version:
         task = _wanted(draft, task, line.desired_status, version)
         task = replace(task, task_definition=task.task_definition or line.task_definition)
-    draft.put(replace(task, listed=True))
+    draft.put(update(task, listed=True))
 
 
 def _take_absence(draft: Draft, task: Task, version: int) -> None:
-    draft.put(replace(task, listed=False))
+    draft.put(update(task, listed=False))
     if not task.stopped and task.orphan is not Orphan.EARLIER_IDENTITY and version >= task.command_version:
         ask_for_task(draft, task.task_id)
 
@@ -130,7 +130,7 @@ def _wanted(draft: Draft, task: Task, desired: DesiredStatus, version: int) -> T
     if desired is DesiredStatus.STOPPED and task.desired is not DesiredStatus.STOPPED:
         draft.log(f"task {task.task_id}: to stop")
         task = replace(task, desired=desired, answer_at=draft.now.elapsed + draft.rules.answer_after)
-    return replace(task, command_version=version, orphan=None)
+    return update(task, command_version=version, orphan=None)
 
 
 def _never_start(draft: Draft, task_id: str, version: int) -> None:
@@ -153,4 +153,4 @@ def _go_back_to(draft: Draft, version: int) -> None:
     draft.log(f"the control plane was restored to an earlier state (version {version}); following it")
     draft.change(list_version=min(draft.state.list_version, version), newest_version=version)
     for task in draft.tasks():
-        draft.put(replace(task, command_version=min(task.command_version, version)))
+        draft.put(update(task, command_version=min(task.command_version, version)))

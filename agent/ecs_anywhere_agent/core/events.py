@@ -102,6 +102,15 @@ class Disconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class NotConnected:
+    """A connection was tried, and did not come about."""
+
+    reason: str
+    clock_unset: bool = False
+    """It cannot come about before this machine's clock is set: there is none to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReceived:
     """From the control plane."""
 
@@ -142,6 +151,7 @@ Event = (
     | AgentStarted
     | Connected
     | Disconnected
+    | NotConnected
     | MessageReceived
     | ReportAcknowledged
     | ContactProved

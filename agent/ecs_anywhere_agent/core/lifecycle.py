@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,7 +19,7 @@ from ecs_anywhere_agent.core.actions import (
 from ecs_anywhere_agent.core.contact import stops_at
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.restarting import begin_again, begins_again, cause_of_end, restart_by_policy, take_back
-from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, Task
+from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, State, Task, update
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
 NOT_STARTED = "Task failed to start"
@@ -27,17 +28,21 @@ CUT_OFF = "The container instance was cut off for longer than the task's stop-af
 
 _NOTHING_RUNS = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED, Phase.CREATED, Phase.ENDED})
 """Phases from which a container that should stop has stopped: a late answer to a pull changes nothing."""
+_CIRCUMSTANCES = ("container_instance_arn", "contact", "cut_off", "rebooted")
 
 
 def advance(draft: Draft, task: Task) -> None:
-    """Take the task as far as it can go now, and note whether its state is worth a report."""
+    """Take the task as far as it can go now, and note whether its state is worth a report.
+
+    Once more would change nothing, until the task changes, one of its `dues` comes, or the circumstances are others.
+    """
     task = take_back(draft, task)
     if task.stopped:
         _forget_when_due(draft, draft.put(_answer_when_due(draft, task)))
         return
-    task = restart_by_policy(draft, _plan(draft, task))
+    task = restart_by_policy(_plan(draft, task))
     if begins_again(draft, task):
-        task = replace(task, containers=tuple(_stop(draft, task, container) for container in task.containers))
+        task = update(task, containers=tuple(_stop(draft, task, container) for container in task.containers))
         task = begin_again(draft, task)
     if not begins_again(draft, task):
         task = _note_times(_decide_to_stop(draft, task), draft.now)
@@ -45,8 +50,29 @@ def advance(draft: Draft, task: Task) -> None:
             _stop(draft, task, container) if task.stopping else _start(draft, task, container)
             for container in task.containers
         )
-        task = _status(draft, replace(task, containers=containers))
+        task = _status(draft, update(task, containers=containers))
     draft.put(_worth_a_report(draft, task))
+
+
+def other_circumstances(one: State, other: State) -> bool:
+    """No step changes a mapping in place, so that the same one says the same."""
+    return one.task_definitions is not other.task_definitions or any(
+        getattr(one, member) != getattr(other, member) for member in _CIRCUMSTANCES
+    )
+
+
+def dues(state: State, task: Task) -> Iterator[float | None]:
+    """When something becomes of the task without any event, on the clock of Instant.elapsed."""
+    yield task.answer_at
+    yield None if task.removed else task.forget_at
+    yield None if task.stopping else task.restart_at
+    yield stops_at(state, task)
+    for container in task.containers:
+        yield container.kill_at
+
+
+def is_due(draft: Draft, task: Task) -> bool:
+    return any(due is not None and due <= draft.now.elapsed for due in dues(draft.state, task))
 
 
 def _plan(draft: Draft, task: Task) -> Task:
@@ -161,7 +187,7 @@ def _note_times(task: Task, now: Instant) -> Task:
     ended = next(
         (each for each in containers if task.stopping_at is not None and each.essential and _has_ended(each)), None
     )
-    return replace(
+    return update(
         task,
         pull_started_at=first(task.pull_started_at, pulling and not task.stopping),
         pull_stopped_at=first(task.pull_stopped_at, task.pull_started_at is not None and not pulling),

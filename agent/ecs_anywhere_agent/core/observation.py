@@ -6,7 +6,7 @@ from dataclasses import replace
 from ecs_anywhere_agent.core.actions import RemoveContainer
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, ContainerSnapshot, ImagePulled
-from ecs_anywhere_agent.core.values import Container, ContainerRef, Orphan, Phase, Task
+from ecs_anywhere_agent.core.values import Container, ContainerRef, Orphan, Phase, Task, update
 
 _BEFORE_CREATION = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED})
 _TRIED_IN = {
@@ -28,7 +28,7 @@ def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> Non
     for task in draft.tasks():
         if not task.stopped:
             draft.put(
-                replace(
+                update(
                     task,
                     containers=tuple(
                         _clocked(draft, _recount(task, container, found)) for container in task.containers
@@ -106,13 +106,15 @@ def _of_another_run(container: Container, snapshot: ContainerSnapshot) -> bool:
 def _begun_again(container: Container, snapshot: ContainerSnapshot) -> Container:
     if snapshot.condition not in {Condition.RUNNING, Condition.EXITED}:
         return container
-    return replace(container, exit_code=None, reason=None, started_at=None, finished_at=None, running_since=None)
+    return replace(container, exit_code=None, reason=None, started_at=None, finished_at=None, ran=0.0)
 
 
 def _clocked(draft: Draft, container: Container) -> Container:
-    """How long a container has run counts from when it was first seen to."""
+    """How long a container ran counts from when it was first seen to run to when its end was."""
     if container.phase is Phase.RUNNING and container.running_since is None:
         return replace(container, running_since=draft.now.elapsed)
+    if container.phase is Phase.STOPPED and container.running_since is not None:
+        return replace(container, running_since=None, ran=draft.now.elapsed - container.running_since)
     return container
 
 

@@ -88,7 +88,7 @@ def begin_again(draft: Draft, task: Task) -> Task:
     if any(container.phase is not Phase.STOPPED for container in task.containers):
         return task
     if task.restart_at is None:
-        longest = max((_ran(draft, container) for container in task.containers if container.essential), default=0.0)
+        longest = max((container.ran for container in task.containers if container.essential), default=0.0)
         fresh = longest >= rules.longest_restart_gap or not task.restart_gap
         gap = rules.first_restart_gap if fresh else min(task.restart_gap * 2, rules.longest_restart_gap)
         draft.log(f"task {task.task_id}: ended while this machine is cut off; starts again in {gap:g} s")
@@ -110,33 +110,28 @@ def begin_again(draft: Draft, task: Task) -> Task:
     )
 
 
-def restart_by_policy(draft: Draft, task: Task) -> Task:
+def restart_by_policy(task: Task) -> Task:
     """What a container's own restartPolicy wants is done first, connected or not.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/container-restart-policy.html
     """
-    if task.stopping or not any(_wants_restart(draft, container) for container in task.containers):
+    if task.stopping or not any(map(_wants_restart, task.containers)):
         return task
     return replace(
         task,
         containers=tuple(
-            replace(container, phase=Phase.ENDED) if _wants_restart(draft, container) else container
+            replace(container, phase=Phase.ENDED) if _wants_restart(container) else container
             for container in task.containers
         ),
     )
 
 
-def _wants_restart(draft: Draft, container: Container) -> bool:
+def _wants_restart(container: Container) -> bool:
     policy = container.restart_policy
     return (
         policy is not None
         and container.phase is Phase.STOPPED
         and container.has_started
         and container.exit_code not in policy.ignored_exit_codes
-        and _ran(draft, container) >= policy.attempt_period
+        and container.ran >= policy.attempt_period
     )
-
-
-def _ran(draft: Draft, container: Container) -> float:
-    """How long its newest run was, in seconds; an end is seen as it happens, or when the agent starts."""
-    return 0.0 if container.running_since is None else draft.now.elapsed - container.running_since

@@ -17,12 +17,13 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
     InventoryTaken,
     MessageReceived,
+    NotConnected,
     Observation,
     ReportAcknowledged,
     StopAsked,
     TimerFired,
 )
-from ecs_anywhere_agent.core.lifecycle import advance
+from ecs_anywhere_agent.core.lifecycle import advance, dues, is_due, other_circumstances
 from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State
 from ecs_protocol.messages import (
     ControlPlaneMessage,
@@ -50,8 +51,10 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
     reconciling.reconcile_when_due(draft)
     reconciling.reconcile_for_contact(draft)
     reporting.publish_again_when_due(draft)
+    all_tasks = isinstance(event, AgentStarted | InventoryTaken) or other_circumstances(state, draft.state)
     for task in draft.tasks():
-        advance(draft, task)
+        if all_tasks or state.tasks.get(task.task_id) is not task or is_due(draft, task):
+            advance(draft, task)
     asking.ask_for_what_is_missing(draft)
     asking.send_what_is_due(draft)
     orphans.tell(draft)
@@ -61,17 +64,9 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
 
 def next_due(state: State) -> float | None:
     """When TimerFired is wanted, on the clock of Instant.elapsed; None: an event must come first."""
-    dues = (state.offline_at, contact.asks_at(state), *_task_dues(state), *_link_dues(state))
-    return min((due for due in dues if due is not None), default=None)
-
-
-def _task_dues(state: State) -> Iterator[float | None]:
-    for task in state.tasks.values():
-        yield task.answer_at
-        yield None if task.removed else task.forget_at
-        yield None if task.stopping else task.restart_at
-        yield contact.stops_at(state, task)
-        yield from (container.kill_at for container in task.containers)
+    of_tasks = (due for task in state.tasks.values() for due in dues(state, task))
+    all_dues = (state.offline_at, contact.asks_at(state), *of_tasks, *_link_dues(state))
+    return min((due for due in all_dues if due is not None), default=None)
 
 
 def _link_dues(state: State) -> Iterator[float | None]:
@@ -92,6 +87,8 @@ def _take_in(draft: Draft, event: Event) -> None:
             reconciling.open_link(draft, event)
         case Disconnected():
             reconciling.close_link(draft)
+        case NotConnected():
+            contact.miss_connection(draft, event)
         case MessageReceived():
             _take_in_message(draft, event.message)
         case ReportAcknowledged():

@@ -5,10 +5,10 @@ tell by identity what to write.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ecs_anywhere_agent.container_spec import RestartPolicy
 from ecs_protocol.messages import (
@@ -20,6 +20,11 @@ from ecs_protocol.messages import (
     TaskCommand,
 )
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Value = TypeVar("Value", bound=DataclassInstance)
 
 TaskDefinition = Mapping[str, Any]
 """A task definition in the shape of DescribeTaskDefinition."""
@@ -80,7 +85,9 @@ class Container:
     run: str | None = None
     """The newest start that was seen of it."""
     running_since: float | None = None
-    """When that start was first seen to run."""
+    """When that start was first seen to run; None: it does not run."""
+    ran: float = 0.0
+    """How long that start ran until its end was seen."""
     image_digest: str | None = None
     exit_code: int | None = None
     reason: str | None = None
@@ -242,6 +249,13 @@ class State:
             if container.phase is not Phase.STOPPED
             for binding in container.bindings
         )
+
+
+def update(value: "Value", **members: Any) -> "Value":
+    """`dataclasses.replace`, but the same object if nothing changes, which is not looked at or stored again."""
+    if all(getattr(value, name) == member for name, member in members.items()):
+        return value
+    return replace(value, **members)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Machine:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        self.endpoint = ""
         self.agents: list[subprocess.Popen[bytes]] = []
 
     def register(self) -> None:
@@ -52,6 +53,7 @@ class Machine:
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
             port = nobody.getsockname()[1]
+        self.endpoint = f"localhost:{port}"
         files = identity_files(self.data_dir)
         files.prepare()
         write_private(files.key, private.decode())
@@ -62,7 +64,7 @@ class Machine:
                 cluster="default",
                 client_id="test",
                 certificate_pem=certificate.public_bytes(serialization.Encoding.PEM).decode(),
-                mqtt_endpoint=f"localhost:{port}",
+                mqtt_endpoint=self.endpoint,
                 topics=topics("test", "test"),
             )
         )
@@ -133,6 +135,7 @@ def test_status_of_an_agent_without_its_cloud(machine: Machine) -> None:
     machine.has_run("sleep 1000")
     before = datetime.now(UTC) - timedelta(seconds=1)
     agent = machine.start_agent()
+    eventually(lambda: machine.status(2)["connection"]["problem"] is not None)
     status = machine.status(2)
     assert (status["containerInstanceArn"], status["cluster"]) == (ARN, "default")
     assert (status["agent"]["running"], status["agent"]["processId"]) == (True, agent.pid)
@@ -141,6 +144,7 @@ def test_status_of_an_agent_without_its_cloud(machine: Machine) -> None:
         "connected": False,
         "reconciled": False,
         "since": status["agent"]["startedAt"],
+        "problem": f"cannot connect to {machine.endpoint}: [Errno 111] Connection refused",
         "lastExchangeAt": None,
     }
     assert datetime.fromisoformat(status["certificate"]["notAfter"]) == CERTIFICATE_END
@@ -153,6 +157,7 @@ def test_status_of_an_agent_without_its_cloud(machine: Machine) -> None:
     assert status["unsentReports"] == 1
     text = machine.run("status").stdout
     assert "NOT CONNECTED" in text
+    assert f"cannot connect to {machine.endpoint}" in text
     assert f"process {agent.pid}" in text
 
 

@@ -3,11 +3,21 @@
 import base64
 import json
 import queue
+import socket
+import ssl
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from ecs_anywhere_agent.core.events import (
     Connected,
@@ -15,6 +25,7 @@ from ecs_anywhere_agent.core.events import (
     Disconnected,
     Event,
     MessageReceived,
+    NotConnected,
     ReportAcknowledged,
 )
 from ecs_anywhere_agent.identity import IdentityFiles
@@ -30,7 +41,13 @@ def describe() -> RegisterContainerInstance:
     return RegisterContainerInstance(request_id="-", digest="d", agent_version="1", cpu=1, memory=1)
 
 
-def make_link(identity: Identity, files: IdentityFiles, events: Events, keep_alive_seconds: int = 60) -> MqttLink:
+def make_link(
+    identity: Identity,
+    files: IdentityFiles,
+    events: Events,
+    keep_alive_seconds: int = 60,
+    wall: Callable[[], float] = time.time,
+) -> MqttLink:
     return MqttLink(
         identity,
         tls_context(files, identity),
@@ -38,21 +55,54 @@ def make_link(identity: Identity, files: IdentityFiles, events: Events, keep_ali
         describe=describe,
         emit=events.put,
         elapsed=time.monotonic,
+        wall=wall,
     )
 
 
 def connect(files: IdentityFiles) -> tuple[MqttLink, Events]:
-    identity, events = files.load(), Events()
-    link = MqttLink(
-        identity,
-        tls_context(files, identity),
-        keep_alive_seconds=60,
-        describe=describe,
-        emit=events.put,
-        elapsed=time.monotonic,
-    )
+    events = Events()
+    link = make_link(files.load(), files, events)
     link.start()
     return link, events
+
+
+@contextmanager
+def listening(directory: Path, valid_from: datetime) -> Iterator[tuple[int, str, list[float]]]:
+    """A TLS server: its port, its certificate, and when somebody came to it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(valid_from)
+        .not_valid_after(valid_from + timedelta(days=9))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    chain = directory / "server.pem"
+    chain.write_bytes(private + pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    came: list[float] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                came.append(time.monotonic())
+                with connection, suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
+                    tls.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1], pem.decode(), came
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
 
 
 def test_commands_come_and_reports_are_acknowledged(
@@ -120,16 +170,40 @@ def test_an_endpoint_that_does_not_verify_gets_nothing(
     ca = {"mqtt_ca_pem": None} if endpoint == "localhost" else {}
     identity = files.load().model_copy(update={"mqtt_endpoint": f"{endpoint}:{broker.mqtt_port}", **ca})
     events = Events()
-    link = MqttLink(
-        identity,
-        tls_context(files, identity),
-        keep_alive_seconds=60,
-        describe=describe,
-        emit=events.put,
-        elapsed=time.monotonic,
-    )
+    link = make_link(identity, files, events)
     link.start()
-    with pytest.raises(queue.Empty):
-        events.get(timeout=2)
+    failed = events.get(timeout=20)
     link.close()
+    assert isinstance(failed, NotConnected)
+    assert "certificate verify failed" in failed.reason
+    assert not failed.clock_unset
     assert "certificate verify failed" in caplog.text
+
+
+def test_a_clock_that_is_not_set_yet_is_waited_for(files: IdentityFiles, tmp_path: Path) -> None:
+    with listening(tmp_path, datetime.now(UTC) + timedelta(days=1)) as (port, ca, came):
+        update = {"mqtt_endpoint": f"localhost:{port}", "mqtt_ca_pem": ca}
+        files.save(files.load().model_copy(update=update))
+        behind, events = [0.0], Events()
+        link = make_link(files.load(), files, events, wall=lambda: time.time() - behind[0])
+        link.start()
+        for _ in range(3):
+            failed = events.get(timeout=20)
+            assert isinstance(failed, NotConnected)
+            assert failed.clock_unset
+            assert "clock" in failed.reason
+        behind[0] = -86_400.0
+        set_at = time.monotonic()
+        assert isinstance(events.get(timeout=20), NotConnected)
+        link.close()
+    assert came[-1] < set_at + 3, "without the clock's step the fourth try would come later, as a rule"
+
+
+def test_who_takes_no_session_is_told_as_the_reason(files: IdentityFiles, tmp_path: Path) -> None:
+    with listening(tmp_path, datetime.now(UTC) - timedelta(days=1)) as (port, ca, _):
+        files.save(files.load().model_copy(update={"mqtt_endpoint": f"localhost:{port}", "mqtt_ca_pem": ca}))
+        events = Events()
+        link = make_link(files.load(), files, events)
+        link.start()
+        assert events.get(timeout=20) == NotConnected(f"localhost:{port} closed the connection")
+        link.close()

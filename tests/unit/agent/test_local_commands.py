@@ -203,6 +203,12 @@ CONNECTION = a_status()["connection"]
             id="not-connected",
         ),
         pytest.param(
+            {"connection": {**CONNECTION, "connected": False, "reconciled": False, "problem": "cannot connect to x"}},
+            2,
+            "last exchange 3 min ago\n                    cannot connect to x\nCertificate",
+            id="why-it-is-not-connected",
+        ),
+        pytest.param(
             {"agent": {"running": False}, "connection": None},
             3,
             "Start it: ecs-anywhere-agent run --data-dir /data",

@@ -7,7 +7,7 @@ import pytest
 
 from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.core.actions import PublishReports
-from ecs_anywhere_agent.core.events import Attempt, Condition, ContainerChanged
+from ecs_anywhere_agent.core.events import Attempt, Condition, ContainerChanged, NotConnected
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_protocol.messages import TaskReport
 from ecs_protocol.statuses import HealthStatus, StopCode, TaskStatus
@@ -296,6 +296,33 @@ def test_rebooted_without_network_it_waits_a_minute_and_starts_what_should_run()
     assert machine.runtime.restarts == {APP: 1, SIDECAR: 1}
 
 
+def test_rebooted_in_1970_it_does_not_wait_for_a_connection_that_cannot_come_about() -> None:
+    machine = running(**SERVICE)
+    machine.disconnect()
+    machine.boot(rebooted=True)
+    machine.take(NotConnected("the network is not up yet"))
+    machine.settle(5)
+    assert machine.runtime.restarts == {}
+    machine.take(NotConnected("certificate is not yet valid", clock_unset=True))
+    machine.settle(3)
+    assert is_running(machine)
+    assert machine.runtime.restarts == {APP: 1, SIDECAR: 1}
+
+    machine.connect()
+    machine.settle(100)
+    assert report(machine).last_status is RUNNING
+    assert machine.runtime.restarts == {APP: 1, SIDECAR: 1}
+
+
+def test_in_1970_a_task_that_must_have_contact_is_not_started() -> None:
+    machine = running(**SERVICE, stop_after=60)
+    machine.disconnect()
+    machine.boot(rebooted=True)
+    machine.take(NotConnected("certificate is not yet valid", clock_unset=True))
+    machine.settle(300)
+    assert machine.runtime.restarts == {}
+
+
 def test_rebooted_and_connected_in_time_ended_tasks_are_told() -> None:
     machine = running(**SERVICE)
     machine.disconnect()
@@ -382,6 +409,18 @@ def test_a_container_that_ends_too_soon_is_not_restarted() -> None:
     end(machine)
     assert machine.runtime.restarts == {}
     assert report(machine).last_status is STOPPED
+
+
+def test_it_is_not_restarted_later_either() -> None:
+    """The task goes on without it: what counts is how long it ran, not when somebody looks."""
+    cloud = with_policy()
+    cloud.definition["containerDefinitions"][0]["essential"] = False
+    machine = running(cloud)
+    machine.settle(59)
+    end(machine)
+    machine.settle(100)
+    end(machine, SIDECAR, 0)
+    assert machine.runtime.restarts == {}
 
 
 def test_each_run_must_be_long_enough() -> None:

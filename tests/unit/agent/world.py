@@ -22,6 +22,7 @@ from ecs_anywhere_agent.core.actions import (
     StartContainer,
     StopContainer,
 )
+from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import (
     ActionFailed,
     AgentStarted,
@@ -38,6 +39,7 @@ from ecs_anywhere_agent.core.events import (
     ReportAcknowledged,
     TimerFired,
 )
+from ecs_anywhere_agent.core.lifecycle import advance
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_protocol.messages import (
     AgentRequest,
@@ -336,6 +338,7 @@ class Machine:
 
     def take(self, event: Event) -> None:
         state, actions = step(self.state, event, instant(self.now), self.rules)
+        self._check_rest(state)
         self._point()
         self.stored = self.state = state
         for action in actions:
@@ -395,6 +398,13 @@ class Machine:
                     self._check_start(action.ref)
                 if event is not None:
                     self.events.append(event)
+
+    def _check_rest(self, state: State) -> None:
+        """A step takes every task as far as it can go, also those that it does not look at."""
+        again = Draft(state, instant(self.now), self.rules)
+        for task in state.tasks.values():
+            advance(again, task)
+        assert (again.state, again.actions) == (state, [])
 
     def _check_start(self, ref: ContainerRef) -> None:
         """Stored first: what the stored state says to stop must not have been started by a later step."""
