@@ -45,12 +45,12 @@ def advance(draft: Draft, task: Task) -> None:
         task = update(task, containers=tuple(_stop(draft, task, container) for container in task.containers))
         task = begin_again(draft, task)
     if not begins_again(draft, task):
-        task = _note_times(_decide_to_stop(draft, task), draft.now)
+        task = _decide_to_stop(draft, task)
         containers = tuple(
             _stop(draft, task, container) if task.stopping else _start(draft, task, container)
             for container in task.containers
         )
-        task = _status(draft, update(task, containers=containers))
+        task = _status(draft, _note_times(update(task, containers=containers), draft.now))
     draft.put(_worth_a_report(draft, task))
 
 
@@ -227,9 +227,9 @@ def _worth_a_report(draft: Draft, task: Task) -> Task:
     advanced = before is None or before.last_status is not task.last_status
     if advanced and task.last_status in {TaskStatus.RUNNING, TaskStatus.STOPPED}:
         draft.log(f"task {task.task_id}: {task.last_status}{_because(task)}")
-        return replace(task, revision=task.revision + 1)
-    if task.last_status is TaskStatus.RUNNING and before is not None and _shown(before) != _shown(task):
-        return replace(task, revision=task.revision + 1)
+        task = replace(task, revision=task.revision + 1)
+    elif task.last_status is TaskStatus.RUNNING and before is not None and _shown(before) != _shown(task):
+        task = replace(task, revision=task.revision + 1)
     return _answer_when_due(draft, task)
 
 

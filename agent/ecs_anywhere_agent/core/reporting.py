@@ -6,7 +6,7 @@ from ecs_anywhere_agent.core.actions import PublishReports
 from ecs_anywhere_agent.core.asking import asked_for
 from ecs_anywhere_agent.core.contact import note_contact
 from ecs_anywhere_agent.core.draft import Draft
-from ecs_anywhere_agent.core.values import Container, Phase, Publishing, Task
+from ecs_anywhere_agent.core.values import Container, Instant, Link, Phase, Publishing, State, Task
 from ecs_protocol.messages import MAX_MESSAGE_BYTES, ContainerReport, TaskReport, TaskStateChanges
 from ecs_protocol.statuses import TaskStatus
 
@@ -15,15 +15,15 @@ _ENVELOPE_BYTES = 100
 
 
 def publish(draft: Draft) -> None:
-    """All that is worth a report, in one message, unless one is on its way."""
+    """All that is worth a report, in one message, unless one is on its way or company for it is."""
     link = draft.link
-    if link is None or link.epoch == 0 or link.publishing is not None:
+    if link is None or not _may_publish(link) or _company_comes(draft.state, draft.now):
         return
     reports: list[TaskReport] = []
     sent: dict[str, tuple[int, int]] = {}
     size = _ENVELOPE_BYTES
     for task in draft.tasks():
-        if task.revision <= task.published_revision or task.orphan is not None or asked_for(link, task.task_id):
+        if not _to_publish(link, task):
             continue
         number = task.number + 1
         report = report_of(task, link.epoch, number)
@@ -38,8 +38,40 @@ def publish(draft: Draft) -> None:
     token = draft.state.publications + 1
     draft.change(publications=token)
     now = draft.now.elapsed
-    draft.change_link(publishing=Publishing(token, began=now, due=now + link.publish_gap, sent=sent))
+    draft.change_link(
+        publishing=Publishing(token, began=now, due=now + link.publish_gap, sent=sent),
+        company_until=now + draft.rules.company,
+    )
     draft.do(PublishReports(token, TaskStateChanges(reports=tuple(reports))))
+
+
+def company_due(state: State) -> float | None:
+    """When to publish what waits for company."""
+    link = state.link
+    if link is None or not _may_publish(link):
+        return None
+    return link.company_until if any(_to_publish(link, task) for task in state.tasks.values()) else None
+
+
+def _company_comes(state: State, now: Instant) -> bool:
+    """Tasks that start or stop together share messages. The first goes alone, and the last are not held up."""
+    return (
+        state.link is not None
+        and now.elapsed < state.link.company_until
+        and any(_on_its_way(task) for task in state.tasks.values())
+    )
+
+
+def _on_its_way(task: Task) -> bool:
+    return not task.stopped and task.orphan is None and (task.stopping or task.last_status is not TaskStatus.RUNNING)
+
+
+def _may_publish(link: Link) -> bool:
+    return link.epoch > 0 and link.publishing is None
+
+
+def _to_publish(link: Link, task: Task) -> bool:
+    return task.revision > task.published_revision and task.orphan is None and not asked_for(link, task.task_id)
 
 
 def acknowledge(draft: Draft, token: int) -> None:

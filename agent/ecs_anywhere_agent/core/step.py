@@ -65,7 +65,7 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
 def next_due(state: State) -> float | None:
     """When TimerFired is wanted, on the clock of Instant.elapsed; None: an event must come first."""
     of_tasks = (due for task in state.tasks.values() for due in dues(state, task))
-    all_dues = (state.offline_at, contact.asks_at(state), *of_tasks, *_link_dues(state))
+    all_dues = (state.offline_at, contact.asks_at(state), reporting.company_due(state), *of_tasks, *_link_dues(state))
     return min((due for due in all_dues if due is not None), default=None)
 
 

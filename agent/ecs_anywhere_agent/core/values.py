@@ -212,6 +212,8 @@ class Link:
     """By `task/<id>` or `definition/<family:revision>`."""
     publishing: Publishing | None = None
     publish_gap: float = 0.0
+    company_until: float = 0.0
+    """Till when a report waits for those of the tasks that are on their way, too."""
     contact: float = 0.0
     """When the newest exchange began that this machine began and that was answered."""
 
@@ -266,6 +268,8 @@ class Rules:
     first_gap: float = 2.0
     longest_gap: float = 60.0
     publish_gap: float = 10.0
+    company: float = 0.3
+    """How long after a message the next one waits for company, while other tasks are starting or stopping."""
     first_refusal_gap: float = 300.0
     longest_refusal_gap: float = 3600.0
     first_orphans_gap: float = 10.0

@@ -70,6 +70,8 @@ class DockerRuntime:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._ids: dict[ContainerRef, str] = {}
+        self._never_started: set[ContainerRef] = set()
+        """Created by this process, which has not tried to start them: nobody else does, so it need not ask."""
         self._image_locks: dict[str, threading.Lock] = {}
         self._events = threading.Thread(target=self._watch, name="docker-events", daemon=True)
         self._watching = threading.Event()
@@ -155,6 +157,7 @@ class DockerRuntime:
                         self._engine.remove(container)
                 with self._lock:
                     self._ids.pop(action.ref, None)
+                    self._never_started.discard(action.ref)
 
     def _pull(self, action: PullImage) -> None:
         with self._lock:
@@ -184,13 +187,24 @@ class DockerRuntime:
             if existing is None:
                 self._emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
                 return
-            container = existing["Id"]
+            with self._lock:
+                self._ids[action.ref] = existing["Id"]
+            self._tell(action.ref)
+            return
         with self._lock:
             self._ids[action.ref] = container
-        self._tell(action.ref)
+            self._never_started.add(action.ref)
+        self._emit(ContainerChanged(ContainerSnapshot(action.ref, Condition.CREATED, runtime_id=container)))
 
     def _start(self, ref: ContainerRef) -> None:
         container = self._find(ref)
+        with self._lock:
+            fresh = ref in self._never_started
+            # Before the call: one whose answer is lost may have started it, and it may have ended since.
+            self._never_started.discard(ref)
+        if container is not None and fresh:
+            self._try_to_start(ref, container)
+            return
         inspected = None if container is None else self._engine.inspect(container)
         if container is not None and inspected is not None and inspected["State"]["Status"] == "created":
             self._try_to_start(ref, container)

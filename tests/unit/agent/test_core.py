@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ecs_anywhere_agent.core import Rules, State, step
+from ecs_anywhere_agent.core import Rules, State, next_due, step
 from ecs_anywhere_agent.core.actions import (
     Action,
     PublishReports,
@@ -418,6 +418,25 @@ def test_what_changes_while_a_report_is_on_its_way_shares_the_next_one() -> None
     for number in range(2, 5):
         assert reports(script.command(command(number, "STOPPED"), version=2)) == []
     assert len(reports(script.give(ReportAcknowledged(first.token)))) == 3
+
+
+def test_tasks_that_start_together_share_messages(machine: Machine) -> None:
+    for number in range(1, 41):
+        machine.deliver(machine.cloud.run(number))
+    published(machine)
+    first_told: float | None = None
+    while machine.events:
+        machine.now += 0.01
+        machine.take(machine.events.pop(0))
+        due = next_due(machine.state)
+        if due is not None and due <= machine.now:
+            machine.take(TimerFired())
+        if first_told is None and machine.published:
+            first_told = machine.now
+            assert [task.last_status for task in machine.cloud.tasks.values()].count(RUNNING) <= 1, "the first, alone"
+    assert {task.last_status for task in machine.cloud.tasks.values()} == {RUNNING}, "and the last are not held up"
+    assert first_told is not None
+    assert published(machine) <= (machine.now - first_told) / Rules().company + 2
 
 
 def test_a_message_holds_at_most_100_reports() -> None:
