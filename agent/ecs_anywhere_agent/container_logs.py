@@ -70,7 +70,8 @@ def _of_processes(data_dir: Path) -> Iterator[ContainerLog]:
 def _of_docker(data_dir: Path) -> list[ContainerLog]:
     engine = find_engine()
     logs = []
-    for container in engine.containers(owner_label(str(data_dir.resolve()))):
+    for listed in engine.containers(owner_label(str(data_dir.resolve()))):
+        container = listed["Id"]
         inspected = engine.inspect(container)
         snapshot = None if inspected is None else snapshot_of(inspected)
         if inspected is not None and snapshot is not None and snapshot.origin is not None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -32,8 +33,15 @@ from ecs_anywhere_agent.runtime.docker_container import (
     owner_label,
     ref_of,
     snapshot_of,
+    snapshot_of_listed,
 )
-from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError, EngineUnreachableError, find_engine
+from ecs_anywhere_agent.runtime.docker_engine import (
+    Engine,
+    EngineError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    find_engine,
+)
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts, RuntimeUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -72,6 +80,12 @@ class DockerRuntime:
         self._ids: dict[ContainerRef, str] = {}
         self._never_started: set[ContainerRef] = set()
         """Created by this process, which has not tried to start them: nobody else does, so it need not ask."""
+        self._newest: dict[tuple[type[RuntimeAction], ContainerRef], RuntimeAction] = {}
+        """Of the actions that are not done yet."""
+        self._looks: dict[ContainerRef, bool] = {}
+        """Containers that are about to be looked at; True: and once more after that."""
+        self._last_words: dict[ContainerRef, ContainerSnapshot] = {}
+        """What the Engine said of an end, in case that the container is gone before it can be looked at."""
         self._image_locks: dict[str, threading.Lock] = {}
         self._events = threading.Thread(target=self._watch, name="docker-events", daemon=True)
         self._watching = threading.Event()
@@ -94,16 +108,34 @@ class DockerRuntime:
         self._events.start()
         self._watching.wait(timeout=30)
         try:
-            found = [self._engine.inspect(container) for container in self._engine.containers(self._label())]
+            snapshots = [self._first_look(listed) for listed in self._engine.containers(self._label())]
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(f"Docker stopped answering ({error}); start it and try again") from error
-        snapshots = [self._note(inspected) for inspected in found if inspected is not None]
         return tuple(snapshot for snapshot in snapshots if snapshot is not None)
+
+    def _first_look(self, listed: dict[str, Any]) -> ContainerSnapshot | None:
+        """One container that Docker says nothing about must not keep the agent from the others."""
+        try:
+            inspected = self._engine.inspect(listed["Id"])
+        except EngineTimeoutError as error:
+            snapshot = snapshot_of_listed(listed)
+            if snapshot is not None:
+                _log.warning("taken as %s, as Docker's list has it: %s", snapshot.condition, error)
+                with self._lock:
+                    self._ids[snapshot.ref] = listed["Id"]
+                self._look_at(snapshot.ref)
+            return snapshot
+        return None if inspected is None else self._note(inspected)
 
     def facts(self) -> RuntimeFacts:
         return RuntimeFacts(_FEATURES, docker_version=self._version)
 
     def perform(self, action: RuntimeAction) -> None:
+        with self._lock:
+            self._newest[type(action), action.ref] = action
+        self._submit_action(action)
+
+    def _submit_action(self, action: RuntimeAction) -> None:
         pool = self._pulls if isinstance(action, PullImage) else self._calls
         with suppress(RuntimeError):  # closed: the next agent gives the action again
             pool.submit(self._work, action)
@@ -133,10 +165,27 @@ class DockerRuntime:
         while not self._closing.is_set():
             try:
                 self._do(action)
+                self._is_done(action)
+                return
+            except EngineTimeoutError as error:
+                # A kill that hangs is given again by the core for ever: only the newest is tried again, and behind all
+                # others, since what hangs must not hold up what does not.
+                if self._is_newest(action):
+                    _log.warning("%s; trying again", error)
+                    self._submit_action(action)
                 return
             except (EngineUnreachableError, EngineError) as error:
                 if not self._closing.wait(_RETRY_SECONDS):
                     _log.warning("Docker did not do what it was asked (%s); trying again", error)
+
+    def _is_newest(self, action: RuntimeAction) -> bool:
+        with self._lock:
+            return self._newest.get((type(action), action.ref)) is action
+
+    def _is_done(self, action: RuntimeAction) -> None:
+        with self._lock:
+            if self._newest.get((type(action), action.ref)) is action:
+                del self._newest[type(action), action.ref]
 
     def _do(self, action: RuntimeAction) -> None:
         match action:
@@ -248,6 +297,12 @@ class DockerRuntime:
         container = self._find(ref)
         inspected = None if container is None else self._engine.inspect(container)
         snapshot = None if inspected is None else self._note(inspected)
+        with self._lock:
+            last_words = self._last_words.pop(ref, None)
+            if inspected is None and self._ids.get(ref) == container:
+                self._ids.pop(ref, None)
+        if snapshot is None and last_words is not None:
+            self._emit(ContainerChanged(last_words))
         self._emit(ContainerChanged(snapshot or ContainerSnapshot(ref, Condition.GONE)))
 
     def _note(self, inspected: dict[str, Any]) -> ContainerSnapshot | None:
@@ -275,23 +330,54 @@ class DockerRuntime:
         if not self._watching.is_set():
             self._watching.set()
             return
+        self._version = self._engine.version()
         with self._lock:
             known = tuple(self._ids)
         for ref in known:
-            self._tell(ref)
+            self._look_at(ref)
 
     def _take_event(self, event: dict[str, Any]) -> None:
         actor = event["Actor"]
         ref = ref_of(actor["Attributes"])
         if ref is None or self._find(ref) not in {None, actor["ID"]}:
             return
-        if event["Action"] == "destroy":
-            self._emit(ContainerChanged(ContainerSnapshot(ref, Condition.GONE)))
-            return
-        inspected = self._engine.inspect(actor["ID"])
-        snapshot = None if inspected is None else snapshot_of(inspected)
-        if snapshot is None and event["Action"] == "die":
-            code = int(actor["Attributes"].get("exitCode", 0))
-            snapshot = ContainerSnapshot(ref, Condition.EXITED, runtime_id=actor["ID"], exit_code=code)
-        if snapshot is not None:
-            self._emit(ContainerChanged(snapshot))
+        with self._lock:
+            if event["Action"] != "destroy":
+                self._ids[ref] = actor["ID"]
+            if event["Action"] == "die":
+                code = int(actor["Attributes"].get("exitCode", 0))
+                self._last_words[ref] = ContainerSnapshot(ref, Condition.EXITED, runtime_id=actor["ID"], exit_code=code)
+        self._look_at(ref)
+
+    def _look_at(self, ref: ContainerRef) -> None:
+        """Not on the thread of the events: one container that Docker hangs at must not hide what the others do.
+
+        One look at a time, so that no older one is told after a newer one.
+        """
+        with self._lock:
+            if ref in self._looks:
+                self._looks[ref] = True
+                return
+            self._looks[ref] = False
+        self._submit(self._look, ref)
+
+    def _look(self, ref: ContainerRef) -> None:
+        while not self._closing.is_set():
+            try:
+                self._tell(ref)
+            except EngineTimeoutError as error:
+                _log.warning("%s; trying again", error)
+                self._submit(self._look, ref)
+                return
+            except (EngineUnreachableError, EngineError):
+                self._closing.wait(_RETRY_SECONDS)
+                continue
+            with self._lock:
+                if not self._looks[ref]:
+                    del self._looks[ref]
+                    return
+                self._looks[ref] = False
+
+    def _submit(self, call: Callable[..., None], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # closed: the next agent looks at everything
+            self._calls.submit(call, *arguments)

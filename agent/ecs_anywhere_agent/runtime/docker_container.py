@@ -97,6 +97,16 @@ def snapshot_of(inspected: Mapping[str, Any]) -> ContainerSnapshot | None:
     )
 
 
+def snapshot_of_listed(listed: Mapping[str, Any]) -> ContainerSnapshot | None:
+    """What Docker's list of containers says of one of them, which is little."""
+    labels: Mapping[str, str] = listed.get("Labels") or {}
+    ref = ref_of(labels)
+    if ref is None:
+        return None
+    condition = _condition({"Status": listed["State"]})
+    return ContainerSnapshot(ref, condition, runtime_id=listed["Id"], origin=_origin(labels))
+
+
 def digest_of(image: Mapping[str, Any], name: str) -> str | None:
     """Of the manifest in the registry that the image came from; an image made on this machine has none."""
     repository = name.partition("@")[0]

@@ -14,13 +14,19 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 _DEFAULT_SOCKET = "/var/run/docker.sock"
-_TIMEOUT_SECONDS = 120.0
+_TIMEOUT_SECONDS = 30.0
+_CREATE_SECONDS, _START_SECONDS, _REMOVE_SECONDS = 240.0, 180.0, 300.0
+"""What takes the Engine long on a small machine; all as with Amazon's agent."""
 _SILENCE_SECONDS = 600.0
 """How long a pull may make no progress."""
 
 
 class EngineUnreachableError(Exception):
     """Nobody answers at the socket; may pass."""
+
+
+class EngineTimeoutError(EngineUnreachableError):
+    """The Engine has taken a request and not answered it; whether it was done nobody knows."""
 
 
 class EngineError(Exception):
@@ -32,10 +38,14 @@ class EngineError(Exception):
 
 
 class Engine:
-    """One Docker Engine. Safe for any number of threads: each call has its own connection."""
+    """One Docker Engine. Safe for any number of threads: each call has its own connection.
 
-    def __init__(self, socket_path: str) -> None:
+    Every call may raise EngineUnreachableError; those that may be refused EngineError.
+    """
+
+    def __init__(self, socket_path: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self.socket_path = socket_path
+        self._timeout = timeout_seconds
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._closed = False
@@ -43,26 +53,27 @@ class Engine:
     def version(self) -> str:
         return str(self._call("GET", "/version")["Version"])
 
-    def containers(self, label: str) -> list[str]:
-        """The ids of all containers with the label, running or not."""
+    def containers(self, label: str) -> list[dict[str, Any]]:
+        """All containers with the label, running or not, in few words: their Id, Labels, State."""
         query = {"all": "1", "filters": json.dumps({"label": [label]})}
-        return [container["Id"] for container in self._call("GET", "/containers/json", query)]
+        found: list[dict[str, Any]] = self._call("GET", "/containers/json", query)
+        return found
 
     def inspect(self, container: str) -> dict[str, Any] | None:
         return self._found(f"/containers/{quote(container)}/json")
 
     def create(self, name: str, config: Mapping[str, Any]) -> str:
         """The new container's id."""
-        return str(self._call("POST", "/containers/create", {"name": name}, config)["Id"])
+        return str(self._call("POST", "/containers/create", {"name": name}, config, timeout=_CREATE_SECONDS)["Id"])
 
     def start(self, container: str) -> None:
-        self._call("POST", f"/containers/{container}/start")
+        self._call("POST", f"/containers/{container}/start", timeout=_START_SECONDS)
 
     def kill(self, container: str, signal: str) -> None:
         self._call("POST", f"/containers/{container}/kill", {"signal": signal})
 
     def remove(self, container: str) -> None:
-        self._call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"})
+        self._call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"}, timeout=_REMOVE_SECONDS)
 
     def image(self, image: str) -> dict[str, Any] | None:
         return self._found(f"/images/{quote(image)}/json")
@@ -98,10 +109,22 @@ class Engine:
             raise
         return found
 
-    def _call(self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
-        connection = self._connect(_TIMEOUT_SECONDS)
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        seconds = timeout or self._timeout
+        connection = self._connect(seconds)
         try:
             content = self._send(connection, method, path, query, body).read()
+        except TimeoutError as error:
+            message = f"{self.socket_path}: no answer to {method} {path} within {seconds:g} s"
+            raise EngineTimeoutError(message) from error
         except (OSError, http.client.HTTPException) as error:
             raise EngineUnreachableError(f"{self.socket_path}: {error!r}") from error
         finally:
@@ -175,7 +198,7 @@ class Engine:
         https://docs.docker.com/reference/api/engine/version/v1.50/#tag/Container/operation/ContainerAttach
         """
         query = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail), "follow": str(int(follow))}
-        connection = self._connect(None if follow else _TIMEOUT_SECONDS)
+        connection = self._connect(None if follow else self._timeout)
         try:
             answer = self._send(connection, "GET", f"/containers/{container}/logs", query, None)
             if tty:

@@ -1,10 +1,13 @@
 """MiniStack's IoT Core with MQTT over mutual TLS, a machine that is registered with it, and the process runtime."""
 
+import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -12,11 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
+import docker
 import pytest
 
 from ecs_anywhere_agent.identity import IdentityFiles, identity_files
 from ecs_anywhere_agent.registering import signing_request
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
+from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineUnreachableError, find_engine
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
 from ecs_protocol.messages import Identity
 from ecs_protocol.names import rule_name, topics
@@ -172,3 +177,37 @@ def inbox(broker: Broker) -> Iterator[Any]:
     for what in ("agent_request", "task_state_change"):
         iot.delete_topic_rule(ruleName=rule_name(PREFIX, what))
     sqs.delete_queue(QueueUrl=queue)
+
+
+def give_image(client: docker.DockerClient) -> None:
+    """`busybox:test`, of one static busybox. Skips where there is none."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("no busybox to make an image of")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in ("bin", "tmp"):
+            directory = tarfile.TarInfo(name)
+            directory.type, directory.mode = tarfile.DIRTYPE, 0o1777
+            tar.addfile(directory)
+        tar.add(busybox, "bin/busybox")
+        for applet in ("sh", "sleep", "env", "id", "httpd", "dd"):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    client.api.import_image_from_data(archive.getvalue(), repository="busybox", tag="test")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """This machine's own Docker Engine."""
+    try:
+        found = find_engine()
+        found.version()
+    except EngineUnreachableError as error:
+        pytest.skip(f"no Docker Engine: {error}")
+    client = docker.from_env()
+    give_image(client)
+    client.close()
+    yield found
+    found.close()

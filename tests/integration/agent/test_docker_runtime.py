@@ -1,12 +1,9 @@
-"""The Docker runtime with a real Docker Engine, and an image of one static busybox that it makes itself."""
+"""The Docker runtime with a real Docker Engine."""
 
-import io
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,43 +18,14 @@ from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, Con
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_container import container_config
-from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineUnreachableError, find_engine
+from ecs_anywhere_agent.runtime.docker_engine import Engine
 from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
 from ecs_protocol.statuses import HealthStatus
 from integration.agent.runtimes import ARN, REF, TASK_ID, Driver, eventually, spec
 
 pytestmark = pytest.mark.docker
 
-IMAGE = "busybox:test"
 Make = Callable[[], Driver]
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    try:
-        found = find_engine()
-        found.version()
-    except EngineUnreachableError as error:
-        pytest.skip(f"no Docker Engine: {error}")
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        pytest.skip("no busybox to make an image of")
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name in ("bin", "tmp"):
-            directory = tarfile.TarInfo(name)
-            directory.type, directory.mode = tarfile.DIRTYPE, 0o1777
-            tar.addfile(directory)
-        tar.add(busybox, "bin/busybox")
-        for applet in ("sh", "sleep", "env", "id", "httpd", "dd"):
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-    client = docker.from_env()
-    client.api.import_image_from_data(archive.getvalue(), repository="busybox", tag="test")
-    client.close()
-    yield found
-    found.close()
 
 
 @pytest.fixture
@@ -72,7 +40,7 @@ def make(engine: Engine, tmp_path: Path) -> Iterator[Make]:
     for driver in drivers:
         driver.close()
     for container in engine.containers(f"ecs-anywhere.data-dir={tmp_path.resolve()}"):
-        engine.remove(container)
+        engine.remove(container["Id"])
 
 
 def logs(ref: ContainerRef = REF) -> str:
