@@ -14,9 +14,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from machine import Machine, joined
 
@@ -25,6 +27,8 @@ from ecs_anywhere_agent.runtime.docker_engine import Engine, find_engine
 
 SCRIPT = "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"
 AT_ONCE = 4
+SETTLED_SECONDS = 3
+"""What the one before left to do, to the Engine and to the disk, must not be counted for the next."""
 
 
 def main() -> None:
@@ -40,7 +44,10 @@ def main() -> None:
     with joined(arguments.state_dir, "docker") as machine:
         machine.define("bench", arguments.image, SCRIPT, memory=6)
         machine.ecs.create_service(cluster=machine.cluster, serviceName="bench", taskDefinition="bench", desiredCount=0)
-        for count in [int(each) for each in arguments.counts.split(",")]:
+        counts = [int(each) for each in arguments.counts.split(",")]
+        for count in (max(counts), 0):  # the first time the emulator starts the functions' processes
+            scale(machine, count)
+        for count in counts:
             rounds = [round_of(machine, engine, arguments.image, count) for _ in range(arguments.rounds)]
             ours, engines, stop, engine_stop = (statistics.median(column) for column in zip(*rounds, strict=True))
             result["counts"][count] = {
@@ -58,19 +65,36 @@ def main() -> None:
 
 def round_of(machine: Machine, engine: Engine, image: str, count: int) -> tuple[float, float, float, float]:
     """Ours and the Engine's, up and down."""
+    time.sleep(SETTLED_SECONDS)
     ours = scale(machine, count)
     stop = scale(machine, 0)
-    time.sleep(1)
+    time.sleep(SETTLED_SECONDS)
     containers, engines = engine_starts(engine, image, count)
     return ours, engines, stop, engine_stops(containers)
 
 
 def scale(machine: Machine, count: int) -> float:
-    began = time.perf_counter()
-    machine.ecs.update_service(cluster=machine.cluster, service="bench", desiredCount=count)
-    while (machine.running() if count else _alive()) != count:
-        time.sleep(0.05)
+    """Until all are RUNNING, or ended. Docker's events say when to ask: asking all the time would take its time."""
+    current = machine.running()
+    with happening("start" if count else "die") as events:
+        began = time.perf_counter()
+        machine.ecs.update_service(cluster=machine.cluster, service="bench", desiredCount=count)
+        for _ in range(abs(count - current)):
+            events.readline()
+    while count and machine.running() != count:
+        time.sleep(0.02)
     return time.perf_counter() - began
+
+
+@contextmanager
+def happening(event: str) -> Iterator[IO[bytes]]:
+    """A line for each such event of our agents' containers."""
+    watch = ["docker", "events", "--filter", "label=ecs-anywhere.task-id", "--filter", f"event={event}"]
+    with subprocess.Popen(watch, stdout=subprocess.PIPE) as watching:
+        time.sleep(0.3)  # until it listens
+        assert watching.stdout is not None
+        yield watching.stdout
+        watching.terminate()
 
 
 def replaced(machine: Machine) -> float:
@@ -123,12 +147,6 @@ def engine_stops(containers: list[str]) -> float:
 
 def _stop(container: str) -> None:
     subprocess.run(["docker", "stop", container], check=True, capture_output=True)
-
-
-def _alive() -> int:
-    """Containers of our agents that run."""
-    asked = ["docker", "ps", "--quiet", "--filter", "label=ecs-anywhere.task-id"]
-    return len(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split())
 
 
 if __name__ == "__main__":

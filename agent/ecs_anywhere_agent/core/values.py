@@ -268,7 +268,7 @@ class Rules:
     first_gap: float = 2.0
     longest_gap: float = 60.0
     publish_gap: float = 10.0
-    company: float = 0.3
+    company: float = 0.5
     """How long after a message the next one waits for company, while other tasks are starting or stopping."""
     first_refusal_gap: float = 300.0
     longest_refusal_gap: float = 3600.0

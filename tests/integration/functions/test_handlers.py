@@ -1,5 +1,6 @@
 """Each function's own handler, fed with the samples of events/, over the real flows and store on moto."""
 
+import copy
 import importlib
 import json
 from collections.abc import Callable, Sequence
@@ -175,7 +176,7 @@ def test_a_machine_that_cannot_be_told_is_told_by_the_queue(world: World, call: 
 @pytest.mark.parametrize(
     ("case", "detail_types", "woken"),
     [
-        ("new_task", ["ECS Task State Change"], ["web"]),
+        ("new_task", ["ECS Task State Change"], []),
         ("instance_registered", ["ECS Container Instance State Change"], []),
         ("service_created", [], ["web"]),
         ("removed", [], []),
@@ -190,6 +191,29 @@ def test_the_stream_becomes_events(
     if woken:
         [record, *_] = sample("stream_events", case)["Records"]
         assert [change for _, change in world.queues.services] == [record["eventID"]]
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    "changed",
+    [{"lastStatus": "RUNNING"}, {"desiredStatus": "STOPPED"}, {"updatedAt": "2026-01-01T00:00:09.000Z"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_batch_wakes_each_service_once(
+    world: World, call: Call, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str]
+) -> None:
+    """Named after the last change; a task that its scheduler has just made is none."""
+    [made] = sample("stream_events", "new_task")["Records"]
+    records = [made]
+    for number in range(1, 4):
+        record = copy.deepcopy(made)
+        record["eventID"] = f"change-{number}"
+        record["dynamodb"]["NewImage"] |= {name: {"S": value} for name, value in changed.items()}
+        records.append(record)
+    monkeypatch.setattr(f"{__name__}.sample", lambda *_: {"Records": [*records, made]})
+    assert call("stream_events", "several") is None
+    assert len(world.events.entries) == 5
+    assert world.queues.services == [(ServiceKey("default", "web"), "change-3")]
 
 
 @pytest.mark.usefixtures("machine")

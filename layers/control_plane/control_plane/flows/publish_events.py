@@ -17,7 +17,7 @@ from control_plane.domain.task import Task
 from control_plane.flows.tasks import definition_of
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, services, tasks
-from ecs_protocol.statuses import DesiredStatus
+from ecs_protocol.statuses import DesiredStatus, TaskStatus
 
 logger = Logger(child=True)
 
@@ -40,9 +40,9 @@ def publish_events(cp: ControlPlane, records: Sequence[StreamRecord]) -> None:
             logger.exception("EventBridge cannot be reached")
     if refused:
         cp.queues.publish_later(refused)
-    keys = [(key, record.event_id) for record in records for key in _concerned(cp, record)]
-    if keys:
-        cp.queues.wake_services(keys)
+    wakes = {key: record.event_id for record in records for key in _concerned(cp, record)}
+    if wakes:  # each service once, named after its last record: it is looked at with all of them
+        cp.queues.wake_services(list(wakes.items()))
 
 
 def publish_finished(cp: ControlPlane, entries: Sequence[Mapping[str, Any]]) -> set[int]:
@@ -122,12 +122,22 @@ def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[Se
     )
 
 
+def _just_made(task: Task) -> bool:
+    """By the service's own scheduler, which has gone on from there."""
+    return (
+        task.updated_at == task.created_at
+        and task.last_status is TaskStatus.PENDING
+        and task.desired_status is DesiredStatus.RUNNING
+    )
+
+
 def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
     """The services that a change is to wake: a task's own; one whose wish has changed; those that wait for room."""
     image = record.new_image
     match image.get("kind"):
         case tasks.KIND:
-            return [ServiceKey(image["cluster"], image["service"])] if image.get("service") else []
+            task = tasks.from_item(dict(image)) if image.get("service") else None
+            return [] if task is None or _just_made(task) else [ServiceKey(task.cluster, image["service"])]
         case services.KIND:
             service = Service.model_validate(image)
             return [] if service.planned else [ServiceKey(service.cluster, service.name)]
