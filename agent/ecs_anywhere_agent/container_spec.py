@@ -31,6 +31,9 @@ class Origin(NamedTuple):
     """`family:revision`."""
     essential: bool
     stop_timeout: int
+    restart: Literal["never", "offline"] | None = None
+    stop_after: int | None = None
+    """As in the command that the task came with (ecs_protocol.messages.TaskCommand)."""
 
 
 class HealthCheck(NamedTuple):
@@ -88,6 +91,8 @@ def container_specs(
     container_instance_arn: str,
     cluster: str,
     task_arn: str,
+    restart: Literal["never", "offline"] | None = None,
+    stop_after: int | None = None,
 ) -> tuple[ContainerSpec, ...]:
     """One spec for each container, in the definition's order.
 
@@ -112,6 +117,8 @@ def container_specs(
                 task_definition=revision,
                 essential=bool(container.get("essential", True)),
                 stop_timeout=int(container.get("stopTimeout") or DEFAULT_STOP_TIMEOUT_SECONDS),
+                restart=restart,
+                stop_after=stop_after,
             )
             specs.append(
                 ContainerSpec(

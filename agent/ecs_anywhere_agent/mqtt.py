@@ -166,6 +166,7 @@ class _Session:
         self.clock_unset = False
         """The broker's certificate begins later than now, as this machine's clock has it."""
         self._refusal: str | None = None
+        self._subscribed_at = 0.0
         self._pinged_at = 0.0
         self._announced = False
         self._ended = threading.Event()
@@ -231,6 +232,7 @@ class _Session:
         if reason.is_failure:
             self._refused(f"{self._identity.mqtt_endpoint} refused the connection: {reason}")
             return
+        self._subscribed_at = self._elapsed()
         client.subscribe(self._identity.topics.commands, qos=1)
 
     def _subscribed(self, client: paho.Client, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
@@ -240,6 +242,7 @@ class _Session:
             return
         self._announced = True
         self._emit(Connected(session=secrets.token_hex(8), registration=self._describe()))
+        self._emit(ContactProved(self._subscribed_at))
 
     def _disconnected(self, _client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:

@@ -1,5 +1,7 @@
 """What the agent asks for by name, again and again with growing gaps, until it has it."""
 
+from collections.abc import Iterator
+
 from ecs_anywhere_agent.core.actions import PublishRequest
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.values import Ask, Link
@@ -42,11 +44,16 @@ def ask_for_what_is_missing(draft: Draft) -> None:
             _ask(draft, f"{_DEFINITION}{task.task_definition}")
 
 
+def dues(link: Link) -> Iterator[float]:
+    """When to ask (again)."""
+    return (ask.due for _, ask in _open_asks(link))
+
+
 def send_what_is_due(draft: Draft) -> None:
     link = draft.link
     if link is None:
         return
-    due = [key for key, ask in link.asks.items() if ask.due <= draft.now.elapsed]
+    due = [key for key, ask in _open_asks(link) if ask.due <= draft.now.elapsed]
     tasks = [key for key in due if key.startswith(_TASK)][:_MOST_TASKS]
     definitions = [key for key in due if key.startswith(_DEFINITION)][:_MOST_DEFINITIONS]
     if not tasks and not definitions:
@@ -66,6 +73,11 @@ def send_what_is_due(draft: Draft) -> None:
             )
         )
     )
+
+
+def _open_asks(link: Link) -> Iterator[tuple[str, Ask]]:
+    """About tasks once the whole list is here: it may say that one must not start."""
+    return ((key, ask) for key, ask in link.asks.items() if link.epoch or not key.startswith(_TASK))
 
 
 def _ask(draft: Draft, key: str) -> None:

@@ -14,6 +14,8 @@ from ecs_protocol.messages import ListedTask, Reconciliation, TaskCommand, TaskC
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
 STOPPED_HERE = "Task stopped on its machine"
+NO_TRACE = "The machine has lost all trace of the task"
+"""Its disk was restored to an earlier state, or its state was lost after the task's containers were removed."""
 
 
 def obey(draft: Draft, commands: TaskCommands) -> None:
@@ -51,10 +53,9 @@ def _obey_one(draft: Draft, commands: TaskCommands, command: TaskCommand) -> Non
 
 def _obey_for_unknown(draft: Draft, commands: TaskCommands, command: TaskCommand) -> None:
     if command.task_id in draft.state.ended or command.desired_status is DesiredStatus.STOPPED:
-        answered(draft, task_id=command.task_id)
         _never_start(draft, command.task_id, commands.version)
-    elif commands.request_id is None and commands.version < draft.state.list_version:
-        # The list was made later and does not name it. Whether it may start is asked, not guessed.
+    elif commands.request_id is None and (not _has_list(draft) or commands.version < draft.state.list_version):
+        # It may be older than what an earlier connection or the list has said. Whether it may start is asked.
         ask_for_task(draft, command.task_id)
     else:
         answered(draft, task_id=command.task_id)
@@ -95,6 +96,9 @@ def _take_line(draft: Draft, line: ListedTask, version: int) -> None:
     if task is None:
         if line.task_id in draft.state.ended or line.desired_status is DesiredStatus.STOPPED:
             _never_start(draft, line.task_id, version)
+        elif line.report_number:
+            draft.log(f"task {line.task_id}: has run here, and nothing is left of it; told to be stopped")
+            _never_start(draft, line.task_id, version, StopCode.ESSENTIAL_CONTAINER_EXITED, NO_TRACE)
         else:
             ask_for_task(draft, line.task_id)
         return
@@ -133,14 +137,23 @@ def _wanted(draft: Draft, task: Task, desired: DesiredStatus, version: int) -> T
     return update(task, command_version=version, orphan=None)
 
 
-def _never_start(draft: Draft, task_id: str, version: int) -> None:
+def _has_list(draft: Draft) -> bool:
+    return draft.link is not None and draft.link.epoch > 0
+
+
+def _never_start(
+    draft: Draft, task_id: str, version: int, stop_code: StopCode | None = None, reason: str | None = None
+) -> None:
     """A task that is not here and must not start: said to be STOPPED, and remembered."""
+    answered(draft, task_id=task_id)
     draft.put(
         Task(
             task_id=task_id,
             desired=DesiredStatus.STOPPED,
             last_status=TaskStatus.STOPPED,
             command_version=version,
+            stop_code=stop_code,
+            stopped_reason=reason,
             stopped_at=draft.now.wall,
             forget_at=draft.now.elapsed + draft.rules.keep_stopped,
             revision=1,

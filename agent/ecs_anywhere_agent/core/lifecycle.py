@@ -113,6 +113,8 @@ def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
         container_instance_arn=draft.state.container_instance_arn,
         cluster=command.cluster_arn,
         task_arn=command.task_arn,
+        restart=command.restart,
+        stop_after=command.stop_after,
     )
 
 

@@ -130,6 +130,13 @@ def _recount(task: Task, container: Container, found: dict[ContainerRef, Contain
                 return replace(container, phase=Phase.PULLED)
             case _:
                 return replace(container, phase=Phase.STOPPED, reason=GONE, kill_at=None)
+    if (
+        container.phase is not Phase.RESTARTING
+        and container.run != snapshot.run
+        and None not in {container.run, snapshot.run}
+    ):
+        # The state is older than the machine: it does not know of this run, which is the one that counts.
+        container = replace(_begun_again(container, snapshot), phase=Phase.STARTING, run=None, running_since=None)
     if container.phase in {Phase.STOPPED, Phase.ENDED}:
         return container
     if container.phase is Phase.RESTARTING and snapshot.run == container.run:
@@ -157,6 +164,7 @@ def _adopt(draft: Draft, snapshot: ContainerSnapshot) -> None:
             task_id=task_id,
             task_definition=origin.task_definition,
             orphan=Orphan.EARLIER_IDENTITY if earlier else None,
+            found=origin,
         )
         draft.log(f"task {task_id}: found running without a record of it, adopted")
     container = Container(name=name, essential=origin.essential, stop_timeout=origin.stop_timeout, phase=Phase.CREATING)

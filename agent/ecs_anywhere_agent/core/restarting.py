@@ -1,6 +1,6 @@
 """Starting the same containers again: by a container's own restart policy, and while the machine is cut off.
 
-Cut off, the end of an essential container does not end a task that asks for it (TaskCommand.restart): its other
+Cut off, the end of an essential container does not end a task that asks for it (Task.orders): its other
 containers are stopped, then all are started again, after gaps that grow from one second to five minutes and never give
 up. Connected, the rule of Amazon ECS holds: the task stops, and the control plane decides.
 
@@ -25,11 +25,11 @@ def stays(draft: Draft, task: Task) -> bool:
     return (
         draft.state.cut_off
         and may_run
-        and task.planned
+        and (task.planned or task.command is None)
         and task.desired is DesiredStatus.RUNNING
         and task.orphan is None
-        and task.command is not None
-        and task.command.restart == "offline"
+        and task.orders is not None
+        and task.orders.restart == "offline"
     )
 
 

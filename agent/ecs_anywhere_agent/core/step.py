@@ -74,7 +74,7 @@ def _link_dues(state: State) -> Iterator[float | None]:
         yield state.link.request_due
         yield state.link.orphans_due
         yield None if state.link.publishing is None else state.link.publishing.due
-        yield from (ask.due for ask in state.link.asks.values())
+        yield from asking.dues(state.link)
 
 
 def _take_in(draft: Draft, event: Event) -> None:

@@ -4,13 +4,14 @@ A mapping in here is never changed in place: a step that changes an entry makes 
 tell by identity what to write.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ecs_anywhere_agent.container_spec import RestartPolicy
+from ecs_anywhere_agent.container_spec import Origin, RestartPolicy
 from ecs_protocol.messages import (
     HostPort,
     NetworkBinding,
@@ -109,6 +110,8 @@ class Task:
     last_status: TaskStatus = TaskStatus.PENDING
     command: TaskCommand | None = None
     """None: adopted from the runtime, or told to stop before it was ever started."""
+    found: Origin | None = None
+    """What the containers of an adopted task say of it."""
     task_definition: str = ""
     """`family:revision`."""
     command_version: int = 0
@@ -158,9 +161,14 @@ class Task:
         return self.desired is DesiredStatus.STOPPED or self.stopping_at is not None
 
     @property
+    def orders(self) -> TaskCommand | Origin | None:
+        """Who says what becomes of the task while the machine is cut off."""
+        return self.command or self.found
+
+    @property
     def stop_after(self) -> int | None:
         """Seconds without contact after which the machine stops the task by itself."""
-        return None if self.command is None else self.command.stop_after
+        return None if self.orders is None else self.orders.stop_after
 
 
 class Ask(NamedTuple):
@@ -214,7 +222,7 @@ class Link:
     publish_gap: float = 0.0
     company_until: float = 0.0
     """Till when a report waits for those of the tasks that are on their way, too."""
-    contact: float = 0.0
+    contact: float = -math.inf
     """When the newest exchange began that this machine began and that was answered."""
 
 
@@ -233,8 +241,8 @@ class State:
     publications: int = 0
     orphans_told: tuple[str, ...] = ()
     """The orphans that the control plane has noted."""
-    contact: float = 0.0
-    """The newest link's `contact`, while a task depends on it."""
+    contact: float = -math.inf
+    """The newest link's `contact`, while a task depends on it; -inf: nobody knows."""
     rebooted: bool = False
     """The machine has started, and the control plane has not answered since."""
     offline_at: float | None = None

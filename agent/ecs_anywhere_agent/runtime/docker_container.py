@@ -149,6 +149,8 @@ def _labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> dict[str, 
         f"{_OWN}container-instance": origin.container_instance_arn,
         f"{_OWN}essential": "true" if origin.essential else "false",
         f"{_OWN}stop-timeout": str(origin.stop_timeout),
+        **({f"{_OWN}restart": origin.restart} if origin.restart else {}),
+        **({f"{_OWN}stop-after": str(origin.stop_after)} if origin.stop_after else {}),
     }
 
 
@@ -161,6 +163,8 @@ def _origin(labels: Mapping[str, str]) -> Origin:
         task_definition=f"{family}:{labels.get(f'{_AMAZON}task-definition-version', '')}",
         essential=labels.get(f"{_OWN}essential") != "false",
         stop_timeout=int(labels.get(f"{_OWN}stop-timeout", "30")),
+        restart="offline" if labels.get(f"{_OWN}restart") == "offline" else None,
+        stop_after=int(labels.get(f"{_OWN}stop-after", "0")) or None,
     )
 
 

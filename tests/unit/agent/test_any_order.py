@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecs_anywhere_agent.core.actions import Action, PublishReports, PublishRequest
 from ecs_anywhere_agent.core.events import Condition, ContainerChanged, MessageReceived, ReportAcknowledged
-from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.core.values import ContainerRef, State
 from ecs_protocol.messages import ControlPlaneMessage
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, TaskStatus
 from unit.agent.world import Cloud, CrashedError, Machine, task_id
@@ -32,6 +32,7 @@ class StormyMachine(Machine):
         super().__init__(Cloud())
         self.down: list[ControlPlaneMessage] = []
         self.up: list[PublishRequest | PublishReports] = []
+        self.snapshot = State()
         self.heard_at = 0.0
         """When broker or cloud last heard of the machine."""
 
@@ -186,6 +187,16 @@ def reboot(machine: StormyMachine) -> None:
     machine.boot(rebooted=True)
 
 
+def snapshot(machine: StormyMachine) -> None:
+    machine.snapshot = machine.stored
+
+
+def restore(machine: StormyMachine) -> None:
+    """The agent's state is as it was at the snapshot, or lost if there was none; its containers are as they are."""
+    machine.stored = machine.snapshot
+    machine.boot()
+
+
 def fall_ill(number: int) -> Step:
     def do(machine: StormyMachine) -> None:
         container = machine.runtime.containers.get(ContainerRef(task_id(number), "app"))
@@ -208,6 +219,8 @@ steps = st.one_of(
     st.just(switch),
     st.just(switch),
     st.just(reboot),
+    st.just(snapshot),
+    st.just(restore),
     st.builds(lambda messages: lambda machine: machine.flow(messages), st.integers(1, 30)),
     st.builds(lambda messages: lambda machine: machine.flow(messages), st.integers(1, 30)),
     st.builds(lambda acknowledged: lambda machine: machine.lose_up(acknowledged=acknowledged), flags),

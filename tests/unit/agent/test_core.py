@@ -358,9 +358,10 @@ def test_an_orphan_is_not_reported_and_becomes_a_task_again_when_it_is_named(mac
 
 def test_a_list_changes_no_task_for_which_something_newer_was_seen() -> None:
     script = Script()
-    request_id = script.connect()
+    script.list(script.connect(), version=3)
+    (request,) = requests(script.give(MessageReceived(Probe())))
     script.command(command(1), version=5)
-    actions = script.list(request_id, line(1, DesiredStatus.STOPPED), version=4)
+    actions = script.list(request.request_id, line(1, DesiredStatus.STOPPED), version=4, epoch=2)
     assert script.state.tasks[task_id(1)].desired is DesiredStatus.RUNNING
     assert requests(actions) == []
 

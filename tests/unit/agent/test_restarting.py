@@ -7,9 +7,10 @@ import pytest
 
 from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.core.actions import PublishReports
+from ecs_anywhere_agent.core.desired import NO_TRACE
 from ecs_anywhere_agent.core.events import Attempt, Condition, ContainerChanged, NotConnected
-from ecs_anywhere_agent.core.values import ContainerRef
-from ecs_protocol.messages import TaskReport
+from ecs_anywhere_agent.core.values import ContainerRef, State
+from ecs_protocol.messages import Reconciliation, TaskReport
 from ecs_protocol.statuses import HealthStatus, StopCode, TaskStatus
 from unit.agent.world import DEFINITION, Cloud, CrashedError, FakeContainer, Machine, task_id
 
@@ -47,6 +48,119 @@ def is_running(machine: Machine, ref: ContainerRef = APP) -> bool:
 
 def status(machine: Machine) -> TaskStatus:
     return machine.state.tasks[task_id(1)].last_status
+
+
+# --- a state that is lost, or older than the machine -----------------------------------------------------------
+
+
+def lose_state(machine: Machine, stored: State | None = None) -> None:
+    """The file cannot be read any more, or the disk was restored to what it was."""
+    machine.disconnect()
+    machine.stored = stored or State()
+    machine.boot()
+
+
+def test_without_its_state_and_cut_off_it_starts_again_what_the_labels_say() -> None:
+    machine = running(**SERVICE)
+    lose_state(machine)
+    machine.settle(61)
+    end(machine)
+    machine.settle(1)
+    assert is_running(machine)
+    assert is_running(machine, SIDECAR)
+    machine.connect()
+    machine.settle(5)
+    assert report(machine).last_status is RUNNING
+    assert report(machine).restarts is not None
+
+
+def test_without_its_state_what_had_ended_starts_again_too() -> None:
+    machine = running(**SERVICE)
+    machine.runtime.reboot()
+    lose_state(machine)
+    machine.settle(62)
+    assert is_running(machine)
+
+
+def test_without_its_state_a_task_that_does_not_ask_for_it_ends() -> None:
+    machine = running()
+    lose_state(machine)
+    machine.settle(61)
+    end(machine)
+    machine.settle(10)
+    assert not is_running(machine)
+    assert status(machine) is STOPPED
+
+
+def test_without_its_state_nobody_knows_of_a_contact() -> None:
+    """Its stop-after may have passed long ago, and its replacement run."""
+    machine = running(**SERVICE, stop_after=600)
+    lose_state(machine)
+    machine.drain()
+    assert not is_running(machine)
+
+
+def test_restored_to_before_a_task_was_stopped_it_is_not_started_by_a_command_that_comes_again() -> None:
+    machine = running()
+    before = State()
+    command = machine.cloud.again(1)
+    machine.deliver(machine.cloud.stop(1))
+    machine.settle(1)
+    machine.runtime.containers.clear()
+    lose_state(machine, before)
+    machine.lose = lambda message: isinstance(message, Reconciliation)
+    machine.connect()
+    machine.deliver(command)
+    machine.drain()
+    assert not is_running(machine), "the list may say that it must not"
+    machine.lose = lambda _: False
+    machine.settle(10)
+    assert not is_running(machine)
+
+
+def test_restored_to_before_a_task_came_and_nothing_left_of_it_its_end_is_told() -> None:
+    machine = running(**SERVICE)
+    machine.runtime.containers.clear()
+    lose_state(machine)
+    machine.connect()
+    machine.settle(5)
+    assert machine.runtime.starts == {APP: 1, SIDECAR: 1}, "what was made once is not made again under the same ARN"
+    assert report(machine).last_status is STOPPED
+    assert report(machine).stopped_reason == NO_TRACE
+
+
+def test_restored_to_an_older_state_it_goes_on_with_what_runs() -> None:
+    machine = running(**SERVICE)
+    before = machine.stored
+    machine.deliver(machine.cloud.run(2, **SERVICE))
+    machine.settle(5)
+    end(machine, SIDECAR)
+    machine.settle(5)
+    lose_state(machine, before)
+    machine.connect()
+    machine.settle(5)
+    assert {name: task.last_status for name, task in machine.cloud.tasks.items()} == {
+        task_id(1): RUNNING,
+        task_id(2): RUNNING,
+    }
+    assert set(machine.runtime.starts.values()) == {1}
+    assert [container.last_status for container in report(machine).containers] == [RUNNING, STOPPED]
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["runs", "has-ended"])
+def test_restored_to_before_a_restart_it_sees_the_newer_run(ended: bool) -> None:
+    machine = running(**SERVICE)
+    before = machine.stored
+    machine.disconnect()
+    end(machine, code=3)
+    machine.settle(5)
+    if ended:
+        machine.runtime.end(APP, 4)
+    lose_state(machine, before)
+    machine.connect()
+    machine.settle(5)
+    (app, _) = report(machine).containers
+    assert (report(machine).last_status, app.exit_code) == ((STOPPED, 4) if ended else (RUNNING, None))
 
 
 # --- cut off ----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from ecs_anywhere_agent.core.events import (
     Attempt,
     Condition,
     Connected,
+    ContactProved,
     ContainerChanged,
     ContainerSnapshot,
     Disconnected,
@@ -257,6 +258,7 @@ class Cloud:
             task.report, task.last_status = report, report.last_status
             if task.last_status is TaskStatus.STOPPED:
                 task.desired = DesiredStatus.STOPPED
+                self.version += 1  # it gives its resources back
             return []
         task.report = report
         return [self.stop(int(report.task_id, 16))]
@@ -331,6 +333,7 @@ class Machine:
         self.sessions += 1
         self.connected = True
         self.take(Connected(f"s{self.sessions}", registration()))
+        self.take(ContactProved(self.now))
 
     def disconnect(self) -> None:
         self.connected = False
@@ -363,10 +366,13 @@ class Machine:
         """Let time pass, timers fire and the cloud repeat what was not answered."""
         end = self.now + seconds
         self.drain()
+        fired = 0
         while True:
             due = next_due(self.state)
             if due is None or due > end:
                 break
+            fired = 0 if due > self.now else fired + 1
+            assert fired < 100, "a due time that comes again and again at one moment keeps an agent busy for nothing"
             self.now = max(self.now, due)
             self.take(TimerFired())
             self.drain()
