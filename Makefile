@@ -24,6 +24,10 @@ demo: install ## Start a control plane and an agent here, run a task and a servi
 test: check ## Run every check and test
 	$(BIN)/pytest
 
+.PHONY: soak
+soak: install ## An hour of ordinary life with its accidents: memory, state file and table stay as they are
+	$(BIN)/python bench/soak.py
+
 .PHONY: check
 check: $(VENV)/installed-test ## Lint, types, template
 	$(BIN)/ruff check .

@@ -16,13 +16,30 @@ BIN = Path(sys.executable).parent
 AGENT = str(BIN / "ecs-anywhere-agent")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Machine:
     """An agent that runs and is connected."""
 
     ecs: Any
     cluster: str
-    pid: int
+    data: Path
+    runtime: str
+    agent: "subprocess.Popen[bytes] | None" = None
+
+    def start_agent(self) -> None:
+        run = [AGENT, "run", "--data-dir", str(self.data), "--runtime", self.runtime]
+        self.agent = subprocess.Popen(run, stderr=subprocess.DEVNULL)
+
+    def kill_agent(self) -> None:
+        if self.agent is not None:
+            self.agent.kill()
+            self.agent.wait()
+            self.agent = None
+
+    @property
+    def pid(self) -> int:
+        assert self.agent is not None
+        return self.agent.pid
 
     def define(self, family: str, image: str, script: str, *, memory: int = 16) -> None:
         """A task definition of one container that runs a shell script."""
@@ -63,16 +80,15 @@ def joined(state_dir: Path, runtime: str) -> Iterator[Machine]:
             activation["activationCode"],
         ]
         subprocess.run([AGENT, "register", *register, "--data-dir", data], check=True, capture_output=True)
-        run = [AGENT, "run", "--data-dir", data, "--runtime", runtime]
-        with subprocess.Popen(run, stderr=subprocess.DEVNULL) as agent:
-            try:
-                while not _connected(ecs, cluster):
-                    time.sleep(0.2)
-                yield Machine(ecs, cluster, agent.pid)
-            finally:
-                agent.terminate()
-                agent.wait()
-                subprocess.run([AGENT, "stop-tasks", "--data-dir", data, "--timeout", "1s"], check=False)
+        machine = Machine(ecs, cluster, Path(data), runtime)
+        try:
+            machine.start_agent()
+            while not _connected(ecs, cluster):
+                time.sleep(0.2)
+            yield machine
+        finally:
+            machine.kill_agent()
+            subprocess.run([AGENT, "stop-tasks", "--data-dir", data, "--timeout", "1s"], check=False)
 
 
 def _connected(ecs: Any, cluster: str) -> bool:
