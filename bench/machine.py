@@ -1,5 +1,7 @@
 """What the benchmarks share: a machine that has joined a new cluster of a stack that is up."""
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +55,18 @@ class Machine:
         self.ecs.register_task_definition(
             family=family, networkMode="host", requiresCompatibilities=["EXTERNAL"], containerDefinitions=[container]
         )
+
+    def kill(self, task: dict[str, Any]) -> None:
+        """End a described task's container behind the agent's back."""
+        runtime_id = task["containers"][0]["runtimeId"]
+        if self.runtime == "docker":
+            subprocess.run(["docker", "kill", runtime_id], check=True, capture_output=True)
+        else:
+            os.killpg(int(runtime_id.split(".")[0]), signal.SIGKILL)
+
+    def described(self, arn: str) -> dict[str, Any]:
+        task: dict[str, Any] = self.ecs.describe_tasks(cluster=self.cluster, tasks=[arn])["tasks"][0]
+        return task
 
     def running(self) -> int:
         """Tasks of the service `bench` that are RUNNING, as a client sees it."""

@@ -11,8 +11,6 @@ apart: the emulator expires nothing). Ends with one line of JSON, and with exit 
 
 import argparse
 import json
-import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -69,12 +67,13 @@ def soak(folder: Path, arguments: argparse.Namespace) -> list[dict[str, float]]:
         machine.define("short", arguments.image, "sleep 2")
         service = {"serviceName": "bench", "taskDefinition": "bench", "desiredCount": SERVICE_TASKS}
         machine.ecs.create_service(cluster=machine.cluster, **service)
+        of_service = {"cluster": machine.cluster, "serviceName": "bench"}
         for minute in range(arguments.minutes):
             ends = time.monotonic() + 60
             while machine.running() < SERVICE_TASKS:
                 time.sleep(1)
             machine.ecs.run_task(cluster=machine.cluster, taskDefinition="short", count=TASKS_A_MINUTE)
-            _kill_one(machine, arguments.runtime)
+            machine.kill(machine.described(machine.ecs.list_tasks(**of_service)["taskArns"][0]))
             if minute % 10 == 9:
                 machine.kill_agent()
                 machine.start_agent()
@@ -107,16 +106,6 @@ def sample(stack: Stack, machine: Machine) -> dict[str, float]:
 def grown(values: Sequence[float]) -> float:
     third = max(len(values) // 3, 1)
     return statistics.median(values[-third:]) - statistics.median(values[:third])
-
-
-def _kill_one(machine: Machine, runtime: str) -> None:
-    arns = machine.ecs.list_tasks(cluster=machine.cluster, serviceName="bench")["taskArns"]
-    [task] = machine.ecs.describe_tasks(cluster=machine.cluster, tasks=arns[:1])["tasks"]
-    runtime_id = task["containers"][0]["runtimeId"]
-    if runtime == "docker":
-        subprocess.run([str(shutil.which("docker")), "kill", runtime_id], check=True, capture_output=True)
-    else:
-        os.killpg(int(runtime_id.split(".")[0]), 9)
 
 
 if __name__ == "__main__":
