@@ -10,11 +10,12 @@ from typing import Any
 from control_plane.domain.arns import Arns
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
-from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
+from control_plane.domain.health import checked_containers, task_health
+from control_plane.domain.service import Deployment, DeploymentConfiguration, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.tags import in_the_api
 from control_plane.domain.task import Task
 from ecs_protocol.messages import ContainerReport
-from ecs_protocol.statuses import HealthStatus, TaskStatus
+from ecs_protocol.statuses import TaskStatus
 
 Described = dict[str, Any]
 
@@ -134,7 +135,7 @@ def describe_task(
             "lastStatus": str(task.last_status),
             "desiredStatus": str(task.desired_status),
             "connectivity": None if connectivity is None else "CONNECTED" if connectivity else "DISCONNECTED",
-            "healthStatus": _task_health(task.containers),
+            "healthStatus": str(task_health(task, checked_containers(definition))),
             "cpu": str(task.cpu),
             "memory": str(task.memory),
             "containers": _containers(task, definition, arns),
@@ -204,19 +205,10 @@ def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[D
     return described
 
 
-def _task_health(containers: Iterable[ContainerReport]) -> str:
-    """UNHEALTHY if any container is, HEALTHY if all that have a health are, else UNKNOWN."""
-    known = {report.health_status for report in containers} - {HealthStatus.UNKNOWN}
-    if HealthStatus.UNHEALTHY in known:
-        return str(HealthStatus.UNHEALTHY)
-    return str(HealthStatus.HEALTHY if known else HealthStatus.UNKNOWN)
-
-
 def describe_service(
     service: Service, arns: Arns, *, events: Sequence[ServiceEvent], with_tags: bool = False
 ) -> Described:
     """The counts are what the scheduler last saw: a service that it has not looked at since is not steady."""
-    deployment = service.deployment
     active = service.status is not ServiceStatus.INACTIVE
     return {
         "serviceArn": arns.service(service.cluster, service.name),
@@ -228,23 +220,10 @@ def describe_service(
         "pendingCount": service.pending_count,
         "launchType": "EXTERNAL",
         "taskDefinition": arns.task_definition(service.task_definition),
-        "deploymentConfiguration": {"maximumPercent": 200, "minimumHealthyPercent": 100},
+        "deploymentConfiguration": _deployment_configuration(service.deployment_configuration),
         "deployments": [
-            {
-                "id": deployment.deployment_id,
-                "status": "PRIMARY",
-                "taskDefinition": arns.task_definition(deployment.task_definition),
-                "desiredCount": service.desired_count,
-                "runningCount": service.running_count,
-                "pendingCount": service.pending_count,
-                "failedTasks": service.failed_starts,
-                "createdAt": deployment.created_at,
-                "updatedAt": deployment.updated_at,
-                "launchType": "EXTERNAL",
-                "rolloutState": str(deployment.rollout_state),
-                "rolloutStateReason": _rollout_reason(deployment.deployment_id, str(deployment.rollout_state))
-                + _what_follows(service),
-            }
+            _deployment(service, service.deployment, arns, status="PRIMARY"),
+            *(_deployment(service, each, arns, status="ACTIVE") for each in service.older),
         ]
         if active
         else [],
@@ -257,9 +236,31 @@ def describe_service(
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
         "enableECSManagedTags": False,
+        "healthCheckGracePeriodSeconds": service.health_check_grace_period_seconds,
         "propagateTags": service.propagate_tags or "NONE",
         "enableExecuteCommand": False,
         "tags": in_the_api(service.tags) if with_tags else [],
+    }
+
+
+def _deployment(service: Service, deployment: Deployment, arns: Arns, *, status: str) -> Described:
+    """An older deployment is wanted as far as it still has tasks."""
+    primary = status == "PRIMARY"
+    running = service.running_count if deployment.running_count is None else deployment.running_count
+    pending = service.pending_count if deployment.pending_count is None else deployment.pending_count
+    return {
+        "id": deployment.deployment_id,
+        "status": status,
+        "taskDefinition": arns.task_definition(deployment.task_definition),
+        "desiredCount": service.desired_count if primary else running + pending,
+        "runningCount": running,
+        "pendingCount": pending,
+        "failedTasks": deployment.failed_tasks,
+        "createdAt": deployment.created_at,
+        "updatedAt": deployment.updated_at,
+        "launchType": "EXTERNAL",
+        "rolloutState": str(deployment.rollout_state),
+        "rolloutStateReason": rollout_reason(deployment) + (_what_follows(service) if primary else ""),
     }
 
 
@@ -270,14 +271,28 @@ def _what_follows(service: Service) -> str:
     return f" {service.away_count} of its tasks are on disconnected container instances and follow when these return."
 
 
-def _rollout_reason(deployment_id: str, state: str) -> str:
-    return (
-        f"ECS deployment {deployment_id} "
-        + {
-            "IN_PROGRESS": "in progress.",
-            "COMPLETED": "completed.",
-            "FAILED": "failed.",
-        }[state]
+def rollout_reason(deployment: Deployment) -> str:
+    words = {"IN_PROGRESS": "in progress", "COMPLETED": "completed", "FAILED": "failed"}[str(deployment.rollout_state)]
+    return deployment.rollout_reason or f"ECS deployment {deployment.deployment_id} {words}."
+
+
+def _deployment_configuration(configuration: DeploymentConfiguration) -> Described:
+    breaker = configuration.circuit_breaker
+    threshold = breaker and present({"type": breaker.threshold_type, "value": breaker.threshold_value})
+    return present(
+        {
+            "deploymentCircuitBreaker": breaker
+            and present(
+                {
+                    "enable": breaker.enable,
+                    "rollback": breaker.rollback,
+                    "resetOnHealthyTask": breaker.reset_on_healthy_task,
+                    "thresholdConfiguration": threshold or None,
+                }
+            ),
+            "maximumPercent": configuration.maximum_percent,
+            "minimumHealthyPercent": configuration.minimum_healthy_percent,
+        }
     )
 
 

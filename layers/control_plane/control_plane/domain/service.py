@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Service.html
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,13 +29,43 @@ class RolloutState(StrEnum):
 
 
 class Deployment(Entity):
-    """What a service is being brought to. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html"""
+    """What a service is being brought to, or was before. The counts are what the scheduler last saw.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
+    """
 
     deployment_id: str
     task_definition: str
     rollout_state: RolloutState = RolloutState.IN_PROGRESS
+    rollout_reason: str | None = None
+    """None: what the state alone says."""
     created_at: datetime
     updated_at: datetime
+    running_count: int | None = None
+    """None: of an older release, or not looked at yet."""
+    pending_count: int | None = None
+    failed_tasks: int = 0
+    """In a row, as the circuit breaker counts them."""
+    has_run: bool = False
+    """A task of it has run well: what does not start after that is no failure of the deployment."""
+
+
+class CircuitBreaker(Entity):
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentCircuitBreaker.html"""
+
+    enable: bool
+    rollback: bool
+    reset_on_healthy_task: bool | None = None
+    threshold_type: Literal["COUNT", "BOUNDED_PERCENT", "UNBOUNDED_PERCENT"] | None = None
+    threshold_value: int | None = None
+
+
+class DeploymentConfiguration(Entity):
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html"""
+
+    maximum_percent: int = 200
+    minimum_healthy_percent: int = 100
+    circuit_breaker: CircuitBreaker | None = None
 
 
 class Service(Entity):
@@ -49,6 +80,13 @@ class Service(Entity):
     desired_count: int
     task_definition: str
     deployment: Deployment
+    """The one that is PRIMARY."""
+    older: tuple[Deployment, ...] = ()
+    """Those that were PRIMARY before and still have tasks, the newest first."""
+    completed: Deployment | None = None
+    """The last that was COMPLETED: what a circuit breaker rolls back to."""
+    deployment_configuration: DeploymentConfiguration = DeploymentConfiguration()
+    health_check_grace_period_seconds: int | None = None
     client_token: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
     propagate_tags: str | None = None
@@ -76,6 +114,8 @@ class Service(Entity):
     """Tasks that are away and go on counting, since too many machines vanished at once."""
     short: bool = False
     """Whether the last run could not place all that it wanted, so that events say it once."""
+    stuck: bool = False
+    """Whether the deployment's own bounds allow no step, so that events say it once."""
 
 
 class ServiceEvent(Entity):

@@ -1,7 +1,8 @@
-"""Tags: Amazon's rules for them, and what two of them mean here.
+"""Tags: Amazon's rules for them, and what three of them mean here.
 
-    ecs-anywhere:disconnect   keep | replace-after=D [prefer=original|replacement] | stop-after=D
-    ecs-anywhere:restart      offline | never
+    ecs-anywhere:disconnect        keep | replace-after=D [prefer=original|replacement] | stop-after=D
+    ecs-anywhere:restart           offline | never
+    ecs-anywhere:circuit-breaker   count-exits
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Tag.html
 """
@@ -17,6 +18,7 @@ from control_plane.domain.errors import InvalidParameterException
 
 DISCONNECT = "ecs-anywhere:disconnect"
 RESTART = "ecs-anywhere:restart"
+CIRCUIT_BREAKER = "ecs-anywhere:circuit-breaker"
 
 MAX_TAGS = 50
 MAX_KEY, MAX_VALUE = 128, 256
@@ -114,6 +116,17 @@ def restarts_offline(tags: Mapping[str, str], *, by_default: bool) -> bool:
     if text not in {"offline", "never"}:
         raise InvalidParameterException(f"Tag {RESTART}: '{text}' is not understood. Write offline or never.")
     return text == "offline"
+
+
+def counts_exits(tags: Mapping[str, str]) -> bool:
+    """Whether a task that ends by itself soon after it ran is a failure of its deployment.
+
+    Raises InvalidParameterException.
+    """
+    text = tags.get(CIRCUIT_BREAKER)
+    if text not in {None, "count-exits"}:
+        raise InvalidParameterException(f"Tag {CIRCUIT_BREAKER}: '{text}' is not understood. Write count-exits.")
+    return text is not None
 
 
 def _duration(text: str) -> timedelta:

@@ -11,20 +11,23 @@ begins anew with what the other did. A run that dies has committed whole chunks,
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.place import Placed, Unplaced, place
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
-from control_plane.domain.scheduling import departures
+from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.plan import ServicePlan, plan
+from control_plane.domain.scheduling.rollout import after_failure
 from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.again import until_won
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
-from control_plane.flows.services import deployment_event, tags_of_tasks
+from control_plane.flows.services import tags_of_tasks
 from control_plane.flows.tasks_to_be import absence_members
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, services, tasks
@@ -41,6 +44,8 @@ MAX_CHUNKS = 40
 
 LOOK_AGAIN = timedelta(seconds=30)
 """After which a service that could not place all its tasks is looked at again: FIRST_GAP of domain/reminders.py."""
+
+UNHEALTHY = "Task failed container health checks"
 
 GIVEN_UP = "The container instance was disconnected for too long, and the task is not to run there again."
 
@@ -88,20 +93,22 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
     chunk = _Chunk()
     _start(cp, service, planned, chunk, now, fresh=attempt > 0)
-    deployment = service.deployment.deployment_id
-    scaled = f"Scaling activity initiated by (deployment {deployment})"
-    surplus = planned.stop[:CHUNK]
-    given_up = planned.give_up[: CHUNK - len(surplus)]
-    stopping = [*((task, scaled) for task in surplus), *((task, GIVEN_UP) for task in given_up)]
-    _stop(cp, service, stopping, chunk, now)
+    scaled = f"Scaling activity initiated by (deployment {service.deployment.deployment_id})"
+    stopping = [
+        *((task, scaled) for task in planned.stop),
+        *((task, UNHEALTHY) for task in planned.sick),
+        *((task, GIVEN_UP) for task in planned.give_up),
+    ]
+    _stop(cp, service, stopping[:CHUNK], chunk, now)
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
     more = (
         len(ended) > len(struck)
-        or len(planned.stop) + len(planned.give_up) > CHUNK
+        or len(stopping) > CHUNK
         or (chunk.started < planned.start and not chunk.short)
+        or planned.tripped
     )
     after = _after(cp, service, planned, chunk, now, more=more)
     if after == service and not chunk.writes:
@@ -125,7 +132,16 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
         cluster = clusters.load(cp.table, service.cluster)
         fleet = [each.instance for each in cp.fleet.candidates(service.cluster, now, fresh=True)]
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
-    return plan(service, tasks, now, connections, delays)
+    revisions = {task.task_definition for task in tasks if not task.stopped}
+    checks = {name: checked_containers(_definition(cp, service, name)) for name in revisions}
+    return plan(service, tasks, now, connections, delays, checks=checks)
+
+
+def _definition(cp: ControlPlane, service: Service, name: str) -> dict[str, Any]:
+    definition = cp.definitions.get(name)
+    if definition is None:
+        raise LookupError(f"task definition {name} of service {service.name} is missing")
+    return definition
 
 
 def _start(
@@ -133,9 +149,7 @@ def _start(
 ) -> None:
     if not planned.start:
         return
-    definition = cp.definitions.get(service.task_definition)
-    if definition is None:
-        raise LookupError(f"task definition {service.task_definition} of service {service.name} is missing")
+    definition = _definition(cp, service, service.task_definition)
     demand = demand_of(definition, {})
     count = min(planned.start, CHUNK)
     answers = place(demand, count, cp.fleet.candidates(service.cluster, now, fresh=fresh))
@@ -163,37 +177,16 @@ def _start(
     chunk.started = len(new)
     if new:
         names = " ".join(f"(task {task.task_id})" for task in new)
-        chunk.events.append(_told(cp, service, now, f"(service {service.name}) has started {len(new)} tasks: {names}."))
+        chunk.events.append(
+            service_events.told(service, f"has started {len(new)} tasks: {names}.", now=now, new_id=cp.new_id)
+        )
         # What was just taken is not in what is remembered of the fleet: the next choice reads it afresh.
         cp.fleet.forget(service.cluster)
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
         chunk.short = True
         if not service.short:
-            chunk.events.append(_short(cp, service, unplaced, now))
-
-
-def _short(cp: ControlPlane, service: Service, unplaced: Unplaced, now: datetime) -> ServiceEvent:
-    closest = min(unplaced.refusals.items(), key=lambda refusal: (len(refusal[1]), refusal[0]), default=None)
-    if closest is None:
-        why = "No Container Instances were found in your cluster."
-        reason = "MISSING"
-    else:
-        why = f"The closest matching (container-instance {closest[0]}) refused: {', '.join(closest[1])}."
-        reason = closest[1][0]
-    message = (
-        f"(service {service.name}) was unable to place a task because no container instance met all of its "
-        f"requirements. {why}"
-    )
-    event = _told(cp, service, now, message)
-    return event.model_copy(
-        update={
-            "detail_type": "ECS Service Action",
-            "event_name": "SERVICE_TASK_PLACEMENT_FAILURE",
-            "event_type": "ERROR",
-            "reason": reason,
-        }
-    )
+            chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
 
 
 def _stop(
@@ -211,7 +204,7 @@ def _stop(
     chunk.writes += [instances.told(service.cluster, instance_id, now) for instance_id in places]
     names = " ".join(f"(task {task.task_id})" for task, _ in stopping)
     chunk.events.append(
-        _told(cp, service, now, f"(service {service.name}) has stopped {len(stopping)} running tasks: {names}.")
+        service_events.told(service, f"has stopped {len(stopping)} running tasks: {names}.", now=now, new_id=cp.new_id)
     )
 
 
@@ -220,39 +213,13 @@ def _after(
 ) -> Service:
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
     steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
-    if planned.missed > service.missed_count:
-        chunk.events.append(_missed(cp, service, planned.missed, now))
-    if planned.held > service.held_count:
-        chunk.events.append(_held(cp, service, planned.held, now))
-    deployment = service.deployment
-    if steady and not service.steady:
-        chunk.events.append(
-            _told(cp, service, now, f"(service {service.name}) has reached a steady state.").model_copy(
-                update={"detail_type": "ECS Service Action", "event_name": "SERVICE_STEADY_STATE"}
-            )
-        )
-        if deployment.rollout_state is RolloutState.IN_PROGRESS:
-            chunk.events.append(deployment_event(service, cp.new_id(), RolloutState.COMPLETED, now))
-            deployment = deployment.model_copy(update={"rollout_state": RolloutState.COMPLETED, "updated_at": now})
-    if planned.not_before is not None and service.not_before is None:
-        chunk.events.append(
-            _told(
-                cp, service, now, f"(service {service.name}) is unable to consistently start tasks successfully."
-            ).model_copy(
-                update={
-                    "detail_type": "ECS Service Action",
-                    "event_name": "SERVICE_TASK_START_IMPAIRED",
-                    "event_type": "WARN",
-                }
-            )
-        )
-    return service.model_copy(
+    chunk.events += service_events.of_plan(service, planned, steady=steady, now=now, new_id=cp.new_id)
+    after = service.model_copy(
         update={
             "status": service.status if more else planned.status,
             "away_count": planned.away,
             "missed_count": planned.missed,
             "held_count": planned.held,
-            "deployment": deployment,
             "running_count": planned.running,
             "pending_count": planned.pending + chunk.started,
             "steady": steady,
@@ -260,9 +227,40 @@ def _after(
             "failed_starts": planned.failed_starts,
             "not_before": planned.not_before,
             "short": chunk.short,
+            "stuck": planned.stuck,
             "look_at": _next_look(service, planned, now, soon=chunk.short or more),
+            **_deployments(service, planned, chunk, now, steady=steady),
         }
     )
+    if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
+        chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
+    return after
+
+
+def _deployments(
+    service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, steady: bool
+) -> dict[str, Any]:
+    """What becomes of the service's deployments."""
+    deployment = planned.deployment.model_copy(
+        update={"pending_count": (planned.deployment.pending_count or 0) + chunk.started}
+    )
+    # A task that cannot be placed is a failure of its deployment, once each time that this is tried by the clock.
+    if chunk.short and (not service.short or service.look_at is None or service.look_at <= now):
+        deployment = deployment.model_copy(update={"failed_tasks": deployment.failed_tasks + 1})
+    if planned.tripped:
+        # Nothing of the failed deployment holds up what comes after it.
+        return {
+            **after_failure(service, planned.deployment, planned.older, now),
+            "failed_starts": 0,
+            "not_before": None,
+        }
+    found = {"older": planned.older, "deployment": deployment}
+    if steady and deployment.rollout_state is RolloutState.IN_PROGRESS:
+        completed = deployment.model_copy(
+            update={"rollout_state": RolloutState.COMPLETED, "rollout_reason": None, "updated_at": now}
+        )
+        found |= {"deployment": completed, "completed": completed}
+    return found
 
 
 def _next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: bool) -> datetime | None:
@@ -276,40 +274,3 @@ def _next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: b
         return planned.until
     ahead = service.planned and service.look_at is not None and now < service.look_at <= latest
     return service.look_at if ahead else latest
-
-
-def _missed(cp: ControlPlane, service: Service, count: int, now: datetime) -> ServiceEvent:
-    message = (
-        f"(service {service.name}) does not count {count} tasks any more, whose container instances have been "
-        "disconnected for longer than their tag ecs-anywhere:disconnect allows."
-    )
-    return _told(cp, service, now, message).model_copy(
-        update={
-            "detail_type": "ECS Service Action",
-            "event_name": "ECS_ANYWHERE_TASKS_MISSED",
-            "event_type": "WARN",
-            "reason": "DISCONNECTED",
-        }
-    )
-
-
-def _held(cp: ControlPlane, service: Service, count: int, now: datetime) -> ServiceEvent:
-    message = (
-        f"(service {service.name}) starts nothing in place of {count} tasks whose container instances are "
-        "disconnected: too many vanished within five minutes. It goes on when they return, or after "
-        f"`ecs-anywhere resume --cluster {service.cluster}`."
-    )
-    return _told(cp, service, now, message).model_copy(
-        update={
-            "detail_type": "ECS Service Action",
-            "event_name": "ECS_ANYWHERE_REPLACEMENT_HELD",
-            "event_type": "WARN",
-            "reason": "MASS_DISCONNECT",
-        }
-    )
-
-
-def _told(cp: ControlPlane, service: Service, now: datetime, message: str) -> ServiceEvent:
-    return ServiceEvent(
-        event_id=cp.new_id(), cluster=service.cluster, service=service.name, created_at=now, message=message
-    )

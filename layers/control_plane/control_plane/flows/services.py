@@ -21,7 +21,8 @@ from control_plane.domain.errors import (
 from control_plane.domain.pages import page_of
 from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import watching_service
-from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent, ServiceStatus
+from control_plane.domain.scheduling import service_events
+from control_plane.domain.service import Deployment, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.tags import absence_of, checked, restarts_offline
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
@@ -204,26 +205,10 @@ def shards_for(desired_count: int) -> int:
     return min(MAX_SHARDS, 1 + desired_count // TASKS_FOR_EACH_SHARD)
 
 
-def deployment_event(service: Service, event_id: str, state: RolloutState, at: Any) -> ServiceEvent:
-    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html"""
-    deployment = service.deployment.deployment_id
-    words = {"IN_PROGRESS": "in progress", "COMPLETED": "completed", "FAILED": "failed"}[str(state)]
-    return ServiceEvent(
-        event_id=event_id,
-        cluster=service.cluster,
-        service=service.name,
-        created_at=at,
-        message=f"(service {service.name}) (deployment {deployment}) deployment {words}.",
-        detail_type="ECS Deployment State Change",
-        event_name=f"SERVICE_DEPLOYMENT_{state}",
-        event_type="ERROR" if state is RolloutState.FAILED else "INFO",
-        deployment_id=deployment,
-        reason=f"ECS deployment {deployment} {words}.",
-    )
-
-
 def _deployment_began(cp: ControlPlane, service: Service) -> ServiceEvent:
-    return deployment_event(service, cp.new_id(), RolloutState.IN_PROGRESS, service.created_at)
+    return service_events.of_deployment(
+        service, service.deployment, now=service.deployment.created_at, new_id=cp.new_id
+    )
 
 
 def _events(cp: ControlPlane, cluster: str, name: str) -> list[ServiceEvent]:

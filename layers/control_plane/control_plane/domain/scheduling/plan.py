@@ -6,22 +6,20 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_services.html
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from control_plane.domain.scheduling.standing import Connection, Standing, absence_of_task, standing
-from control_plane.domain.service import Service, ServiceStatus
-from control_plane.domain.tags import Prefer
+from control_plane.domain.scheduling.census import CONNECTED, Census, is_of, running, take_census
+from control_plane.domain.scheduling.ranking import ranked
+from control_plane.domain.scheduling.rollout import Checks, bounds, failed_to_start, progress, proved_at
+from control_plane.domain.scheduling.standing import Connection, standing
+from control_plane.domain.service import Deployment, RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
-from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
 STARTS_BEFORE_THROTTLING = 3
 FIRST_WAIT_SECONDS = 10
 LONGEST_WAIT_SECONDS = 900
-
-CONNECTED = Connection(connected=True)
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,9 @@ class ServicePlan:
     substitutes: int
     """How many of those take the place of tasks whose machines are away."""
     stop: tuple[Task, ...]
-    """The surplus."""
+    """The surplus, and tasks of former deployments."""
+    sick: tuple[Task, ...]
+    """Tasks to end for their health."""
     give_up: tuple[Task, ...]
     """Tasks that are never to run again, if their machines ever return."""
     ended: tuple[Task, ...]
@@ -47,6 +47,14 @@ class ServicePlan:
     failed_starts: int
     not_before: datetime | None
     status: ServiceStatus
+    deployment: Deployment
+    """The PRIMARY one, with its counts."""
+    older: tuple[Deployment, ...]
+    """Those of the former ones that still have tasks, with their counts."""
+    tripped: bool
+    """The circuit breaker has had enough of the PRIMARY deployment."""
+    stuck: bool
+    """The bounds of the deployment allow no step, and nothing is on its way that could change that."""
     waits: bool
     """Something is to happen on a machine that is connected."""
     until: datetime | None
@@ -55,7 +63,7 @@ class ServicePlan:
     @property
     def steady(self) -> bool:
         """Nothing is left to do, and nothing to wait for but machines that are away."""
-        return not (self.start or self.stop or self.give_up or self.waits or self.not_before)
+        return not (self.start or self.stop or self.sick or self.give_up or self.waits or self.not_before)
 
 
 def plan(
@@ -64,82 +72,182 @@ def plan(
     now: datetime,
     connections: Mapping[str, Connection] | None = None,
     delays: Mapping[str, timedelta | None] | None = None,
+    *,
+    checks: Checks | None = None,
 ) -> ServicePlan:
     """Compare what runs with what should.
 
     `tasks` are those on the service's list, stopped ones included: one that has stopped is counted as an end exactly
-    once, since striking it off is part of the same commit as what the end leads to. `connections` and `delays`
-    (departures.py) are by container instance; one that is not named is connected.
+    once, since striking it off is part of the same commit as what the end leads to. The others as in take_census.
     """
-    ended = tuple(task for task in tasks if task.stopped)
-    alive = [task for task in tasks if not task.stopped]
-    places = connections or {}
-
-    def of(task: Task) -> Standing:
-        place = places.get(task.instance_id, CONNECTED)
-        return standing(task, place, now, delay=(delays or {}).get(task.instance_id, timedelta()))
-
-    standings = {task.task_id: of(task) for task in alive}
-    wanted_to_run = [task for task in alive if task.desired_status is DesiredStatus.RUNNING]
-    kept = [task for task in wanted_to_run if standings[task.task_id].counts]
-    leaving = [task for task in alive if task.desired_status is DesiredStatus.STOPPED]
-    in_the_way = sum(standings[task.task_id].counts for task in leaving)
+    places, waits_of = connections or {}, delays or {}
+    census = take_census(service, tasks, now, connections=places, delays=waits_of, checks=checks or {})
     wanted = service.desired_count if service.status is ServiceStatus.ACTIVE else 0
-    running = sum(task.last_status is TaskStatus.RUNNING for task in kept)
-    missed = [task for task in wanted_to_run if not standings[task.task_id].counts]
-
-    failed_starts = service.failed_starts + sum(_failed_to_start(task) for task in ended)
-    not_before = service.not_before
-    if running >= wanted and not any(_failed_to_start(task) for task in ended):
-        failed_starts, not_before = 0, None
-    elif failed_starts > service.failed_starts:
-        not_before = _wait_until(failed_starts, now)
-    throttled = not_before is not None and now < not_before
-    if not throttled:
-        not_before = None
-
-    missing = max(0, wanted - len(kept) - in_the_way)
-    start = 0 if throttled else missing
-    ending = service.status is not ServiceStatus.ACTIVE
-    # A task that does not count now would, once its machine is back, and nobody would look after it any more.
-    given_up = [task for task in wanted_to_run if standings[task.task_id].given_up or (ending and task in missed)]
-    done = ending and not kept and not missed and not in_the_way
-    done = done and all(standings[task.task_id].away for task in leaving)
-    away = {task.task_id for task in wanted_to_run if standings[task.task_id].away}
+    failed_starts, not_before = _throttle(service, census.ended, now, all_run=running(census.current) >= wanted)
+    steps = _steps(service, census, wanted, places, throttled=not_before is not None)
+    well = [task for task in census.current if task.task_id in census.healthy]
+    own_ends = [task for task in census.ended if is_of(service.deployment, task)]
+    went = progress(service, own_ends, well, len(steps.sick), now)
+    if went.tripped:
+        steps = _Steps()
+    older = _still_there(service, census)
+    proving = [at for task in well if _in_progress(service) and (at := proved_at(service, task)) and at > now]
+    done = _is_done(service, census)
+    kept_running = running(census.kept)
     return ServicePlan(
-        start=start,
-        substitutes=max(0, min(start, len(missed) - sum(bool(task.substitute) for task in kept))),
-        stop=_surplus(kept, len(kept) - wanted, away, places),
-        give_up=tuple(given_up),
-        ended=(*ended, *leaving) if done else ended,
-        running=running,
-        pending=len(kept) - running,
-        away=len(away),
-        missed=len(missed),
-        held=sum(_is_held(task, places, delays or {}, now) for task in alive if standings[task.task_id].counts),
+        start=steps.start,
+        substitutes=max(0, min(steps.start, len(census.missed) - sum(bool(task.substitute) for task in census.kept))),
+        stop=steps.stop,
+        sick=steps.sick,
+        give_up=_given_up(service, census),
+        ended=(*census.ended, *census.leaving) if done else census.ended,
+        running=kept_running,
+        pending=len(census.kept) - kept_running,
+        away=sum(census.away(task) for task in census.wanted_to_run),
+        missed=len(census.missed),
+        held=_held(census, places, waits_of, now),
         failed_starts=failed_starts,
-        not_before=not_before if missing else None,
+        not_before=not_before if steps.missing else None,
         status=ServiceStatus.INACTIVE if done else service.status,
-        waits=wanted > len(kept)
-        or any(task.last_status is not TaskStatus.RUNNING for task in kept if task.task_id not in away),
-        until=min((each.until for each in standings.values() if each.until is not None), default=None),
+        deployment=_counted(service.deployment, census.current).model_copy(
+            update={"failed_tasks": went.failed_tasks, "has_run": went.has_run}
+        ),
+        older=older,
+        tripped=went.tripped,
+        stuck=not (not_before or went.tripped) and _is_stuck(service, census, steps),
+        waits=wanted > len(census.current) or bool(older or proving) or not _all_well(service, census),
+        until=_next_change(census, proving),
     )
 
 
-def _is_held(
-    task: Task,
-    places: Mapping[str, Connection],
-    delays: Mapping[str, timedelta | None],
-    now: datetime,
-) -> bool:
-    if delays.get(task.instance_id, timedelta()) is not None:
+@dataclass(frozen=True)
+class _Steps:
+    """What is to be done now, and how many tasks of the PRIMARY deployment are `missing`."""
+
+    start: int = 0
+    stop: tuple[Task, ...] = ()
+    sick: tuple[Task, ...] = ()
+    missing: int = 0
+
+
+def _steps(
+    service: Service, census: Census, wanted: int, places: Mapping[str, Connection], *, throttled: bool
+) -> _Steps:
+    """Within the bounds of the deployment: never more than `most` that run or are about to, never fewer than `least`
+    that are healthy by our doing."""
+    limits = bounds(service, wanted)
+    missing = max(0, wanted - (len(census.current) - len(census.sick)) - census.holding)
+    room = max(0, limits.most - census.occupied)
+    failed = service.deployment.rollout_state is RolloutState.FAILED
+    stops = _Stops(census.healthy, spare=len(census.healthy) - limits.least)
+    if not failed:
+        stops.take(ranked(census.former, census, places))
+    surplus = max(0, len(census.current) - wanted)
+    stops.take(ranked(census.current, census, places)[:surplus])
+    chosen = {task.task_id for task in stops.chosen}
+    # Where there is no room for its replacement beside it, an unhealthy task ends first.
+    sick = [task for task in census.current if task.task_id in census.sick and task.task_id not in chosen]
+    crowded = sick[: max(0, missing - room)]
+    return _Steps(
+        start=0 if throttled or failed else min(missing, room),
+        stop=tuple(task for task in stops.chosen if task.task_id not in census.sick),
+        sick=(*(task for task in stops.chosen if task.task_id in census.sick), *crowded),
+        missing=missing,
+    )
+
+
+@dataclass
+class _Stops:
+    """Which tasks end. A healthy one only as long as enough others stay (`spare`)."""
+
+    healthy: Collection[str]
+    spare: int
+    chosen: list[Task] = field(default_factory=list)
+
+    def take(self, candidates: Sequence[Task]) -> None:
+        for task in candidates:
+            if task.task_id not in self.healthy:
+                self.chosen.append(task)
+            elif self.spare > 0:
+                self.spare -= 1
+                self.chosen.append(task)
+
+
+def _in_progress(service: Service) -> bool:
+    return service.deployment.rollout_state is RolloutState.IN_PROGRESS
+
+
+def _counted(deployment: Deployment, kept: Sequence[Task]) -> Deployment:
+    count = running(kept)
+    return deployment.model_copy(update={"running_count": count, "pending_count": len(kept) - count})
+
+
+def _still_there(service: Service, census: Census) -> tuple[Deployment, ...]:
+    """The older deployments with tasks, those on machines that are away and have been told to stop left aside."""
+    leaving = {task.deployment_id for task in census.leaving if census.counts(task) or not census.away(task)}
+    found = leaving | {task.deployment_id for task in census.former}
+    return tuple(
+        _counted(each, [task for task in census.former if task.deployment_id == each.deployment_id])
+        for each in service.older
+        if each.deployment_id in found
+    )
+
+
+def _given_up(service: Service, census: Census) -> tuple[Task, ...]:
+    """A task that does not count now would, once its machine is back: nobody would look after a deleted service's."""
+    ending = service.status is not ServiceStatus.ACTIVE
+    return tuple(
+        task
+        for task in census.wanted_to_run
+        if census.standings[task.task_id].given_up or (ending and not census.counts(task))
+    )
+
+
+def _all_well(service: Service, census: Census) -> bool:
+    """Whether all on machines that are connected run, and are healthy while a deployment is on its way."""
+    here = [task for task in census.kept if not census.away(task)]
+    if _in_progress(service):
+        return all(task.task_id in census.healthy for task in here)
+    return running(here) == len(here)
+
+
+def _is_stuck(service: Service, census: Census, steps: _Steps) -> bool:
+    """Whether tasks of former deployments stay, since neither may one of them stop nor one of the new ones start."""
+    moves = steps.start or steps.stop or steps.sick
+    leaving = any(not census.away(task) for task in census.leaving)
+    return bool(census.former) and not (moves or leaving) and _all_well(service, census) and _in_progress(service)
+
+
+def _throttle(service: Service, ended: Iterable[Task], now: datetime, *, all_run: bool) -> tuple[int, datetime | None]:
+    """How many starts in a row have failed, and until when no other is tried."""
+    failures = sum(failed_to_start(task) for task in ended)
+    if all_run and not failures:
+        return 0, None
+    failed_starts = service.failed_starts + failures
+    not_before = _wait_until(failed_starts, now) if failures else service.not_before
+    return failed_starts, not_before if not_before is not None and now < not_before else None
+
+
+def _held(
+    census: Census, places: Mapping[str, Connection], delays: Mapping[str, timedelta | None], now: datetime
+) -> int:
+    """How many would not count any more if their machines' absence had not been put off."""
+    held = [task for task in (*census.kept, *census.leaving) if delays.get(task.instance_id, timedelta()) is None]
+    return sum(
+        census.counts(task) and not standing(task, places.get(task.instance_id, CONNECTED), now).counts for task in held
+    )
+
+
+def _is_done(service: Service, census: Census) -> bool:
+    """Whether a deleted service's tasks are gone, or on machines that are away and know what to do."""
+    if service.status is ServiceStatus.ACTIVE or census.kept or census.missed:
         return False
-    return not standing(task, places.get(task.instance_id, CONNECTED), now).counts
+    return all(census.away(task) and not census.counts(task) for task in census.leaving)
 
 
-def _failed_to_start(task: Task) -> bool:
-    asked_for = task.stop_code in {StopCode.USER_INITIATED, StopCode.SERVICE_SCHEDULER_INITIATED}
-    return task.started_at is None and not asked_for
+def _next_change(census: Census, proving: Sequence[datetime]) -> datetime | None:
+    of_absences = (each.until for each in census.standings.values() if each.until is not None)
+    return min((*of_absences, *census.sick_later, *proving), default=None)
 
 
 def _wait_until(failed_starts: int, now: datetime) -> datetime | None:
@@ -148,37 +256,3 @@ def _wait_until(failed_starts: int, now: datetime) -> datetime | None:
         return None
     seconds = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(excess, 10))
     return now + timedelta(seconds=seconds)
-
-
-def _surplus(kept: Sequence[Task], count: int, away: set[str], places: Mapping[str, Connection]) -> tuple[Task, ...]:
-    """Who goes first: whose machine is away, who runs least, who is the copy that is not preferred once a machine is
-    back, who is on the fullest instance, and then the newest."""
-    if count <= 0:
-        return ()
-    on_instance = Counter(task.instance_id for task in kept)
-    copies = any(task.substitute for task in kept)
-    not_preferred = _copy_rank(places) if copies else lambda _task: 0.0
-    ranked = sorted(
-        kept,
-        key=lambda task: (
-            task.task_id not in away,
-            task.last_status is TaskStatus.RUNNING,
-            not_preferred(task),
-            -on_instance[task.instance_id],
-            -task.created_at.timestamp(),
-            task.task_id,
-        ),
-    )
-    return tuple(ranked[:count])
-
-
-def _copy_rank(places: Mapping[str, Connection]) -> Callable[[Task], float]:
-    """Smaller goes first: a substitute, or, if substitutes are preferred, who came back last."""
-
-    def rank(task: Task) -> float:
-        if absence_of_task(task).prefer is Prefer.ORIGINAL:
-            return 0.0 if task.substitute else 1.0
-        back = places.get(task.instance_id, CONNECTED).changed_at
-        return 0.0 if task.substitute or back is None else -back.timestamp()
-
-    return rank

@@ -1,0 +1,144 @@
+"""What a deployment may do at once, which tasks are well, and when a deployment has failed. Pure.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from control_plane.domain.health import task_health
+from control_plane.domain.service import CircuitBreaker, Deployment, RolloutState, Service
+from control_plane.domain.tags import counts_exits
+from control_plane.domain.task import Task
+from ecs_protocol.statuses import HealthStatus, StopCode, TaskStatus
+
+SOON = timedelta(seconds=60)
+"""With the tag ecs-anywhere:circuit-breaker=count-exits, a task that ends by itself before that has failed."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many tasks may be RUNNING or PENDING at most, and how many must stay healthy."""
+
+    most: int
+    least: int
+
+
+def bounds(service: Service, wanted: int) -> Bounds:
+    """Percentages of what is wanted: the upper one rounded down, the lower one up."""
+    configuration = service.deployment_configuration
+    return Bounds(
+        most=wanted * configuration.maximum_percent // 100,
+        least=-(-wanted * configuration.minimum_healthy_percent // 100),
+    )
+
+
+Checks = Mapping[str, frozenset[str]]
+"""By task definition, the names of the containers whose health is checked (health.py)."""
+
+
+def is_healthy(task: Task, checks: Checks) -> bool:
+    """RUNNING and, with health checks, HEALTHY."""
+    checked = checks.get(task.task_definition, frozenset())
+    if task.last_status is not TaskStatus.RUNNING:
+        return False
+    return not checked or task_health(task, checked) is HealthStatus.HEALTHY
+
+
+def unhealthy_at(service: Service, task: Task, checks: Checks) -> datetime | None:
+    """Since when an UNHEALTHY task is to be replaced, which may lie ahead: in its grace period it is let be."""
+    health = task_health(task, checks.get(task.task_definition, frozenset()))
+    if task.last_status is not TaskStatus.RUNNING or health is not HealthStatus.UNHEALTHY:
+        return None
+    grace = timedelta(seconds=min(service.health_check_grace_period_seconds or 0, 10**9))
+    return (task.started_at or task.created_at) + grace
+
+
+def failed_to_start(task: Task) -> bool:
+    """Whether a task that has stopped never ran, though nobody wanted it to stop."""
+    asked_for = task.stop_code in {StopCode.USER_INITIATED, StopCode.SERVICE_SCHEDULER_INITIATED}
+    return task.started_at is None and not asked_for
+
+
+def proved_at(service: Service, task: Task) -> datetime | None:
+    """When a task that runs well counts as a success of its deployment, which may lie ahead."""
+    if task.started_at is None:
+        return None
+    return task.started_at + (SOON if counts_exits(service.tags) else timedelta())
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What became of the PRIMARY deployment."""
+
+    failed_tasks: int
+    has_run: bool
+    tripped: bool
+    """The circuit breaker has had enough."""
+
+
+def progress(service: Service, ended: Iterable[Task], well: Iterable[Task], sick: int, now: datetime) -> Progress:
+    """`ended`: its tasks that have stopped since it was last looked at; `well`: those that run, and are healthy if that
+    is checked; `sick`: how many are now stopped for their health.
+
+    The first task that runs well ends the count of those that did not start; health is judged to the end.
+    """
+    deployment, breaker = service.deployment, service.deployment_configuration.circuit_breaker
+    resets = breaker is None or breaker.reset_on_healthy_task is not False
+    proved = any((at := proved_at(service, task)) is not None and at <= now for task in well)
+    has_run = deployment.has_run or (proved and resets)
+    failed = 0 if has_run and not deployment.has_run else deployment.failed_tasks
+    failed += sick
+    if not has_run:
+        failed += sum(failed_to_start(task) or _ended_soon(service, task) for task in ended)
+    tripped = deployment.rollout_state is RolloutState.IN_PROGRESS and _is_enough(breaker, failed, service)
+    return Progress(failed, has_run, tripped)
+
+
+def _ended_soon(service: Service, task: Task) -> bool:
+    if not counts_exits(service.tags) or task.stop_code is not StopCode.ESSENTIAL_CONTAINER_EXITED:
+        return False
+    return task.started_at is not None and (task.stopped_at or task.updated_at) - task.started_at < SOON
+
+
+def _is_enough(breaker: CircuitBreaker | None, failed: int, service: Service) -> bool:
+    if breaker is None or not breaker.enable:
+        return False
+    value = 50 if breaker.threshold_value is None else breaker.threshold_value
+    if breaker.threshold_type == "COUNT":
+        return failed >= max(value, 1)
+    share = -(-service.desired_count * value // 100)
+    if breaker.threshold_type == "UNBOUNDED_PERCENT":
+        return failed >= max(share, 1)
+    return failed >= min(max(share, 3), 200)
+
+
+FAILED = "ECS deployment circuit breaker: tasks failed to start."
+
+
+def after_failure(service: Service, failed: Deployment, older: tuple[Deployment, ...], now: datetime) -> dict[str, Any]:
+    """The members of the service, once the circuit breaker has had enough of its PRIMARY deployment.
+
+    Rolled back, the last completed deployment is PRIMARY again, and its tasks that still run are its tasks. A failed
+    return is not rolled back again.
+    """
+    breaker, former = service.deployment_configuration.circuit_breaker, service.completed
+    failed = failed.model_copy(
+        update={"rollout_state": RolloutState.FAILED, "rollout_reason": FAILED, "updated_at": now}
+    )
+    if breaker is None or not breaker.rollback or former is None or former.deployment_id == failed.deployment_id:
+        return {"deployment": failed, "older": older}
+    again = former.model_copy(
+        update={
+            "rollout_state": RolloutState.IN_PROGRESS,
+            "rollout_reason": f"ECS deployment circuit breaker: rolling back to deploymentId {former.deployment_id}.",
+            "updated_at": now,
+            "failed_tasks": 0,
+            "has_run": False,
+        }
+    )
+    others = tuple(each for each in older if each.deployment_id != again.deployment_id)
+    return {"deployment": again, "older": (failed, *others), "task_definition": again.task_definition}

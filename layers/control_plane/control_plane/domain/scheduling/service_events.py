@@ -1,0 +1,154 @@
+"""What a service's users read of it: the lines of DescribeServices' events, some of which go to EventBridge. Pure.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from control_plane.domain.description import rollout_reason
+from control_plane.domain.placement.place import Unplaced
+from control_plane.domain.scheduling.plan import ServicePlan
+from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
+
+NewId = Callable[[], str]
+
+
+def told(service: Service, message: str, *, now: datetime, new_id: NewId, **members: Any) -> ServiceEvent:
+    return ServiceEvent(
+        event_id=new_id(),
+        cluster=service.cluster,
+        service=service.name,
+        created_at=now,
+        message=f"(service {service.name}) {message}",
+        **members,
+    )
+
+
+def _action(service: Service, message: str, name: str, *, now: datetime, new_id: NewId, **members: Any) -> ServiceEvent:
+    return told(service, message, now=now, new_id=new_id, detail_type="ECS Service Action", event_name=name, **members)
+
+
+def of_plan(
+    service: Service, planned: ServicePlan, *, steady: bool, now: datetime, new_id: NewId
+) -> list[ServiceEvent]:
+    """What has changed since the service was last looked at, each said once."""
+    found = [
+        _missed(service, planned, now, new_id) if planned.missed > service.missed_count else None,
+        _held(service, planned, now, new_id) if planned.held > service.held_count else None,
+        *(
+            told(service, f"(task {task.task_id}) failed container health checks.", now=now, new_id=new_id)
+            for task in planned.sick
+        ),
+        _stuck(service, now, new_id) if planned.stuck and not service.stuck else None,
+        _action(service, "has reached a steady state.", "SERVICE_STEADY_STATE", now=now, new_id=new_id)
+        if steady and not service.steady
+        else None,
+        _impaired(service, now, new_id) if planned.not_before is not None and service.not_before is None else None,
+    ]
+    return [event for event in found if event is not None]
+
+
+def of_deployments(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
+    """That the PRIMARY deployment has reached its end, and which one takes its place."""
+    everyone = (after.deployment, *after.older)
+    ended = next((each for each in everyone if each.deployment_id == before.deployment.deployment_id), None)
+    found = [] if ended is None else [of_deployment(after, ended, now=now, new_id=new_id)]
+    if after.deployment.deployment_id != before.deployment.deployment_id:
+        found.append(of_deployment(after, after.deployment, now=now, new_id=new_id))
+    return found
+
+
+def of_deployment(service: Service, deployment: Deployment, *, now: datetime, new_id: NewId) -> ServiceEvent:
+    state = deployment.rollout_state
+    words = {"IN_PROGRESS": "in progress", "COMPLETED": "completed", "FAILED": "failed"}[str(state)]
+    return told(
+        service,
+        f"(deployment {deployment.deployment_id}) deployment {words}.",
+        now=now,
+        new_id=new_id,
+        detail_type="ECS Deployment State Change",
+        event_name=f"SERVICE_DEPLOYMENT_{state}",
+        event_type="ERROR" if state is RolloutState.FAILED else "INFO",
+        deployment_id=deployment.deployment_id,
+        reason=rollout_reason(deployment),
+    )
+
+
+def short(service: Service, unplaced: Unplaced, *, now: datetime, new_id: NewId) -> ServiceEvent:
+    """A task that no container instance can take, and what the closest one lacked."""
+    closest = min(unplaced.refusals.items(), key=lambda refusal: (len(refusal[1]), refusal[0]), default=None)
+    if closest is None:
+        why = "No Container Instances were found in your cluster."
+        reason = "MISSING"
+    else:
+        why = f"The closest matching (container-instance {closest[0]}) refused: {', '.join(closest[1])}."
+        reason = closest[1][0]
+    if service.older and reason.startswith("RESOURCE"):
+        why += " Lower minimumHealthyPercent to let a task of the former deployment stop first."
+    return _action(
+        service,
+        f"was unable to place a task because no container instance met all of its requirements. {why}",
+        "SERVICE_TASK_PLACEMENT_FAILURE",
+        now=now,
+        new_id=new_id,
+        event_type="ERROR",
+        reason=reason,
+    )
+
+
+def _stuck(service: Service, now: datetime, new_id: NewId) -> ServiceEvent:
+    configuration = service.deployment_configuration
+    return _action(
+        service,
+        f"was unable to start or stop a task for (deployment {service.deployment.deployment_id}): with desiredCount "
+        f"{service.desired_count}, minimumHealthyPercent {configuration.minimum_healthy_percent} and maximumPercent "
+        f"{configuration.maximum_percent} allow neither. Lower minimumHealthyPercent, or raise maximumPercent unless "
+        "the tag ecs-anywhere:disconnect=stop-after forbids a second copy.",
+        "ECS_ANYWHERE_DEPLOYMENT_STUCK",
+        now=now,
+        new_id=new_id,
+        event_type="WARN",
+        reason="DEPLOYMENT_CONFIGURATION",
+    )
+
+
+def _impaired(service: Service, now: datetime, new_id: NewId) -> ServiceEvent:
+    return _action(
+        service,
+        "is unable to consistently start tasks successfully.",
+        "SERVICE_TASK_START_IMPAIRED",
+        now=now,
+        new_id=new_id,
+        event_type="WARN",
+    )
+
+
+def _missed(service: Service, planned: ServicePlan, now: datetime, new_id: NewId) -> ServiceEvent:
+    return _action(
+        service,
+        f"does not count {planned.missed} tasks any more, whose container instances have been disconnected for longer "
+        "than their tag ecs-anywhere:disconnect allows.",
+        "ECS_ANYWHERE_TASKS_MISSED",
+        now=now,
+        new_id=new_id,
+        event_type="WARN",
+        reason="DISCONNECTED",
+    )
+
+
+def _held(service: Service, planned: ServicePlan, now: datetime, new_id: NewId) -> ServiceEvent:
+    return _action(
+        service,
+        f"starts nothing in place of {planned.held} tasks whose container instances are disconnected: too many "
+        "vanished within five minutes. It goes on when they return, or after "
+        f"`ecs-anywhere resume --cluster {service.cluster}`.",
+        "ECS_ANYWHERE_REPLACEMENT_HELD",
+        now=now,
+        new_id=new_id,
+        event_type="WARN",
+        reason="MASS_DISCONNECT",
+    )
