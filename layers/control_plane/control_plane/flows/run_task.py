@@ -19,7 +19,12 @@ from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, port_names
 from control_plane.domain.description import describe_task
-from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
+from control_plane.domain.errors import (
+    ConflictException,
+    InvalidParameterException,
+    ServerException,
+    UnsupportedFeatureException,
+)
 from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.reminders import Reminder, watching_command
@@ -27,6 +32,8 @@ from control_plane.domain.resources import Resources
 from control_plane.domain.tags import checked
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
+from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
+from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
@@ -116,9 +123,21 @@ class _Order:
 
 def require_external(definition: Mapping[str, Any]) -> None:
     """Refuse a definition that cannot run on one's own machines."""
-    if "EXTERNAL" not in definition.get("compatibilities", ()):
+    _refuse_placement_constraints(definition)
+    if "EXTERNAL" in definition.get("compatibilities", ()):
+        return
+    if definition.get("networkMode") == "awsvpc" and EXTERNAL_NETWORK_MODE not in definition:
         raise InvalidParameterException(
-            f"Task definition {definition_name(dict(definition))} does not support launch_type EXTERNAL."
+            f"Task definition does not support launch_type EXTERNAL. Its network mode is awsvpc, and {NO_NETWORK_MODE}"
+        )
+    raise InvalidParameterException("Task definition does not support launch_type EXTERNAL.")
+
+
+def _refuse_placement_constraints(definition: Mapping[str, Any]) -> None:
+    if definition.get("placementConstraints"):
+        raise UnsupportedFeatureException(
+            f"placementConstraints of task definition {definition_name(dict(definition))} are not supported yet: "
+            "register one without them."
         )
 
 
