@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from control_plane.domain.errors import ClientException
-from control_plane.domain.supported_members import says_nothing
+from control_plane.domain.task_definition_texts import refuse_others
 
 
 def _of(path: str, members: str) -> frozenset[str]:
@@ -104,9 +103,7 @@ def read(given: Mapping[str, Any], path: str = "", what: str = "Task definition"
 
     Raises ClientException for a member that is not known here: it would change what runs, and nothing would honour it.
     """
-    for member in sorted(set(given) - known(path)):
-        if not says_nothing(given[member]):
-            raise ClientException(f"{what}: '{member}' is not supported yet. Remove it (see docs/api.md).")
+    refuse_others(given, known(path), what)
     members = {
         member: _read(value, f"{path}.{member}" if path else member, what)
         for member, value in given.items()

@@ -16,10 +16,14 @@ from control_plane.domain.arns import resource_name
 from control_plane.domain.errors import ClientException
 from control_plane.domain.pages import page_of
 from control_plane.domain.task_definition import normalise
+from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import require_task_definition
 from control_plane.runtime import ControlPlane
 from control_plane.store import task_definitions
+
+NOT_SHOWN = frozenset({"tags", EXTERNAL_NETWORK_MODE})
+"""Of a stored definition: tags stand next to it in an answer."""
 
 TIMES = ("registeredAt", "deregisteredAt", "deleteRequestedAt")
 
@@ -41,7 +45,7 @@ def register_task_definition(cp: ControlPlane, request: Mapping[str, Any]) -> di
         "registeredAt": cp.clock(),
     }
     task_definitions.save(cp.table, family, revision, {**definition, "tags": request.get("tags", [])})
-    return {"taskDefinition": definition, "tags": request.get("tags", [])}
+    return {"taskDefinition": _shown(definition), "tags": request.get("tags", [])}
 
 
 def describe_task_definition(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,20 +132,14 @@ def list_task_definition_families(cp: ControlPlane, request: Mapping[str, Any]) 
     ACTIVE ones have an ACTIVE revision, INACTIVE ones have none but others, and by default both are listed.
     """
     prefix, status = request.get("familyPrefix", ""), request.get("status", "ALL")
+    wanted = {"ACTIVE", "INACTIVE"} if status == "ALL" else {status}
     names = [name for name in task_definitions.families(cp.table) if name.startswith(prefix)]
     page, token = page_of(
-        [name for name in names if _family_has(cp, name, status)],
+        [name for name in names if task_definitions.status_of_family(cp.table, name) in wanted],
         request.get("nextToken"),
         request.get("maxResults", 100),
     )
     return {"families": page, **({"nextToken": token} if token else {})}
-
-
-def _family_has(cp: ControlPlane, family: str, status: str) -> bool:
-    """A family whose only number was never used has no revision, and is none yet."""
-    if task_definitions.newest_active(cp.table, family):
-        return status != "INACTIVE"
-    return status != "ACTIVE" and bool(task_definitions.revisions(cp.table, family))
 
 
 def _named(cp: ControlPlane, text: str) -> tuple[str, int] | None:
@@ -158,9 +156,12 @@ def _names_a_family(text: str) -> bool:
 
 
 def _described(found: Mapping[str, Any]) -> dict[str, Any]:
-    """As the API shows it: without tags, and with times."""
     times = {member: datetime.fromisoformat(found[member]) for member in TIMES if member in found}
-    return {**{member: value for member, value in found.items() if member != "tags"}, **times}
+    return {**_shown(found), **times}
+
+
+def _shown(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {member: value for member, value in definition.items() if member not in NOT_SHOWN}
 
 
 def _sort_key(definition: Mapping[str, Any]) -> str:

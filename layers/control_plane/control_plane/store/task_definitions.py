@@ -6,7 +6,7 @@ could only be told by reading all of them, of every cluster, and one placed mean
 deleted revision stays DELETE_IN_PROGRESS, a few kilobytes, and what runs is never broken.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -44,12 +44,26 @@ def load(table: Table, family: str, revision: int) -> Item | None:
 
 def newest_active(table: Table, family: str) -> Item | None:
     """The ACTIVE definition with the greatest revision number."""
-    # Most often it is the newest of all, which is then all that is read.
+    return next((each for each in _newest_first(table, family) if each["status"] == "ACTIVE"), None)
+
+
+def status_of_family(table: Table, family: str) -> str | None:
+    """ACTIVE if a revision is, else INACTIVE; None if the family has no revision, as its only number was not used."""
+    status = None
+    for each in _newest_first(table, family, consistent=False):
+        if each["status"] == "ACTIVE":
+            return "ACTIVE"
+        status = "INACTIVE"
+    return status
+
+
+def _newest_first(table: Table, family: str, *, consistent: bool = True) -> Iterator[Item]:
+    """The newest by itself, since most often no other is asked for, and then all of them."""
     for limit in (1, 0):
-        for item in table.query(keys.task_definition(family, 0).pk, newest_first=True, limit=limit):
-            if (definition := _definition(item))["status"] == "ACTIVE":
-                return definition
-    return None
+        for item in table.query(
+            keys.task_definition(family, 0).pk, newest_first=True, limit=limit, consistent=consistent
+        ):
+            yield _definition(item)
 
 
 def deregister(table: Table, family: str, revision: int, now: datetime) -> Item:
