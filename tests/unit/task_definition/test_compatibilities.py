@@ -222,6 +222,12 @@ def test_what_is_required_and_cannot_be(required: str, members: dict[str, Any], 
     assert words in raised.value.message
 
 
+def test_a_definition_that_nothing_could_run_is_refused() -> None:
+    with pytest.raises(ClientException) as raised:
+        definition(ephemeralStorage={"sizeInGiB": 21})
+    assert raised.value.message == "Fargate only supports network mode 'awsvpc'."
+
+
 @pytest.mark.parametrize("mode", ["bridge", "host"])
 def test_an_awsvpc_definition_runs_on_ones_own_machines_in_the_mode_that_its_tag_names(mode: str) -> None:
     made = definition(

@@ -31,7 +31,6 @@ def test_the_least_that_can_be_registered_is_completed_as_amazon_does() -> None:
         "volumes": [],
         "placementConstraints": [],
         "compatibilities": ["EXTERNAL", "EC2"],
-        "requiresCompatibilities": [],
         "requiresAttributes": [],
     }
 

@@ -251,6 +251,15 @@ def test_volumes_that_are_refused(volumes: list[dict[str, Any]], words: str) -> 
             "container port is used multiple times in task",
             id="a-port-within-a-range",
         ),
+        pytest.param(
+            [
+                container(portMappings=[{"containerPortRange": "80-90"}]),
+                container(name="side", portMappings=[{"containerPortRange": "90-99"}]),
+            ],
+            {"networkMode": "awsvpc"},
+            "container port is used multiple times in task",
+            id="ranges-of-one-network",
+        ),
     ],
 )
 def test_parts_that_do_not_go_together(containers: list[dict[str, Any]], members: dict[str, Any], words: str) -> None:

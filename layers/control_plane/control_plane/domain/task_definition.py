@@ -70,7 +70,6 @@ def normalise(request: Mapping[str, Any]) -> Definition:
         ),
         "volumes": normalise_volumes(given.get("volumes", ())),
         "placementConstraints": list(given.get("placementConstraints", ())),
-        "requiresCompatibilities": list(given.get("requiresCompatibilities", ())),
         **({"cpu": str(cpu_units(given["cpu"]))} if "cpu" in given else {}),
         **({"memory": str(mebibytes(given["memory"]))} if "memory" in given else {}),
         **external_network_mode(mode, request.get("tags", ())),

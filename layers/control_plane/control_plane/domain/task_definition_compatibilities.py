@@ -30,7 +30,7 @@ NO_NETWORK_MODE = (
 
 def compatibilities(definition: Definition) -> list[str]:
     """Amazon's `compatibilities`. Raises ClientException if one that is required is none of them, or there is none."""
-    for required in definition["requiresCompatibilities"]:
+    for required in definition.get("requiresCompatibilities", ()):
         reason = refusal(required, definition)
         if reason:
             raise ClientException(reason)

@@ -40,7 +40,7 @@ def normalise_containers(
         raise ClientException("Container names must be unique within a task definition.")
     if not any(container["essential"] for container in containers):
         raise ClientException("Task definition doesn't have any essential container.")
-    check_ports_together(containers)
+    check_ports_together(containers, network_mode)
     return containers
 
 

@@ -79,7 +79,7 @@ def bounds(text: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def check_ports_together(containers: Sequence[Container]) -> None:
+def check_ports_together(containers: Sequence[Container], network_mode: str) -> None:
     """Of all containers of a task. Raises ClientException."""
     mappings = [mapping for container in containers for mapping in container["portMappings"]]
     for port, protocol in repeated((each["hostPort"], each["protocol"]) for each in mappings if each.get("hostPort")):
@@ -93,8 +93,11 @@ def check_ports_together(containers: Sequence[Container]) -> None:
             )
     if repeated(each["name"] for each in mappings if "name" in each):
         raise ClientException("port mapping name is already used")
-    for container in containers:
-        _check_ranges(container["portMappings"])
+    if network_mode == "bridge":  # a network for each container
+        for container in containers:
+            _check_ranges(container["portMappings"])
+    else:
+        _check_ranges(mappings)
 
 
 def _check_ranges(mappings: Sequence[Mapping[str, Any]]) -> None:

@@ -74,7 +74,8 @@ def check_sizes(containers: Sequence[Mapping[str, Any]], cpu: int | None, memory
     needed = sum(container.get("cpu", 0) for container in containers)
     if cpu is not None and needed > cpu:
         raise ClientException(
-            f"Invalid 'cpu' setting for task. Its containers need {needed} CPU units, but the task has {cpu}."
+            "The sum of all container 'cpu' values cannot be greater than the task-level 'cpu' value: they need "
+            f"{needed} CPU units, but the task has {cpu}."
         )
     needed = sum(reserved(container) for container in containers)
     if memory is not None and needed > memory:
