@@ -6,11 +6,9 @@ import pytest
 
 from control_plane.domain.errors import (
     ClientException,
-    EcsError,
     InvalidParameterException,
-    UnsupportedFeatureException,
 )
-from control_plane.flows.run_task import run_task, start_task
+from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service, describe_services, update_service
 from control_plane.flows.task_definitions import (
     delete_task_definitions,
@@ -22,35 +20,15 @@ from control_plane.flows.task_definitions import (
 )
 from control_plane.flows.tasks import describe_tasks
 from ecs_protocol.messages import DescribeTasks, TaskCommands
+from integration.flows.definitions import refused, register
 from world import World
 
 ARN = "arn:aws:ecs:eu-west-1:123456789012:task-definition/"
 
 
-def register(world: World, family: str = "web", **members: Any) -> dict[str, Any]:
-    container = {"name": "main", "image": "busybox", "memory": 64, **members.pop("container", {})}
-    answer = register_task_definition(world.cp, {"family": family, "containerDefinitions": [container], **members})
-    made: dict[str, Any] = answer["taskDefinition"]
-    return made
-
-
 def status(world: World, name: str) -> str:
     found: str = describe_task_definition(world.cp, {"taskDefinition": name})["taskDefinition"]["status"]
     return found
-
-
-def refused(world: World, name: str = "web:1") -> set[tuple[str, str]]:
-    """How RunTask, StartTask and CreateService refuse a definition."""
-    errors = set()
-    for operation, request in (
-        (run_task, {}),
-        (start_task, {"containerInstances": ["0" * 32]}),
-        (create_service, {"serviceName": "web"}),
-    ):
-        with pytest.raises(EcsError) as raised:
-            operation(world.cp, {"taskDefinition": name, **request})
-        errors.add((raised.value.code, raised.value.message))
-    return errors
 
 
 def test_what_was_registered_is_described_and_only_then_has_tags(world: World) -> None:
@@ -113,6 +91,16 @@ def test_a_warm_function_learns_that_a_definition_was_deregistered_elsewhere(wor
     with pytest.raises(InvalidParameterException, match="TaskDefinition is inactive"):
         run_task(warm, {"taskDefinition": "web:1"})
     assert describe_task_definition(warm, {"taskDefinition": "web:1"})["taskDefinition"]["status"] == "INACTIVE"
+
+
+def test_a_repeated_request_is_answered_again_although_its_definition_was_deregistered(world: World) -> None:
+    world.cluster()
+    world.task_definition()
+    world.machine()
+    request = {"taskDefinition": "web:1", "clientToken": "t"}
+    first = run_task(world.cp, request)
+    deregister_task_definition(world.cp, {"taskDefinition": "web:1"})
+    assert [task["taskArn"] for task in run_task(world.cp, request)["tasks"]] == [first["tasks"][0]["taskArn"]]
 
 
 def test_a_family_names_its_newest_active_revision(world: World) -> None:
@@ -244,71 +232,3 @@ def test_lists_of_families(world: World) -> None:
     first = list_task_definition_families(world.cp, {"maxResults": 2})
     assert first["families"] == ["api", "api-old"]
     assert families(nextToken=first["nextToken"]) == ["web"]
-
-
-def test_what_no_machine_can_do_yet_is_registered_and_not_run(world: World) -> None:
-    world.cluster()
-    register(world, container={"privileged": True})
-    machine = world.machine()
-    answer = run_task(world.cp, {"taskDefinition": "web"})
-    assert answer["tasks"] == []
-    assert [failure["reason"] for failure in answer["failures"]] == ["ATTRIBUTE"]
-    create_service(world.cp, {"serviceName": "web", "taskDefinition": "web", "desiredCount": 1})
-    world.deliver()
-    [service] = describe_services(world.cp, {"services": ["web"]})["services"]
-    assert any("ATTRIBUTE" in event["message"] for event in service["events"])
-    assert world.instance(machine).tasks == 0
-
-
-def test_an_awsvpc_definition_needs_a_tag_to_run_here(world: World) -> None:
-    world.cluster()
-    world.machine()
-    register(world, networkMode="awsvpc")
-    assert refused(world) == {
-        (
-            "InvalidParameterException",
-            "Task definition does not support launch_type EXTERNAL. Its network mode is awsvpc, and machines of your "
-            "own have no VPC: register it with the tag ecs-anywhere:external-network-mode = bridge or host, which says "
-            "how it runs on them.",
-        )
-    }
-
-
-def test_an_awsvpc_definition_runs_here_in_the_mode_that_its_tag_names(world: World) -> None:
-    world.cluster()
-    machine = world.machine()
-    tags = [{"key": "ecs-anywhere:external-network-mode", "value": "host"}]
-    made = register(world, networkMode="awsvpc", tags=tags, container={"portMappings": [{"containerPort": 80}]})
-    assert made["networkMode"] == "awsvpc"
-    assert "externalNetworkMode" not in made
-    world.agents.take(machine)
-    assert run_task(world.cp, {"taskDefinition": "web"})["tasks"]
-    world.deliver()
-    [command] = world.agents.take(machine)
-    assert isinstance(command, TaskCommands)
-    assert command.task_definitions["web:1"]["networkMode"] == "host"
-    assert "externalNetworkMode" not in command.task_definitions["web:1"]
-    assert world.instance(machine).ports == {"80/tcp"}
-    assert describe_task_definition(world.cp, {"taskDefinition": "web"}) == {"taskDefinition": made}
-
-
-def test_what_runs_on_fargate_only_is_refused_in_amazons_words(world: World) -> None:
-    world.cluster()
-    sizes: dict[str, Any] = {"cpu": "256", "memory": "512", "ephemeralStorage": {"sizeInGiB": 21}}
-    register(
-        world, networkMode="awsvpc", tags=[{"key": "ecs-anywhere:external-network-mode", "value": "host"}], **sizes
-    )
-    assert refused(world) == {("InvalidParameterException", "Task definition does not support launch_type EXTERNAL.")}
-
-
-def test_placement_constraints_are_refused_and_not_ignored(world: World) -> None:
-    world.cluster()
-    register(world, placementConstraints=[{"type": "memberOf", "expression": "attribute:site == basement"}])
-    assert refused(world) == {
-        (
-            "UnsupportedFeatureException",
-            "placementConstraints of task definition web:1 are not supported yet: register one without them.",
-        )
-    }
-    with pytest.raises(UnsupportedFeatureException):
-        run_task(world.cp, {"taskDefinition": "web"})

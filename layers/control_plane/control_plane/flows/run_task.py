@@ -114,8 +114,6 @@ class _Order:
         """Raises the errors of RunTask."""
         cluster = require_cluster(cp, request.get("cluster"))
         definition = require_task_definition(cp, request["taskDefinition"])
-        if definition["status"] != "ACTIVE":
-            raise InvalidParameterException("TaskDefinition is inactive")
         require_external(definition)
         validate_overrides(definition, request.get("overrides", {}))
         return cls(operation, request, cluster, definition)
@@ -193,13 +191,15 @@ def watching(new_tasks: Sequence[Task]) -> list[Reminder]:
 def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) -> dict[str, Any]:
     """Commit what `choose` decides, once for each client token.
 
-    A request that is repeated because its answer was lost finds what it took gone: so before anything is refused, and
-    whenever the token turns out to be used, the first answer is given again.
+    A request that is repeated because its answer was lost finds what it took gone, or the definition deregistered: so
+    before anything is refused, and whenever the token turns out to be used, the first answer is given again.
     """
 
     def decide_and_commit(attempt: int) -> dict[str, Any]:
         now = cp.clock()
         try:
+            if order.definition["status"] != "ACTIVE":
+                raise InvalidParameterException("TaskDefinition is inactive")
             placed, failures = choose(attempt)
         except InvalidParameterException:
             before = _answered_before(cp, order, now)
