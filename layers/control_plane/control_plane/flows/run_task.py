@@ -19,7 +19,12 @@ from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, port_names
 from control_plane.domain.description import describe_task
-from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
+from control_plane.domain.errors import (
+    ConflictException,
+    InvalidParameterException,
+    ServerException,
+    UnsupportedFeatureException,
+)
 from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.reminders import Reminder, watching_command
@@ -27,6 +32,8 @@ from control_plane.domain.resources import Resources
 from control_plane.domain.tags import checked
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
+from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
+from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
@@ -107,8 +114,6 @@ class _Order:
         """Raises the errors of RunTask."""
         cluster = require_cluster(cp, request.get("cluster"))
         definition = require_task_definition(cp, request["taskDefinition"])
-        if definition["status"] != "ACTIVE":
-            raise InvalidParameterException("TaskDefinition is inactive")
         require_external(definition)
         validate_overrides(definition, request.get("overrides", {}))
         return cls(operation, request, cluster, definition)
@@ -116,9 +121,21 @@ class _Order:
 
 def require_external(definition: Mapping[str, Any]) -> None:
     """Refuse a definition that cannot run on one's own machines."""
-    if "EXTERNAL" not in definition.get("compatibilities", ()):
+    _refuse_placement_constraints(definition)
+    if "EXTERNAL" in definition.get("compatibilities", ()):
+        return
+    if definition.get("networkMode") == "awsvpc" and EXTERNAL_NETWORK_MODE not in definition:
         raise InvalidParameterException(
-            f"Task definition {definition_name(dict(definition))} does not support launch_type EXTERNAL."
+            f"Task definition does not support launch_type EXTERNAL. Its network mode is awsvpc, and {NO_NETWORK_MODE}"
+        )
+    raise InvalidParameterException("Task definition does not support launch_type EXTERNAL.")
+
+
+def _refuse_placement_constraints(definition: Mapping[str, Any]) -> None:
+    if definition.get("placementConstraints"):
+        raise UnsupportedFeatureException(
+            f"placementConstraints of task definition {definition_name(dict(definition))} are not supported yet: "
+            "register one without them."
         )
 
 
@@ -174,13 +191,15 @@ def watching(new_tasks: Sequence[Task]) -> list[Reminder]:
 def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) -> dict[str, Any]:
     """Commit what `choose` decides, once for each client token.
 
-    A request that is repeated because its answer was lost finds what it took gone: so before anything is refused, and
-    whenever the token turns out to be used, the first answer is given again.
+    A request that is repeated because its answer was lost finds what it took gone, or the definition deregistered: so
+    before anything is refused, and whenever the token turns out to be used, the first answer is given again.
     """
 
     def decide_and_commit(attempt: int) -> dict[str, Any]:
         now = cp.clock()
         try:
+            if order.definition["status"] != "ACTIVE":
+                raise InvalidParameterException("TaskDefinition is inactive")
             placed, failures = choose(attempt)
         except InvalidParameterException:
             before = _answered_before(cp, order, now)

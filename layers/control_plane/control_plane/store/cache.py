@@ -14,7 +14,11 @@ FLEET_AGE = timedelta(seconds=5)
 
 
 class Definitions:
-    """Task definitions by `family:revision`. One that was deregistered is still what a running task was made from."""
+    """Task definitions by `family:revision`, for what they say, which never changes.
+
+    Not for their status: what is decided on that reads the table (flows/lookup.py). One that was deregistered, or is
+    being deleted, is still what running tasks were made from.
+    """
 
     def __init__(self, table: Table) -> None:
         self._table = table
