@@ -12,7 +12,16 @@ from botocore.exceptions import ClientError
 from control_plane.domain.errors import EcsError, ServerException, ThrottlingException, UnsupportedFeatureException
 from control_plane.domain.races import LostRace
 from control_plane.domain.supported_members import check_limits, refuse_unsupported
-from control_plane.flows import clusters, container_instances, run_task, services, stop_task, task_definitions, tasks
+from control_plane.flows import (
+    clusters,
+    container_instances,
+    delete_cluster,
+    run_task,
+    services,
+    stop_task,
+    task_definitions,
+    tasks,
+)
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
 from control_plane.gateways.sigv4 import SignedRequest, verify
 from control_plane.runtime import ControlPlane, control_plane
@@ -23,6 +32,10 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "CreateCluster": clusters.create_cluster,
     "DescribeClusters": clusters.describe_clusters,
     "ListClusters": clusters.list_clusters,
+    "UpdateCluster": clusters.update_cluster,
+    "UpdateClusterSettings": clusters.update_cluster_settings,
+    "PutClusterCapacityProviders": clusters.put_cluster_capacity_providers,
+    "DeleteCluster": delete_cluster.delete_cluster,
     "RegisterTaskDefinition": task_definitions.register_task_definition,
     "DescribeTaskDefinition": task_definitions.describe_task_definition,
     "ListTaskDefinitions": task_definitions.list_task_definitions,

@@ -97,6 +97,20 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
         given[operation] = OPERATIONS[operation](world.cp, request)
         return given[operation]
 
+    insights = [{"name": "containerInsights", "value": "enabled"}]
+    execute = {"executeCommandConfiguration": {"logging": "NONE"}}
+    external = {
+        "capacityProviders": ["EXTERNAL", "FARGATE"],
+        "defaultCapacityProviderStrategy": [{"capacityProvider": "EXTERNAL"}],
+    }
+    tags = [{"key": "team", "value": "dev"}]
+    do("CreateCluster", clusterName="spare", tags=tags, settings=insights, configuration=execute, **external)
+    do("UpdateCluster", cluster="spare", configuration=execute)
+    do("UpdateClusterSettings", cluster="spare", settings=insights)
+    do("PutClusterCapacityProviders", cluster="spare", **external)
+    everything = ["ATTACHMENTS", "CONFIGURATIONS", "SETTINGS", "STATISTICS", "TAGS"]
+    do("DescribeClusters", clusters=["spare", "missing"], include=everything)
+    do("DeleteCluster", cluster="spare")
     do("CreateCluster", clusterName="default")
     instance = world.machine(ports=(22,))
     container = {
@@ -123,7 +137,6 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("DescribeTasks", tasks=[task, "0" * 32], include=["TAGS"])
     do("ListContainerInstances")
     do("DescribeContainerInstances", containerInstances=[instance, "missing"])
-    do("DescribeClusters", clusters=["default", "missing"])
     do("ListClusters")
     do("DeleteService", service="svc", force=True)
     do("DeregisterContainerInstance", containerInstance=instance, force=True)

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.domain.arns import Arns
-from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
+from control_plane.domain.container_instance import ContainerInstance, Registration
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.tags import in_the_api
 from control_plane.domain.task import Task
@@ -22,32 +21,6 @@ Described = dict[str, Any]
 def present(members: Mapping[str, Any]) -> Described:
     """Without the members that are None, as Amazon ECS leaves them out."""
     return {name: value for name, value in members.items() if value is not None}
-
-
-def describe_cluster(
-    cluster: Cluster,
-    arns: Arns,
-    *,
-    instances: Iterable[ContainerInstance],
-    tasks: Sequence[Task],
-    services: Iterable[Service],
-) -> Described:
-    return {
-        "clusterArn": arns.cluster(cluster.name),
-        "clusterName": cluster.name,
-        "status": str(cluster.status),
-        "registeredContainerInstancesCount": sum(
-            instance.status is not InstanceStatus.INACTIVE for instance in instances
-        ),
-        "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
-        "pendingTasksCount": sum(_is_pending(task) for task in tasks),
-        "activeServicesCount": sum(service.status is ServiceStatus.ACTIVE for service in services),
-        "statistics": [],
-        "tags": [],
-        "settings": [],
-        "capacityProviders": [],
-        "defaultCapacityProviderStrategy": [],
-    }
 
 
 def describe_container_instance(
@@ -77,7 +50,7 @@ def describe_container_instance(
         "status": str(instance.status),
         "agentConnected": instance.agent_connected,
         "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
-        "pendingTasksCount": sum(_is_pending(task) for task in tasks),
+        "pendingTasksCount": sum(is_pending(task) for task in tasks),
         "attributes": [present(attribute.model_dump(by_alias=True)) for attribute in registration.attributes],
         "registeredAt": registration.registered_at,
         "attachments": [],
@@ -85,7 +58,7 @@ def describe_container_instance(
     }
 
 
-def _is_pending(task: Task) -> bool:
+def is_pending(task: Task) -> bool:
     return task.last_status in {TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING}
 
 

@@ -51,6 +51,18 @@ class ClusterNotFoundException(EcsError):
     """No such cluster."""
 
 
+class ClusterContainsContainerInstancesException(EcsError):
+    """The cluster to delete has container instances that are not deregistered."""
+
+
+class ClusterContainsServicesException(EcsError):
+    """The cluster to delete has services that are not INACTIVE."""
+
+
+class ClusterContainsTasksException(EcsError):
+    """The cluster to delete has tasks that have not stopped."""
+
+
 class ServiceNotFoundException(EcsError):
     """No such service."""
 

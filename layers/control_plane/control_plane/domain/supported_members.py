@@ -13,9 +13,15 @@ from control_plane.domain.errors import ClientException, InvalidParameterExcepti
 _PAGE = frozenset({"maxResults", "nextToken"})
 
 SUPPORTED: Mapping[str, frozenset[str]] = {
-    "CreateCluster": frozenset({"clusterName"}),
+    "CreateCluster": frozenset(
+        {"clusterName", "tags", "settings", "configuration", "capacityProviders", "defaultCapacityProviderStrategy"}
+    ),
     "DescribeClusters": frozenset({"clusters", "include"}),
     "ListClusters": _PAGE,
+    "UpdateCluster": frozenset({"cluster", "settings", "configuration"}),
+    "UpdateClusterSettings": frozenset({"cluster", "settings"}),
+    "PutClusterCapacityProviders": frozenset({"cluster", "capacityProviders", "defaultCapacityProviderStrategy"}),
+    "DeleteCluster": frozenset({"cluster"}),
     "RegisterTaskDefinition": frozenset({"*"}),
     "DescribeTaskDefinition": frozenset({"taskDefinition", "include"}),
     "ListTaskDefinitions": frozenset({"familyPrefix", "status", "sort"}) | _PAGE,
@@ -68,7 +74,6 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
 
 ONLY: Mapping[str, Mapping[str, Any]] = {
-    "DescribeClusters": {"include": ("TAGS", "SETTINGS", "CONFIGURATIONS")},
     "DescribeTaskDefinition": {"include": ("TAGS",)},
     "RunTask": {"launchType": ("EXTERNAL",), "propagateTags": ("TASK_DEFINITION", "NONE")},
     "StartTask": {"propagateTags": ("TASK_DEFINITION", "NONE")},

@@ -16,8 +16,12 @@ def require_cluster(cp: ControlPlane, name_or_arn: str | None) -> Cluster:
     """
     name = resource_name(name_or_arn or DEFAULT_CLUSTER)
     cluster = clusters.load(cp.table, name, consistent=False) or clusters.load(cp.table, name)
-    if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
+    if cluster is not None and cluster.status is ClusterStatus.INACTIVE:
+        cluster = clusters.load(cp.table, name)  # its name may have been used again a moment ago
+    if cluster is None:
         raise ClusterNotFoundException("Cluster not found.")
+    if cluster.status is not ClusterStatus.ACTIVE:
+        raise ClusterNotFoundException("The referenced cluster was inactive.")
     return cluster
 
 

@@ -11,8 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 from control_plane.domain.arns import resource_name
+from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.description import describe_service
 from control_plane.domain.errors import (
+    ClusterNotFoundException,
     InvalidParameterException,
     ServerException,
     ServiceNotActiveException,
@@ -24,11 +26,12 @@ from control_plane.domain.reminders import watching_service
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.tags import absence_of, checked, restarts_offline
 from control_plane.flows.again import until_won
+from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.run_task import require_external
 from control_plane.flows.tasks_to_be import tags_of_definition
 from control_plane.runtime import ControlPlane
-from control_plane.store import reminders, services
+from control_plane.store import clusters, reminders, services
 
 TASKS_FOR_EACH_SHARD = 100
 MAX_SHARDS = 8
@@ -56,7 +59,8 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     absence_of(tags)
     restarts_offline(tags, by_default=True)
 
-    def decide_and_commit(_attempt: int) -> Service:
+    def decide_and_commit(attempt: int) -> Service:
+        target = cluster if attempt == 0 else _cluster_to_put_into(cp, cluster.name)
         existing = services.load(cp.table, cluster.name, name)
         token = request.get("clientToken")
         if existing and existing.status is not ServiceStatus.INACTIVE:
@@ -89,7 +93,13 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             look_at=now + FIRST_LOOK,
         )
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
-        cp.table.commit([services.created(service, existing), services.told(_deployment_began(cp, service))])
+        cp.table.commit(
+            [
+                services.created(service, existing),
+                services.told(_deployment_began(cp, service)),
+                clusters.open_for(target),
+            ]
+        )
         return service
 
     return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=(), with_tags=True)}
@@ -158,7 +168,8 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
     """Answers {services, failures}."""
     cluster = require_cluster(cp, request.get("cluster"))
     names = {name: identifier(name, cluster) for name in request["services"]}
-    found = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
+    loaded = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
+    found = {name: service if service and _is_of(cluster, service) else None for name, service in loaded.items()}
     return {
         "services": [
             describe_service(
@@ -176,6 +187,11 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
             if service is None
         ],
     }
+
+
+def _is_of(cluster: Cluster, service: Service) -> bool:
+    """And not of a former cluster of that name."""
+    return service.status is not ServiceStatus.INACTIVE or cluster.began_before(service.updated_at)
 
 
 def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,6 +244,15 @@ def _deployment_began(cp: ControlPlane, service: Service) -> ServiceEvent:
 
 def _events(cp: ControlPlane, cluster: str, name: str) -> list[ServiceEvent]:
     return services.events(cp.table, cluster, name)
+
+
+def _cluster_to_put_into(cp: ControlPlane, name: str) -> Cluster:
+    """As it is now, and open unless a deletion is looking at it."""
+    cluster = clusters.load(cp.table, name)
+    if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
+        raise ClusterNotFoundException("The referenced cluster was inactive.")
+    open_if_left_closed(cp, cluster)
+    return cluster
 
 
 def _require(cp: ControlPlane, cluster: str, name: str) -> Service:

@@ -46,10 +46,12 @@ def load_registration(table: Table, cluster: str, instance_id: str) -> Registrat
     return None if item is None else Registration.model_validate(item)
 
 
-def of_cluster(table: Table, cluster: str, shards: Sequence[int]) -> list[ContainerInstance]:
-    """Every instance of a cluster, eventually consistent: candidates, never the answer (rule 3)."""
+def of_cluster(
+    table: Table, cluster: str, shards: Sequence[int], *, consistent: bool = False
+) -> list[ContainerInstance]:
+    """Every instance of a cluster; unless `consistent`, candidates, never the answer (rule 3)."""
     partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
-    return [from_item(item) for item in table.query_many(partitions, "I#", consistent=False)]
+    return [from_item(item) for item in table.query_many(partitions, "I#", consistent=consistent)]
 
 
 def created(instance: ContainerInstance) -> Write:

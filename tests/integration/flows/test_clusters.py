@@ -1,0 +1,340 @@
+"""Clusters, from their creation to their deletion, and what a deletion may find."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from control_plane.domain.cluster import CLOSED_AT_MOST
+from control_plane.domain.errors import (
+    ClusterContainsContainerInstancesException,
+    ClusterContainsServicesException,
+    ClusterContainsTasksException,
+    ClusterNotFoundException,
+    EcsError,
+    InvalidParameterException,
+    ServerException,
+)
+from control_plane.domain.races import ItemChangedError
+from control_plane.flows.clusters import (
+    create_cluster,
+    describe_clusters,
+    list_clusters,
+    put_cluster_capacity_providers,
+    update_cluster,
+    update_cluster_settings,
+)
+from control_plane.flows.container_instances import deregister_container_instance
+from control_plane.flows.delete_cluster import delete_cluster
+from control_plane.flows.run_task import run_task
+from control_plane.flows.services import create_service, delete_service, describe_services, list_services
+from control_plane.flows.tasks import describe_tasks, list_tasks
+from control_plane.store import clusters, keys
+from ecs_protocol.messages import Refused
+from ecs_protocol.statuses import TaskStatus
+from world import World
+
+INSIGHTS = [{"name": "containerInsights", "value": "enabled"}]
+EXECUTE = {"executeCommandConfiguration": {"logging": "NONE"}}
+EVERYTHING = ["ATTACHMENTS", "CONFIGURATIONS", "SETTINGS", "STATISTICS", "TAGS"]
+STRATEGY = [{"capacityProvider": "EXTERNAL", "weight": 1, "base": 0}]
+
+
+def described(world: World, name: str = "default", include: list[str] | None = None) -> dict[str, Any]:
+    [cluster] = describe_clusters(world.cp, {"clusters": [name], "include": include or []})["clusters"]
+    assert isinstance(cluster, dict)
+    return cluster
+
+
+def deregistered(world: World, machine: str) -> None:
+    deregister_container_instance(world.cp, {"containerInstance": machine, "force": True})
+
+
+def left_closed(world: World, name: str = "default") -> None:
+    """A deletion began and died."""
+    world.table.commit([clusters.closed(name, "the deletion that died", world.now)])
+
+
+def test_all_that_was_sent_is_given_back(world: World) -> None:
+    created = create_cluster(
+        world.cp,
+        {
+            "clusterName": "edge",
+            "tags": [{"key": "team", "value": "dev"}],
+            "settings": INSIGHTS,
+            "configuration": EXECUTE,
+            "capacityProviders": ["FARGATE", "EXTERNAL"],
+            "defaultCapacityProviderStrategy": [{"capacityProvider": "EXTERNAL", "weight": 1}],
+        },
+    )["cluster"]
+    assert created == {
+        "clusterArn": "arn:aws:ecs:eu-west-1:123456789012:cluster/edge",
+        "clusterName": "edge",
+        "status": "ACTIVE",
+        "registeredContainerInstancesCount": 0,
+        "runningTasksCount": 0,
+        "pendingTasksCount": 0,
+        "activeServicesCount": 0,
+        "statistics": [],
+        "tags": [{"key": "team", "value": "dev"}],
+        "settings": INSIGHTS,
+        "configuration": EXECUTE,
+        "capacityProviders": ["FARGATE", "EXTERNAL"],
+        "defaultCapacityProviderStrategy": STRATEGY,
+    }
+    assert described(world, "edge", ["TAGS", "SETTINGS", "CONFIGURATIONS"]) == created
+
+
+def test_what_is_not_asked_for_is_left_out(world: World) -> None:
+    create_cluster(world.cp, {"tags": [{"key": "team"}], "configuration": EXECUTE})
+    found = described(world)
+    assert (found["tags"], found["settings"], found["statistics"]) == ([], [], [])
+    assert not {"configuration", "attachments"} & set(found)
+
+
+def test_statistics_are_by_launch_type(world: World) -> None:
+    world.cluster()
+    world.task_definition()
+    machine = world.machine()
+    first = run_task(world.cp, {"taskDefinition": "web", "count": 3})["tasks"][0]["taskArn"].rsplit("/", 1)[1]
+    world.report(world.report_of(first, TaskStatus.RUNNING, 1), instance_id=machine)
+    create_service(world.cp, {"serviceName": "active", "taskDefinition": "web"})
+    create_service(world.cp, {"serviceName": "draining", "taskDefinition": "web"})
+    delete_service(world.cp, {"service": "draining"})
+    statistics = {line["name"]: line["value"] for line in described(world, include=EVERYTHING)["statistics"]}
+    assert len(statistics) == 16
+    assert {name: value for name, value in statistics.items() if value != "0"} == {
+        "runningExternalTasksCount": "1",
+        "pendingExternalTasksCount": "2",
+        "activeExternalServiceCount": "1",
+        "drainingExternalServiceCount": "1",
+    }
+
+
+def test_creating_it_again(world: World) -> None:
+    request = {"clusterName": "edge", "settings": INSIGHTS}
+    first = create_cluster(world.cp, request)
+    assert create_cluster(world.cp, request) == first
+    assert create_cluster(world.cp, {"clusterName": "edge"}) == first
+    with pytest.raises(InvalidParameterException, match="Arguments on this idempotent request are inconsistent"):
+        create_cluster(world.cp, {**request, "settings": [{"name": "containerInsights", "value": "disabled"}]})
+
+
+def test_updates_replace_what_they_name_and_nothing_else(world: World) -> None:
+    create_cluster(world.cp, {"settings": INSIGHTS, "tags": [{"key": "team", "value": "dev"}]})
+    world.machine()
+    updated = update_cluster(world.cp, {"cluster": "default", "configuration": EXECUTE})["cluster"]
+    assert (updated["configuration"], updated["settings"]) == (EXECUTE, INSIGHTS)
+    enhanced = [{"name": "containerInsights", "value": "enhanced"}]
+    updated = update_cluster_settings(world.cp, {"cluster": "default", "settings": enhanced})["cluster"]
+    assert (updated["configuration"], updated["settings"]) == (EXECUTE, enhanced)
+    put = {"cluster": "default", "capacityProviders": ["EXTERNAL"], "defaultCapacityProviderStrategy": STRATEGY}
+    updated = put_cluster_capacity_providers(world.cp, put)["cluster"]
+    assert (updated["capacityProviders"], updated["defaultCapacityProviderStrategy"]) == (["EXTERNAL"], STRATEGY)
+    none = {"cluster": "default", "capacityProviders": [], "defaultCapacityProviderStrategy": []}
+    updated = put_cluster_capacity_providers(world.cp, none)["cluster"]
+    assert (updated["capacityProviders"], updated["defaultCapacityProviderStrategy"]) == ([], [])
+    assert (updated["tags"], updated["registeredContainerInstancesCount"]) == ([{"key": "team", "value": "dev"}], 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        pytest.param({"clusterName": "a b"}, "cluster name is invalid", id="name"),
+        pytest.param({"settings": [{"value": "enabled"}]}, "has the name containerInsights", id="setting-without-name"),
+        pytest.param({"settings": [{"name": "containerInsights", "value": "on"}]}, "enhanced", id="setting-value"),
+        pytest.param({"settings": INSIGHTS * 2}, "given twice", id="setting-twice"),
+        pytest.param(
+            {"configuration": {"executeCommandConfiguration": {"logging": "OVERRIDE"}}},
+            "logConfiguration must be specified",
+            id="override-without-configuration",
+        ),
+        pytest.param({"capacityProviders": ["mine"]}, "capacity provider was not found", id="unknown-provider"),
+        pytest.param({"capacityProviders": ["FARGATE"] * 2}, "given twice", id="provider-twice"),
+        pytest.param(
+            {"defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE"}]},
+            "not associated with the cluster",
+            id="strategy-with-what-is-not-associated",
+        ),
+        pytest.param(
+            {"capacityProviders": ["FARGATE"], "defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE"}]},
+            "Capacity provider FARGATE is not supported yet in a strategy: use EXTERNAL",
+            id="strategy-by-which-nothing-could-run",
+        ),
+        pytest.param({"tags": [{"key": "aws:a"}]}, "reserved", id="tag"),
+    ],
+)
+def test_what_no_cluster_is_made_with(world: World, request_: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidParameterException, match=words):
+        create_cluster(world.cp, request_)
+    assert list_clusters(world.cp, {})["clusterArns"] == []
+
+
+def test_there_is_no_default_cluster_until_one_is_created(world: World) -> None:
+    world.task_definition()
+    assert describe_clusters(world.cp, {})["failures"] == [
+        {"arn": "arn:aws:ecs:eu-west-1:123456789012:cluster/default", "reason": "MISSING"}
+    ]
+    refusals: list[Callable[[], Any]] = [
+        lambda: run_task(world.cp, {"taskDefinition": "web"}),
+        lambda: delete_cluster(world.cp, {"cluster": "default"}),
+        lambda: update_cluster_settings(world.cp, {"cluster": "default", "settings": INSIGHTS}),
+    ]
+    for refused in refusals:
+        with pytest.raises(ClusterNotFoundException, match="Cluster not found"):
+            refused()
+
+
+def test_a_deleted_cluster_is_inactive_and_takes_nothing(world: World) -> None:
+    create_cluster(world.cp, {"tags": [{"key": "team"}]})
+    world.task_definition()
+    deleted = delete_cluster(world.cp, {"cluster": world.cp.arns.cluster("default")})["cluster"]
+    assert (deleted["status"], deleted["tags"]) == ("INACTIVE", [])
+    assert delete_cluster(world.cp, {"cluster": "default"})["cluster"] == deleted
+    assert (described(world, include=["TAGS"])["status"], list_clusters(world.cp, {})["clusterArns"]) == (
+        "INACTIVE",
+        [],
+    )
+    refusals: list[Callable[[], Any]] = [
+        lambda: run_task(world.cp, {"taskDefinition": "web"}),
+        lambda: create_service(world.cp, {"serviceName": "web", "taskDefinition": "web"}),
+        lambda: update_cluster(world.cp, {"cluster": "default", "settings": INSIGHTS}),
+    ]
+    for refused in refusals:
+        with pytest.raises(ClusterNotFoundException, match="The referenced cluster was inactive"):
+            refused()
+    machine = world.machine()
+    [answer] = world.agents.take(machine)
+    assert isinstance(answer, Refused)
+    assert answer.error == "ClusterNotFoundException"
+    assert world.instance(machine) is None
+
+
+def test_what_is_left_refuses_the_deletion_and_the_cluster_stays_open(world: World) -> None:
+    world.cluster()
+    world.task_definition()
+    machine = world.machine()
+
+    def refused(error: type[EcsError], words: str) -> None:
+        with pytest.raises(error, match=words):
+            delete_cluster(world.cp, {"cluster": "default"})
+        cluster = clusters.load(world.table, "default")
+        assert cluster is not None
+        assert (cluster.status, cluster.closed_by, cluster.closed_at) == ("ACTIVE", None, None)
+
+    create_service(world.cp, {"serviceName": "web", "taskDefinition": "web"})
+    refused(ClusterContainsContainerInstancesException, "while Container Instances are active or draining")
+    deregistered(world, machine)
+    refused(ClusterContainsServicesException, "while Services are active")
+    delete_service(world.cp, {"service": "web"})
+    refused(ClusterContainsServicesException, "while Services are active")  # DRAINING
+    world.deliver()
+    assert delete_cluster(world.cp, {"cluster": "default"})["cluster"]["status"] == "INACTIVE"
+
+
+def test_a_task_that_holds_its_place_on_a_deregistered_instance_is_left(world: World) -> None:
+    world.cluster()
+    world.task_definition()
+    machine = world.machine()
+    stop_after = [{"key": "ecs-anywhere:disconnect", "value": "stop-after=10m"}]
+    task = run_task(world.cp, {"taskDefinition": "web", "tags": stop_after})["tasks"][0]["taskArn"].rsplit("/", 1)[1]
+    deregistered(world, machine)
+    with pytest.raises(ClusterContainsTasksException, match="while Tasks are active"):
+        delete_cluster(world.cp, {"cluster": "default"})
+    world.report(world.report_of(task, TaskStatus.STOPPED, 1), instance_id=machine)
+    assert delete_cluster(world.cp, {"cluster": "default"})["cluster"]["status"] == "INACTIVE"
+
+
+def test_a_new_cluster_of_the_name_shows_nothing_of_the_former(world: World) -> None:
+    create_cluster(world.cp, {"tags": [{"key": "team"}], "settings": INSIGHTS})
+    world.task_definition()
+    machine = world.machine()
+    task = run_task(world.cp, {"taskDefinition": "web"})["tasks"][0]["taskArn"]
+    create_service(world.cp, {"serviceName": "web", "taskDefinition": "web"})
+    delete_service(world.cp, {"service": "web"})
+    world.deliver()
+    deregistered(world, machine)
+    delete_cluster(world.cp, {"cluster": "default"})
+
+    world.pass_time(1)
+    created = create_cluster(world.cp, {})["cluster"]
+    assert (created["status"], created["tags"]) == ("ACTIVE", [])
+    assert created["settings"] == [{"name": "containerInsights", "value": "disabled"}]
+    assert list_tasks(world.cp, {"desiredStatus": "STOPPED"})["taskArns"] == []
+    assert [failure["arn"] for failure in describe_tasks(world.cp, {"tasks": [task]})["failures"]] == [task]
+    assert describe_services(world.cp, {"services": ["web"]})["services"] == []
+
+    another = world.machine()
+    run_task(world.cp, {"taskDefinition": "web"})
+    create_service(world.cp, {"serviceName": "web", "taskDefinition": "web"})
+    assert described(world)["registeredContainerInstancesCount"] == 1
+    assert len(list_services(world.cp, {})["serviceArns"]) == 1
+    ran = list_tasks(world.cp, {})["taskArns"][0].rsplit("/", 1)[1]
+    world.report(world.report_of(ran, TaskStatus.STOPPED, 1), instance_id=another)
+    assert len(list_tasks(world.cp, {"desiredStatus": "STOPPED"})["taskArns"]) == 1
+
+
+class TestClosedByADeletionThatDied:
+    """Nothing new comes in while it might be at work; after that whoever comes opens the cluster."""
+
+    def test_what_runs_there_goes_on(self, world: World) -> None:
+        world.cluster()
+        world.task_definition()
+        world.machine()
+        left_closed(world)
+        assert len(run_task(world.cp, {"taskDefinition": "web"})["tasks"]) == 1
+
+    def test_a_service_waits_and_then_opens_it(self, world: World) -> None:
+        world.cluster()
+        world.task_definition()
+        left_closed(world)
+        request = {"serviceName": "web", "taskDefinition": "web"}
+        with pytest.raises(ServerException):
+            create_service(world.cp, request)
+        world.now += CLOSED_AT_MOST - timedelta(seconds=1)
+        with pytest.raises(ServerException):
+            create_service(world.cp, request)
+        world.now += timedelta(seconds=1)
+        assert create_service(world.cp, request)["service"]["status"] == "ACTIVE"
+
+    def test_a_machine_waits_and_then_opens_it(self, world: World) -> None:
+        world.cluster()
+        left_closed(world)
+        machine = "0" * 32
+        with pytest.raises(ItemChangedError):
+            machine = world.machine()
+        world.now += CLOSED_AT_MOST
+        machine = world.machine()
+        assert world.instance(machine).status == "ACTIVE"
+
+    def test_another_deletion_waits_and_then_goes_on(self, world: World) -> None:
+        world.cluster()
+        left_closed(world)
+        with pytest.raises(ServerException, match="being deleted"):
+            delete_cluster(world.cp, {"cluster": "default"})
+        world.now += CLOSED_AT_MOST
+        assert delete_cluster(world.cp, {"cluster": "default"})["cluster"]["status"] == "INACTIVE"
+
+    def test_if_it_is_only_slow_it_deletes_nothing(self, world: World) -> None:
+        world.cluster()
+        world.task_definition()
+        left_closed(world)
+        world.now += CLOSED_AT_MOST
+        create_service(world.cp, {"serviceName": "web", "taskDefinition": "web"})
+        with pytest.raises(ItemChangedError):
+            world.table.commit([clusters.deleted("default", "the deletion that died", world.now)])
+        assert described(world)["status"] == "ACTIVE"
+
+
+def test_a_machine_does_not_come_into_a_cluster_that_was_made_meanwhile_under_another_key(world: World) -> None:
+    """Its key is noted in the cluster that was read; the new one would not find it."""
+    world.cluster()
+    former = clusters.load(world.table, "default")
+    assert former is not None
+    delete_cluster(world.cp, {"cluster": "default"})
+    world.pass_time(1)
+    world.cluster()
+    with pytest.raises(ItemChangedError):
+        world.table.commit([clusters.open_for(former)])
+    assert world.table.get(keys.cluster("default"))["status"] == "ACTIVE"  # type: ignore[index]
