@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED
+from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED, WHY_NOT
 from control_plane.domain.task_definition import MEMBERS
 from control_plane.domain.task_definition_containers import (
     CONTAINER_MEMBERS,
@@ -56,7 +56,9 @@ def page() -> str:
         + _row("a port mapping", PORT_MAPPING_MEMBERS, within["portMappings"].member.members)
         + _row("a health check", HEALTH_CHECK_MEMBERS, within["healthCheck"].members)
         + _row("a restart policy", RESTART_POLICY_MEMBERS, within["restartPolicy"].members)
-        + f"\n## Operations that are not there yet\n\n{', '.join(others)}\n"
+        + f"\n## Operations that are not there yet\n\n{', '.join(others)}\n\n"
+        + "\n".join(f"- {name}: {why}." for name, why in WHY_NOT.items())
+        + "\n"
     )
 
 

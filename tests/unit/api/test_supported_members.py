@@ -32,7 +32,8 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
     [
         ("RunTask", {"platformVersion": "LATEST"}, "platformVersion is not supported yet: remove it"),
         ("RunTask", {"launchType": "EC2"}, "launchType EC2 is not supported yet: use EXTERNAL"),
-        ("RunTask", {"capacityProviderStrategy": [{"capacityProvider": "x"}]}, "capacityProviderStrategy"),
+        ("RunTask", {"propagateTags": "SERVICE"}, "propagateTags SERVICE"),
+        ("StartTask", {"capacityProviderStrategy": [{"capacityProvider": "x"}]}, "capacityProviderStrategy"),
         ("StartTask", {"clientToken": "x"}, "clientToken"),
         ("CreateService", {"deploymentConfiguration": {"minimumHealthyPercent": 0}}, "minimumHealthyPercent 0"),
         ("CreateService", {"deploymentConfiguration": {"alarms": {"enable": True}}}, "deploymentConfiguration.alarms"),

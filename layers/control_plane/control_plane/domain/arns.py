@@ -14,6 +14,10 @@ class Arns:
     def _arn(self, resource: str) -> str:
         return f"arn:{self.partition}:ecs:{self.region}:{self.account}:{resource}"
 
+    def root(self) -> str:
+        """The account's root user."""
+        return f"arn:{self.partition}:iam::{self.account}:root"
+
     def cluster(self, name: str) -> str:
         return self._arn(f"cluster/{name}")
 
@@ -29,6 +33,9 @@ class Arns:
 
     def task_definition(self, family_and_revision: str) -> str:
         return self._arn(f"task-definition/{family_and_revision}")
+
+    def capacity_provider(self, name: str) -> str:
+        return self._arn(f"capacity-provider/{name}")
 
     def service(self, cluster: str, name: str) -> str:
         return self._arn(f"service/{cluster}/{name}")

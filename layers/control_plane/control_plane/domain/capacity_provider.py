@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CapacityProviderSt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from control_plane.domain.arns import Arns
 from control_plane.domain.entity import Entity
 from control_plane.domain.errors import EcsError, InvalidParameterException, UnsupportedFeatureException
 
@@ -88,6 +89,17 @@ def strategy_of(request: Mapping[str, Any], associated: Sequence[str], default: 
     if given:
         return checked_strategy(given, associated)
     return () if request.get("launchType") else default
+
+
+def describe_capacity_provider(name: str, arns: Arns) -> dict[str, Any]:
+    """As the ECS API gives it. EXTERNAL has no `type`: Amazon knows none for it."""
+    described = {
+        "capacityProviderArn": arns.capacity_provider(name),
+        "name": name,
+        "status": "ACTIVE",
+        "tags": [],
+    }
+    return described if name == EXTERNAL else {**described, "type": name}
 
 
 def in_the_api(strategy: Strategy) -> list[dict[str, Any]]:

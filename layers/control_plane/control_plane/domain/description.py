@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.domain.arns import Arns
+from control_plane.domain.capacity_provider import Strategy
+from control_plane.domain.capacity_provider import in_the_api as strategy_in_the_api
 from control_plane.domain.container_instance import ContainerInstance, Registration
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.tags import in_the_api
@@ -104,6 +106,7 @@ def describe_task(
             "group": task.group,
             "startedBy": task.started_by,
             "launchType": "EXTERNAL",
+            "capacityProviderName": task.capacity_provider_name if task.by_strategy else None,
             "lastStatus": str(task.last_status),
             "desiredStatus": str(task.desired_status),
             "connectivity": None if connectivity is None else "CONNECTED" if connectivity else "DISCONNECTED",
@@ -199,7 +202,7 @@ def describe_service(
         "desiredCount": service.desired_count,
         "runningCount": service.running_count,
         "pendingCount": service.pending_count,
-        "launchType": "EXTERNAL",
+        **_launched(service.capacity_provider_strategy),
         "taskDefinition": arns.task_definition(service.task_definition),
         "deploymentConfiguration": {"maximumPercent": 200, "minimumHealthyPercent": 100},
         "deployments": [
@@ -213,7 +216,7 @@ def describe_service(
                 "failedTasks": service.failed_starts,
                 "createdAt": deployment.created_at,
                 "updatedAt": deployment.updated_at,
-                "launchType": "EXTERNAL",
+                **_launched(deployment.capacity_provider_strategy),
                 "rolloutState": str(deployment.rollout_state),
                 "rolloutStateReason": _rollout_reason(deployment.deployment_id, str(deployment.rollout_state))
                 + _what_follows(service),
@@ -229,11 +232,16 @@ def describe_service(
         "placementStrategy": [],
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
-        "enableECSManagedTags": False,
+        "enableECSManagedTags": bool(service.managed_tags),
         "propagateTags": service.propagate_tags or "NONE",
         "enableExecuteCommand": False,
         "tags": in_the_api(service.tags) if with_tags else [],
     }
+
+
+def _launched(strategy: Strategy) -> Described:
+    """Either a launch type or a strategy, as Amazon ECS shows it."""
+    return {"capacityProviderStrategy": strategy_in_the_api(strategy)} if strategy else {"launchType": "EXTERNAL"}
 
 
 def _what_follows(service: Service) -> str:

@@ -73,6 +73,14 @@ def checked(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return found
 
 
+def managed(cluster: str, service: str | None = None) -> dict[str, str]:
+    """Those that Amazon ECS itself gives to a task, if asked to.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html
+    """
+    return {"aws:ecs:clusterName": cluster, **({"aws:ecs:serviceName": service} if service else {})}
+
+
 def in_the_api(tags: Mapping[str, str]) -> list[dict[str, Any]]:
     """As the ECS API gives them."""
     return [{"key": key, "value": value} for key, value in tags.items()]

@@ -24,6 +24,7 @@ from control_plane.domain.errors import InvalidParameterException, ServerExcepti
 from control_plane.domain.pages import page_of
 from control_plane.domain.races import LostRace
 from control_plane.domain.tags import checked
+from control_plane.flows.account_settings import value_of
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
@@ -43,7 +44,7 @@ def create_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         if existing is not None and existing.status is ClusterStatus.ACTIVE:
             _require_the_same(existing, members)
             return existing
-        settings = members.get("settings") or {CONTAINER_INSIGHTS: "disabled"}
+        settings = members.get("settings") or {CONTAINER_INSIGHTS: value_of(cp, CONTAINER_INSIGHTS, cp.arns.root())}
         cluster = Cluster(name=name, created_at=cp.clock(), **{**members, "settings": settings})
         cp.table.commit([clusters.created(cluster, existing)])
         return cluster

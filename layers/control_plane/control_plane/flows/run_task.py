@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.arns import resource_name
+from control_plane.domain.capacity_provider import Strategy, strategy_of
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, port_names
 from control_plane.domain.description import describe_task
@@ -24,7 +25,7 @@ from control_plane.domain.placement.place import Candidate, Demand, Placed, Unpl
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
-from control_plane.domain.tags import checked
+from control_plane.domain.tags import checked, managed
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
 from control_plane.flows.again import until_won
@@ -87,7 +88,12 @@ class _Order:
     """What a request asks for, checked."""
 
     def __init__(
-        self, operation: str, request: Mapping[str, Any], cluster: Cluster, definition: dict[str, Any]
+        self,
+        operation: str,
+        request: Mapping[str, Any],
+        cluster: Cluster,
+        definition: dict[str, Any],
+        strategy: Strategy,
     ) -> None:
         self.operation = operation
         self.cluster = cluster
@@ -98,7 +104,9 @@ class _Order:
         self.token: str | None = request.get("clientToken")
         own = checked(request.get("tags", ()))
         propagated = tags_of_definition(definition) if request.get("propagateTags") == "TASK_DEFINITION" else {}
-        self.absence = absence_members(definition, own, {**propagated, **own}, in_service=False)
+        of_ecs = managed(cluster.name) if request.get("enableECSManagedTags") else {}
+        self.absence = absence_members(definition, own, {**propagated, **own, **of_ecs}, in_service=False)
+        self.by_strategy = bool(strategy) or None
         self.digest = digest_of(request)
         self.demand = demand_of(definition, self.overrides)
 
@@ -111,7 +119,10 @@ class _Order:
             raise InvalidParameterException("TaskDefinition is inactive")
         require_external(definition)
         validate_overrides(definition, request.get("overrides", {}))
-        return cls(operation, request, cluster, definition)
+        strategy: Strategy = ()
+        if operation == "RunTask":
+            strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
+        return cls(operation, request, cluster, definition, strategy)
 
 
 def require_external(definition: Mapping[str, Any]) -> None:
@@ -199,6 +210,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 group=order.group,
                 started_by=order.started_by,
                 overrides=order.overrides,
+                by_strategy=order.by_strategy,
                 **order.absence,
             )
             for each in placed

@@ -153,6 +153,7 @@ def _start(
             service=service.name,
             started_by=service.deployment.deployment_id,
             deployment_id=service.deployment.deployment_id,
+            by_strategy=bool(service.deployment.capacity_provider_strategy) or None,
             substitute=number < planned.substitutes or None,
             **absence_members(definition, *tags_of_tasks(service, definition), in_service=True),
         )

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from control_plane.domain.arns import resource_name
+from control_plane.domain.capacity_provider import checked_strategy, strategy_of
 from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.description import describe_service
 from control_plane.domain.errors import (
@@ -24,7 +25,7 @@ from control_plane.domain.pages import page_of
 from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent, ServiceStatus
-from control_plane.domain.tags import absence_of, checked, restarts_offline
+from control_plane.domain.tags import absence_of, checked, managed, restarts_offline
 from control_plane.flows.again import until_won
 from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
@@ -58,6 +59,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     propagate = request.get("propagateTags")
     absence_of(tags)
     restarts_offline(tags, by_default=True)
+    strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
 
     def decide_and_commit(attempt: int) -> Service:
         target = cluster if attempt == 0 else _cluster_to_put_into(cp, cluster.name)
@@ -74,6 +76,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         deployment = Deployment(
             deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
             task_definition=definition_name(definition),
+            capacity_provider_strategy=strategy,
             created_at=now,
             updated_at=now,
         )
@@ -86,6 +89,8 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             client_token=token,
             tags=tags,
             propagate_tags=None if propagate == "NONE" else propagate,
+            managed_tags=request.get("enableECSManagedTags") or None,
+            capacity_provider_strategy=strategy,
             created_at=now,
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
@@ -106,7 +111,10 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 
 
 def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {service}; only desiredCount can be changed for now. The same one again wakes the scheduler, too."""
+    """Answers {service}. The same request again wakes the scheduler, too.
+
+    How tasks are started and which tags they get holds for those that are started afterwards.
+    """
     cluster = require_cluster(cp, request.get("cluster"))
     name = identifier(request["service"], cluster)
 
@@ -118,6 +126,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         now = cp.clock()
         after = service.model_copy(
             update={
+                **_changes(request, service, cluster),
                 "desired_count": desired,
                 "updated_at": now,
                 "steady": False,
@@ -133,6 +142,20 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     return {
         "service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=_events(cp, cluster.name, name))
     }
+
+
+def _changes(request: Mapping[str, Any], service: Service, cluster: Cluster) -> dict[str, Any]:
+    """What the request says of the tasks to be started. An empty strategy goes back to the launch type."""
+    changes: dict[str, Any] = {}
+    if "capacityProviderStrategy" in request:
+        strategy = checked_strategy(request["capacityProviderStrategy"], cluster.capacity_providers)
+        changes["capacity_provider_strategy"] = strategy
+        changes["deployment"] = service.deployment.model_copy(update={"capacity_provider_strategy": strategy})
+    if "propagateTags" in request:
+        changes["propagate_tags"] = None if request["propagateTags"] == "NONE" else request["propagateTags"]
+    if "enableECSManagedTags" in request:
+        changes["managed_tags"] = request["enableECSManagedTags"] or None
+    return changes
 
 
 def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,7 +235,9 @@ def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any
 def tags_of_tasks(service: Service, definition: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """The tags that say what an absence means for its tasks, and those that they get."""
     of_definition = tags_of_definition(definition) if service.propagate_tags == "TASK_DEFINITION" else {}
-    return {**of_definition, **service.tags}, service.tags if service.propagate_tags == "SERVICE" else of_definition
+    propagated = service.tags if service.propagate_tags == "SERVICE" else of_definition
+    of_ecs = managed(service.cluster, service.name) if service.managed_tags else {}
+    return {**of_definition, **service.tags}, {**propagated, **of_ecs}
 
 
 def shards_for(desired_count: int) -> int:
