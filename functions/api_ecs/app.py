@@ -21,6 +21,7 @@ from control_plane.flows import (
     run_task,
     services,
     stop_task,
+    tags,
     task_definitions,
     tasks,
 )
@@ -38,6 +39,9 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "UpdateClusterSettings": clusters.update_cluster_settings,
     "PutClusterCapacityProviders": clusters.put_cluster_capacity_providers,
     "DeleteCluster": delete_cluster.delete_cluster,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "ListTagsForResource": tags.list_tags_for_resource,
     "PutAccountSetting": account_settings.put_account_setting,
     "PutAccountSettingDefault": account_settings.put_account_setting_default,
     "DeleteAccountSetting": account_settings.delete_account_setting,

@@ -31,6 +31,7 @@ from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service, delete_service, describe_services, list_services
 from control_plane.flows.tasks import describe_tasks, list_tasks
 from control_plane.store import clusters, keys
+from control_plane.store.table import Table
 from ecs_protocol.messages import Refused
 from ecs_protocol.statuses import TaskStatus
 from world import World
@@ -270,9 +271,59 @@ def test_a_new_cluster_of_the_name_shows_nothing_of_the_former(world: World) -> 
     create_service(world.cp, {"serviceName": "web", "taskDefinition": "web"})
     assert described(world)["registeredContainerInstancesCount"] == 1
     assert len(list_services(world.cp, {})["serviceArns"]) == 1
+    told = [event["message"] for event in describe_services(world.cp, {"services": ["web"]})["services"][0]["events"]]
+    assert [message.rsplit(")", 1)[1] for message in told] == [" deployment in progress."]
     ran = list_tasks(world.cp, {})["taskArns"][0].rsplit("/", 1)[1]
     world.report(world.report_of(ran, TaskStatus.STOPPED, 1), instance_id=another)
     assert len(list_tasks(world.cp, {"desiredStatus": "STOPPED"})["taskArns"]) == 1
+
+
+class Dying:
+    """A boto3 client whose function dies at the call after so many."""
+
+    class DeadError(Exception):
+        """Nothing that the function could catch."""
+
+    def __init__(self, client: Any, calls: int) -> None:
+        self._client = client
+        self._left = calls
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**request: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                raise self.DeadError
+            return getattr(self._client, name)(**request)
+
+        return call
+
+
+@pytest.mark.parametrize("holds_something", [False, True])
+def test_wherever_it_dies_the_cluster_is_deleted_or_of_use_again(world: World, *, holds_something: bool) -> None:
+    world.task_definition()
+    deaths = 0
+    for calls in range(100):
+        name = f"cluster-{calls}"
+        request = {"cluster": name, "serviceName": "web", "taskDefinition": "web"}
+        world.cluster(name)
+        if holds_something:
+            create_service(world.cp, request)
+        function = world.function()
+        function.table = Table(Dying(world.table._client, calls), world.table.name)
+        try:
+            delete_cluster(function, {"cluster": name})
+        except ClusterContainsServicesException:
+            break
+        except Dying.DeadError:
+            deaths += 1
+        else:
+            break
+        world.now += CLOSED_AT_MOST
+        if described(world, name)["status"] == "ACTIVE":
+            another = {**request, "serviceName": "another"}
+            assert create_service(world.cp, another)["service"]["status"] == "ACTIVE"
+    assert deaths >= 10
+    assert described(world, name)["status"] == ("ACTIVE" if holds_something else "INACTIVE")
 
 
 class TestClosedByADeletionThatDied:

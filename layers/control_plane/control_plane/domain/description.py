@@ -26,7 +26,12 @@ def present(members: Mapping[str, Any]) -> Described:
 
 
 def describe_container_instance(
-    instance: ContainerInstance, registration: Registration, arns: Arns, *, tasks: Sequence[Task]
+    instance: ContainerInstance,
+    registration: Registration,
+    arns: Arns,
+    *,
+    tasks: Sequence[Task],
+    with_tags: bool = False,
 ) -> Described:
     """`tasks` are those on it that have not stopped."""
     return {
@@ -56,7 +61,7 @@ def describe_container_instance(
         "attributes": [present(attribute.model_dump(by_alias=True)) for attribute in registration.attributes],
         "registeredAt": registration.registered_at,
         "attachments": [],
-        "tags": [],
+        "tags": in_the_api(registration.tags) if with_tags else [],
     }
 
 
@@ -239,7 +244,7 @@ def describe_service(
     }
 
 
-def _launched(strategy: Strategy) -> Described:
+def _launched(strategy: Strategy | None) -> Described:
     """Either a launch type or a strategy, as Amazon ECS shows it."""
     return {"capacityProviderStrategy": strategy_in_the_api(strategy)} if strategy else {"launchType": "EXTERNAL"}
 

@@ -63,6 +63,14 @@ class ClusterContainsTasksException(EcsError):
     """The cluster to delete has tasks that have not stopped."""
 
 
+class ResourceNotFoundException(EcsError):
+    """What is to be tagged does not exist."""
+
+
+class LimitExceededException(EcsError):
+    """It would be more than a resource may have."""
+
+
 class ServiceNotFoundException(EcsError):
     """No such service."""
 

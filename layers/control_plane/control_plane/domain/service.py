@@ -33,7 +33,8 @@ class Deployment(Entity):
 
     deployment_id: str
     task_definition: str
-    capacity_provider_strategy: Strategy = ()
+    capacity_provider_strategy: Strategy | None = None
+    """None: by launch type EXTERNAL."""
     rollout_state: RolloutState = RolloutState.IN_PROGRESS
     created_at: datetime
     updated_at: datetime

@@ -121,7 +121,7 @@ def _register(
             f"Cluster {sender.cluster} not found. Create it, or activate this machine for another one.",
         )
         return
-    registration = _registration(cp, sender, request, before)
+    registration = _registration(cp, sender, request, before, tags=known.tags if known else {})
     after = _instance(registration, before)
     instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
     open_if_left_closed(cp, cluster)
@@ -144,7 +144,12 @@ def _register(
 
 
 def _registration(
-    cp: ControlPlane, sender: InstanceIdentity, request: RegisterContainerInstance, before: ContainerInstance | None
+    cp: ControlPlane,
+    sender: InstanceIdentity,
+    request: RegisterContainerInstance,
+    before: ContainerInstance | None,
+    *,
+    tags: dict[str, str],
 ) -> Registration:
     given = {attribute.name: attribute for attribute in (*request.attributes, *sender.attributes)}
     return Registration(
@@ -158,6 +163,7 @@ def _registration(
         memory=request.memory,
         ports_in_use=request.ports_in_use,
         attributes=tuple(given[name] for name in sorted(given)),
+        tags=tags,
         principal=sender.principal,
         registered_at=cp.clock(),
     )

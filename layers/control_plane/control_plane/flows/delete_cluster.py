@@ -34,6 +34,7 @@ from control_plane.domain.errors import (
     ClusterContainsTasksException,
     ClusterNotFoundException,
     EcsError,
+    InvalidParameterException,
     ServerException,
 )
 from control_plane.domain.races import ItemChangedError, LostRace
@@ -46,6 +47,8 @@ from control_plane.store import clusters, instances, services, tasks
 def delete_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {cluster}, INACTIVE. Deleting one that is INACTIVE changes nothing."""
     name = resource_name(request["cluster"])
+    if not name:
+        raise InvalidParameterException("Cluster can not be blank.")
     deletion = cp.new_id()
     try:
         cluster = until_won(cp, lambda _attempt: _close(cp, name, deletion))

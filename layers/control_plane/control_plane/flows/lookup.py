@@ -35,14 +35,19 @@ def identifier(name_or_arn: str, cluster: Cluster) -> str:
     return resource_name(name_or_arn)
 
 
-def require_task_definition(cp: ControlPlane, family_and_revision_or_arn: str) -> dict[str, Any]:
-    """The definition that `family`, `family:revision` or an ARN names; the newest of a family if no revision is."""
+def require_task_definition(
+    cp: ControlPlane, family_and_revision_or_arn: str, *, with_tags: bool = False
+) -> dict[str, Any]:
+    """The definition that `family`, `family:revision` or an ARN names; the newest of a family if no revision is.
+
+    Its tags are as they are now only `with_tags`.
+    """
     name = resource_name(family_and_revision_or_arn)
     family, _, revision = name.partition(":")
     if not revision:
         definition = task_definitions.newest(cp.table, family)
     elif revision.isdecimal():
-        definition = cp.definitions.get(f"{family}:{int(revision)}")
+        definition = cp.definitions.get(f"{family}:{int(revision)}", with_tags=with_tags)
     else:
         raise ClientException(f"Invalid revision number. Number: {revision}")
     if definition is None:

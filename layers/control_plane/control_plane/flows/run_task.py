@@ -114,7 +114,8 @@ class _Order:
     def of(cls, cp: ControlPlane, request: Mapping[str, Any], operation: str) -> "_Order":
         """Raises the errors of RunTask."""
         cluster = require_cluster(cp, request.get("cluster"))
-        definition = require_task_definition(cp, request["taskDefinition"])
+        propagates = request.get("propagateTags") == "TASK_DEFINITION"
+        definition = require_task_definition(cp, request["taskDefinition"], with_tags=propagates)
         if definition["status"] != "ACTIVE":
             raise InvalidParameterException("TaskDefinition is inactive")
         require_external(definition)

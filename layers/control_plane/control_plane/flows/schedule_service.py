@@ -133,7 +133,8 @@ def _start(
 ) -> None:
     if not planned.start:
         return
-    definition = cp.definitions.get(service.task_definition)
+    propagates = service.propagate_tags == "TASK_DEFINITION"
+    definition = cp.definitions.get(service.task_definition, with_tags=propagates)
     if definition is None:
         raise LookupError(f"task definition {service.task_definition} of service {service.name} is missing")
     demand = demand_of(definition, {})

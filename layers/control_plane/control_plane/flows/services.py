@@ -76,7 +76,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         deployment = Deployment(
             deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
             task_definition=definition_name(definition),
-            capacity_provider_strategy=strategy,
+            capacity_provider_strategy=strategy or None,
             created_at=now,
             updated_at=now,
         )
@@ -139,9 +139,8 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         cp.table.commit([services.changed(service, after)])
         return after
 
-    return {
-        "service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=_events(cp, cluster.name, name))
-    }
+    service = _until_won(cp, decide_and_commit)
+    return {"service": describe_service(service, cp.arns, events=_events(cp, service))}
 
 
 def _changes(request: Mapping[str, Any], service: Service, cluster: Cluster) -> dict[str, Any]:
@@ -150,7 +149,7 @@ def _changes(request: Mapping[str, Any], service: Service, cluster: Cluster) -> 
     if "capacityProviderStrategy" in request:
         strategy = checked_strategy(request["capacityProviderStrategy"], cluster.capacity_providers)
         changes["capacity_provider_strategy"] = strategy
-        changes["deployment"] = service.deployment.model_copy(update={"capacity_provider_strategy": strategy})
+        changes["deployment"] = service.deployment.model_copy(update={"capacity_provider_strategy": strategy or None})
     if "propagateTags" in request:
         changes["propagate_tags"] = None if request["propagateTags"] == "NONE" else request["propagateTags"]
     if "enableECSManagedTags" in request:
@@ -198,7 +197,7 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
             describe_service(
                 service,
                 cp.arns,
-                events=_events(cp, cluster.name, service.name),
+                events=_events(cp, service),
                 with_tags="TAGS" in request.get("include", ()),
             )
             for service in found.values()
@@ -267,8 +266,10 @@ def _deployment_began(cp: ControlPlane, service: Service) -> ServiceEvent:
     return deployment_event(service, cp.new_id(), RolloutState.IN_PROGRESS, service.created_at)
 
 
-def _events(cp: ControlPlane, cluster: str, name: str) -> list[ServiceEvent]:
-    return services.events(cp.table, cluster, name)
+def _events(cp: ControlPlane, service: Service) -> list[ServiceEvent]:
+    """And not those of a former service of that name."""
+    found = services.events(cp.table, service.cluster, service.name)
+    return [event for event in found if event.created_at >= service.created_at]
 
 
 def _cluster_to_put_into(cp: ControlPlane, name: str) -> Cluster:

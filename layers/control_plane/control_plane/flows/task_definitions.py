@@ -33,10 +33,11 @@ def register_task_definition(cp: ControlPlane, request: Mapping[str, Any]) -> di
 
 def describe_task_definition(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {taskDefinition, tags}; tags only if the request includes TAGS."""
-    found = dict(require_task_definition(cp, request["taskDefinition"]))
+    with_tags = "TAGS" in request.get("include", ())
+    found = dict(require_task_definition(cp, request["taskDefinition"], with_tags=with_tags))
     tags = found.pop("tags", [])
     definition = {**found, "registeredAt": datetime.fromisoformat(found["registeredAt"])}
-    return {"taskDefinition": definition, **({"tags": tags} if "TAGS" in request.get("include", ()) else {})}
+    return {"taskDefinition": definition, **({"tags": tags} if with_tags else {})}
 
 
 def list_task_definitions(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ class Definitions:
         self._table = table
         self._known: dict[str, Item] = {}
 
-    def get(self, family_and_revision: str) -> Item | None:
-        if family_and_revision not in self._known:
+    def get(self, family_and_revision: str, *, with_tags: bool = False) -> Item | None:
+        """`with_tags`: its tags are needed, which may have changed since it was read."""
+        if with_tags or family_and_revision not in self._known:
             family, _, revision = family_and_revision.rpartition(":")
             definition = task_definitions.load(self._table, family, int(revision))
             if definition is None:

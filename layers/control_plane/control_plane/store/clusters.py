@@ -1,12 +1,12 @@
 """Clusters. What puts a first thing into one goes with `open_for`; see flows/delete_cluster.py."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.races import ItemChangedError
 from control_plane.store import keys
-from control_plane.store.items import attributes
+from control_plane.store.items import attributes, replacing, unchanged
 from control_plane.store.table import Table, Write
 
 KEPT = timedelta(days=30)
@@ -103,6 +103,20 @@ def deleted(name: str, deletion: str, now: datetime) -> Write:
             ":expiresAt": int((now + KEPT).timestamp()),
             ":deletion": deletion,
         },
+    )
+
+
+def tagged(cluster: Cluster, tags: Mapping[str, str]) -> Write:
+    """Other tags, if they are those still that were read."""
+    condition, before = unchanged("tags", cluster.tags)
+    update, after = replacing("tags", tags)
+    return Write(
+        "Update",
+        keys.cluster(cluster.name),
+        ItemChangedError(cluster.name),
+        update=update,
+        condition=f"#status = :active AND {condition}",
+        values={":active": ClusterStatus.ACTIVE, **before, **after},
     )
 
 

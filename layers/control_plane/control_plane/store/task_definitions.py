@@ -1,6 +1,6 @@
-"""Task definitions. A revision never changes once written, so that whoever has read one may keep it."""
+"""Task definitions. But for its tags, a revision never changes once written: whoever has read one may keep it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.races import ItemChangedError
@@ -23,6 +23,18 @@ def save(table: Table, family: str, revision: int, definition: Mapping[str, Any]
     changed = ItemChangedError(f"{family}:{revision}")
     item = {"definition": definition}
     table.commit([Write("Put", key, changed, item=item, condition="attribute_not_exists(#pk)")])
+
+
+def tagged(definition: Mapping[str, Any], tags: Sequence[Mapping[str, str]]) -> Write:
+    """Other tags, if they are those still that were read: of a revision nothing else ever changes."""
+    return Write(
+        "Update",
+        keys.task_definition(definition["family"], definition["revision"]),
+        ItemChangedError(f"{definition['family']}:{definition['revision']}"),
+        update="SET #definition.#tags = :after",
+        condition="#definition.#tags = :before",
+        values={":before": definition["tags"], ":after": tags},
+    )
 
 
 def load(table: Table, family: str, revision: int) -> Item | None:
