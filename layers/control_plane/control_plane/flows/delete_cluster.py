@@ -83,7 +83,10 @@ def _close(cp: ControlPlane, name: str, deletion: str) -> Cluster:
 
 
 def _what_is_left(cp: ControlPlane, cluster: Cluster) -> EcsError | None:
-    """Why it cannot be deleted."""
+    """Why it cannot be deleted.
+
+    Instances are looked at before tasks: once all are INACTIVE no task comes any more, so that none is missed.
+    """
     shards = sorted(cluster.shards)
     found = instances.of_cluster(cp.table, cluster.name, shards, consistent=True) if shards else []
     if any(instance.status is not InstanceStatus.INACTIVE for instance in found):
