@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from control_plane.domain.cluster import CLOSED_AT_MOST
 from control_plane.domain.errors import (
@@ -296,6 +297,49 @@ class Dying:
             return getattr(self._client, name)(**request)
 
         return call
+
+
+class Conflicting:
+    """A boto3 client whose every write is, once, in the way of another transaction."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._seen: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**request: Any) -> Any:
+            key = f"{name} {request.get('UpdateExpression')}"
+            if name in {"update_item", "transact_write_items"} and key not in self._seen:
+                self._seen.add(key)
+                raise ClientError({"Error": {"Code": "TransactionConflictException"}}, name)
+            return getattr(self._client, name)(**request)
+
+        return call
+
+
+def test_transactions_in_the_way_of_each_other_are_carried_out_again(world: World) -> None:
+    function = world.function()
+    function.table = Table(Conflicting(world.table._client), world.table.name)
+    world.cluster()
+    world.task_definition()
+    request = {"serviceName": "web", "taskDefinition": "web"}
+    assert create_service(function, request)["service"]["status"] == "ACTIVE"
+    with pytest.raises(ClusterContainsServicesException):
+        delete_cluster(function, {"cluster": "default"})
+    delete_service(world.cp, {"service": "web"})
+    world.deliver()
+    assert delete_cluster(function, {"cluster": "default"})["cluster"]["status"] == "INACTIVE"
+
+
+def test_a_cluster_of_an_older_release(world: World) -> None:
+    item = {"name": "default", "status": "ACTIVE", "createdAt": world.now, "shards": {1}}
+    world.table.put_many({keys.cluster("default"): item})
+    found = described(world, include=EVERYTHING)
+    assert found["settings"] == [{"name": "containerInsights", "value": "disabled"}]
+    assert (found["tags"], found["capacityProviders"], found["defaultCapacityProviderStrategy"]) == ([], [], [])
+    machine = world.machine()
+    deregistered(world, machine)
+    assert delete_cluster(world.cp, {"cluster": "default"})["cluster"]["status"] == "INACTIVE"
 
 
 @pytest.mark.parametrize("holds_something", [False, True])

@@ -15,7 +15,8 @@ from control_plane.domain.errors import InvalidParameterException
 
 ENABLED_OR_DISABLED = ("enabled", "disabled")
 
-_LONG_ARNS = {"disabled": "ARNs and resource ids have the long format, and nothing else"}
+_LONG_ARNS = {"disabled": "ARNs and resource ids have the long format, and you can no longer opt out"}
+"""Since April 1, 2021; tags without permission since March 7, 2024."""
 
 
 @dataclass(frozen=True)
