@@ -12,7 +12,6 @@ from functions.api_ecs.app import OPERATIONS, carry_out
 
 from control_plane.domain.errors import EcsError
 from control_plane.domain.supported_members import SUPPORTED
-from control_plane.domain.task_definition import MEMBERS
 from control_plane.gateways.ecs_model import service_model
 from world import World
 
@@ -22,7 +21,7 @@ ODD_TEXTS = (
     *("", ":", "/", "a/b", "arn:", "arn:aws:ecs", "web:0", "web:²", "web:1:2", f"web:{'9' * 20}", "é", "\0"),
     *("x" * 300, "x" * 3000, "0" * 32, "AAAA", "e30=", "eyJhIjoxfQ==", "*", "a b", "😀"),
 )
-TEXTS = ("default", "web", "web:1", "svc", "main", "512", "1 GB", "busybox", "family:web")
+TEXTS = ("default", "web", "web:1", "svc", "main", "512", "1 GB", "busybox", "family:web", "EXTERNAL", "enabled")
 
 
 def inhabited(world: World) -> tuple[str, ...]:
@@ -51,8 +50,8 @@ class Imagination:
         """Mostly of what is supported: the rest is refused before it could do harm."""
         shape: Any = service_model().operation_model(operation).input_shape
         made: dict[str, Any] = self._value(shape)
-        supported = MEMBERS if "*" in SUPPORTED[operation] else SUPPORTED[operation]
-        if self._random.random() < 0.1:
+        supported = SUPPORTED[operation]
+        if "*" in supported or self._random.random() < 0.1:
             return made
         return {name: value for name, value in made.items() if name in supported}
 

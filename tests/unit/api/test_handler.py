@@ -163,7 +163,7 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "request_", "code", "words"),
     [
-        pytest.param("list_account_settings", {}, "UnsupportedFeatureException", "ListAccountSettings", id="operation"),
+        pytest.param("list_daemons", {}, "UnsupportedFeatureException", "ListDaemons", id="operation"),
         pytest.param(
             "run_task",
             {"taskDefinition": "web", "placementStrategy": [{"type": "spread"}]},
@@ -179,7 +179,11 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
             id="value",
         ),
         pytest.param(
-            "describe_clusters", {"include": ["STATISTICS"]}, "InvalidParameterException", "TAGS", id="include"
+            "describe_container_instances",
+            {"containerInstances": ["0" * 32], "include": ["CONTAINER_INSTANCE_HEALTH"]},
+            "InvalidParameterException",
+            "TAGS",
+            id="include",
         ),
         pytest.param(
             "list_tasks", {"desiredStatus": "GONE"}, "InvalidParameterException", "enum value set", id="enumeration"

@@ -3,13 +3,14 @@
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Types.html
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from control_plane.domain.arns import Arns
-from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
+from control_plane.domain.capacity_provider import Strategy
+from control_plane.domain.capacity_provider import in_the_api as strategy_in_the_api
+from control_plane.domain.container_instance import ContainerInstance, Registration
 from control_plane.domain.health import checked_containers, task_health
 from control_plane.domain.service import Deployment, DeploymentConfiguration, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.tags import in_the_api
@@ -25,34 +26,13 @@ def present(members: Mapping[str, Any]) -> Described:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def describe_cluster(
-    cluster: Cluster,
+def describe_container_instance(
+    instance: ContainerInstance,
+    registration: Registration,
     arns: Arns,
     *,
-    instances: Iterable[ContainerInstance],
     tasks: Sequence[Task],
-    services: Iterable[Service],
-) -> Described:
-    return {
-        "clusterArn": arns.cluster(cluster.name),
-        "clusterName": cluster.name,
-        "status": str(cluster.status),
-        "registeredContainerInstancesCount": sum(
-            instance.status is not InstanceStatus.INACTIVE for instance in instances
-        ),
-        "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
-        "pendingTasksCount": sum(_is_pending(task) for task in tasks),
-        "activeServicesCount": sum(service.status is ServiceStatus.ACTIVE for service in services),
-        "statistics": [],
-        "tags": [],
-        "settings": [],
-        "capacityProviders": [],
-        "defaultCapacityProviderStrategy": [],
-    }
-
-
-def describe_container_instance(
-    instance: ContainerInstance, registration: Registration, arns: Arns, *, tasks: Sequence[Task]
+    with_tags: bool = False,
 ) -> Described:
     """`tasks` are those on it that have not stopped."""
     return {
@@ -78,15 +58,15 @@ def describe_container_instance(
         "status": str(instance.status),
         "agentConnected": instance.agent_connected,
         "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
-        "pendingTasksCount": sum(_is_pending(task) for task in tasks),
+        "pendingTasksCount": sum(is_pending(task) for task in tasks),
         "attributes": [present(attribute.model_dump(by_alias=True)) for attribute in registration.attributes],
         "registeredAt": registration.registered_at,
         "attachments": [],
-        "tags": [],
+        "tags": in_the_api(registration.tags) if with_tags else [],
     }
 
 
-def _is_pending(task: Task) -> bool:
+def is_pending(task: Task) -> bool:
     return task.last_status in {TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING}
 
 
@@ -132,6 +112,7 @@ def describe_task(
             "group": task.group,
             "startedBy": task.started_by,
             "launchType": "EXTERNAL",
+            "capacityProviderName": task.capacity_provider_name if task.by_strategy else None,
             "lastStatus": str(task.last_status),
             "desiredStatus": str(task.desired_status),
             "connectivity": None if connectivity is None else "CONNECTED" if connectivity else "DISCONNECTED",
@@ -218,7 +199,7 @@ def describe_service(
         "desiredCount": service.desired_count,
         "runningCount": service.running_count,
         "pendingCount": service.pending_count,
-        "launchType": "EXTERNAL",
+        **_launched(service.capacity_provider_strategy),
         "taskDefinition": arns.task_definition(service.task_definition),
         "deploymentConfiguration": _deployment_configuration(service.deployment_configuration),
         "deployments": [
@@ -235,7 +216,7 @@ def describe_service(
         "placementStrategy": [],
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
-        "enableECSManagedTags": False,
+        "enableECSManagedTags": bool(service.managed_tags),
         "healthCheckGracePeriodSeconds": service.health_check_grace_period_seconds,
         "propagateTags": service.propagate_tags or "NONE",
         "enableExecuteCommand": False,
@@ -258,10 +239,15 @@ def _deployment(service: Service, deployment: Deployment, arns: Arns, *, status:
         "failedTasks": deployment.failed_tasks,
         "createdAt": deployment.created_at,
         "updatedAt": deployment.updated_at,
-        "launchType": "EXTERNAL",
+        **_launched(deployment.capacity_provider_strategy),
         "rolloutState": str(deployment.rollout_state),
         "rolloutStateReason": rollout_reason(deployment) + (_what_follows(service) if primary else ""),
     }
+
+
+def _launched(strategy: Strategy | None) -> Described:
+    """Either a launch type or a strategy, as Amazon ECS shows it."""
+    return {"capacityProviderStrategy": strategy_in_the_api(strategy)} if strategy else {"launchType": "EXTERNAL"}
 
 
 def _what_follows(service: Service) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from control_plane.domain.capacity_provider import Strategy
 from control_plane.domain.entity import Entity
 
 
@@ -36,6 +37,8 @@ class Deployment(Entity):
 
     deployment_id: str
     task_definition: str
+    capacity_provider_strategy: Strategy | None = None
+    """None: by launch type EXTERNAL."""
     rollout_state: RolloutState = RolloutState.IN_PROGRESS
     rollout_reason: str | None = None
     """None: what the state alone says."""
@@ -91,6 +94,10 @@ class Service(Entity):
     tags: dict[str, str] = Field(default_factory=dict)
     propagate_tags: str | None = None
     """SERVICE or TASK_DEFINITION; None: NONE."""
+    managed_tags: bool | None = None
+    """Whether its tasks get Amazon ECS's own tags, too; None: no."""
+    capacity_provider_strategy: Strategy = ()
+    """By which its tasks are started; empty: by launch type EXTERNAL."""
     created_at: datetime
     updated_at: datetime
     lock: int = 1

@@ -13,12 +13,29 @@ from control_plane.domain.errors import ClientException, InvalidParameterExcepti
 _PAGE = frozenset({"maxResults", "nextToken"})
 
 SUPPORTED: Mapping[str, frozenset[str]] = {
-    "CreateCluster": frozenset({"clusterName"}),
+    "CreateCluster": frozenset(
+        {"clusterName", "tags", "settings", "configuration", "capacityProviders", "defaultCapacityProviderStrategy"}
+    ),
     "DescribeClusters": frozenset({"clusters", "include"}),
     "ListClusters": _PAGE,
+    "UpdateCluster": frozenset({"cluster", "settings", "configuration"}),
+    "UpdateClusterSettings": frozenset({"cluster", "settings"}),
+    "PutClusterCapacityProviders": frozenset({"cluster", "capacityProviders", "defaultCapacityProviderStrategy"}),
+    "DeleteCluster": frozenset({"cluster"}),
+    "TagResource": frozenset({"resourceArn", "tags"}),
+    "UntagResource": frozenset({"resourceArn", "tagKeys"}),
+    "ListTagsForResource": frozenset({"resourceArn"}),
+    "PutAccountSetting": frozenset({"name", "value", "principalArn"}),
+    "PutAccountSettingDefault": frozenset({"name", "value"}),
+    "DeleteAccountSetting": frozenset({"name", "principalArn"}),
+    "ListAccountSettings": frozenset({"name", "value", "principalArn", "effectiveSettings"}) | _PAGE,
+    "DescribeCapacityProviders": frozenset({"capacityProviders", "cluster", "include"}) | _PAGE,
     "RegisterTaskDefinition": frozenset({"*"}),
     "DescribeTaskDefinition": frozenset({"taskDefinition", "include"}),
+    "DeregisterTaskDefinition": frozenset({"taskDefinition"}),
+    "DeleteTaskDefinitions": frozenset({"taskDefinitions"}),
     "ListTaskDefinitions": frozenset({"familyPrefix", "status", "sort"}) | _PAGE,
+    "ListTaskDefinitionFamilies": frozenset({"familyPrefix", "status"}) | _PAGE,
     "RunTask": frozenset(
         {
             "cluster",
@@ -29,12 +46,24 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "startedBy",
             "clientToken",
             "launchType",
+            "capacityProviderStrategy",
             "propagateTags",
+            "enableECSManagedTags",
             "tags",
         }
     ),
     "StartTask": frozenset(
-        {"cluster", "containerInstances", "taskDefinition", "overrides", "group", "startedBy", "propagateTags", "tags"}
+        {
+            "cluster",
+            "containerInstances",
+            "taskDefinition",
+            "overrides",
+            "group",
+            "startedBy",
+            "propagateTags",
+            "enableECSManagedTags",
+            "tags",
+        }
     ),
     "StopTask": frozenset({"cluster", "task", "reason"}),
     "DescribeTasks": frozenset({"cluster", "tasks", "include"}),
@@ -56,19 +85,50 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "schedulingStrategy",
             "deploymentController",
             "deploymentConfiguration",
+            "healthCheckGracePeriodSeconds",
+            "capacityProviderStrategy",
             "propagateTags",
+            "enableECSManagedTags",
             "tags",
         }
     ),
-    "UpdateService": frozenset({"cluster", "service", "desiredCount"}),
+    "UpdateService": frozenset(
+        {
+            "cluster",
+            "service",
+            "desiredCount",
+            "taskDefinition",
+            "forceNewDeployment",
+            "deploymentController",
+            "deploymentConfiguration",
+            "healthCheckGracePeriodSeconds",
+            "capacityProviderStrategy",
+            "propagateTags",
+            "enableECSManagedTags",
+        }
+    ),
     "DescribeServices": frozenset({"cluster", "services", "include"}),
     "ListServices": frozenset({"cluster", "launchType", "schedulingStrategy"}) | _PAGE,
     "DeleteService": frozenset({"cluster", "service", "force"}),
 }
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
 
+WHY_NOT: Mapping[str, str] = {
+    "CreateCapacityProvider": "neither an Auto Scaling group nor Amazon ECS Managed Instances can run tasks here, so "
+    "that tasks started by such a capacity provider would wait for ever. Use EXTERNAL",
+    "UpdateCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be changed",
+    "DeleteCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be deleted",
+}
+"""Why an operation is refused, where it is not only that nobody has made it."""
+
+_ROLLING = {
+    "strategy": ("ROLLING",),
+    "maximumPercent": None,
+    "minimumHealthyPercent": None,
+    "deploymentCircuitBreaker": None,
+}
+
 ONLY: Mapping[str, Mapping[str, Any]] = {
-    "DescribeClusters": {"include": ("TAGS", "SETTINGS", "CONFIGURATIONS")},
     "DescribeTaskDefinition": {"include": ("TAGS",)},
     "RunTask": {"launchType": ("EXTERNAL",), "propagateTags": ("TASK_DEFINITION", "NONE")},
     "StartTask": {"propagateTags": ("TASK_DEFINITION", "NONE")},
@@ -78,21 +138,26 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
         "launchType": ("EXTERNAL",),
         "schedulingStrategy": ("REPLICA",),
         "deploymentController": {"type": ("ECS",)},
-        "deploymentConfiguration": {
-            "strategy": ("ROLLING",),
-            "maximumPercent": (200,),
-            "minimumHealthyPercent": (100,),
-        },
+        "deploymentConfiguration": _ROLLING,
+        "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
+    },
+    "UpdateService": {
+        "deploymentController": {"type": ("ECS",)},
+        "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "DescribeServices": {"include": ("TAGS",)},
 }
-"""Where only some values of a member are supported."""
+"""Where only some values of a member are supported; None: any."""
 
 LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "DescribeClusters": {"clusters": (0, 100)},
+    "DescribeCapacityProviders": {"capacityProviders": (0, 100), "maxResults": (1, 10)},
+    "ListAccountSettings": {"maxResults": (1, 10)},
     "ListClusters": {"maxResults": (1, 100)},
+    "DeleteTaskDefinitions": {"taskDefinitions": (1, 10)},
     "ListTaskDefinitions": {"maxResults": (1, 100)},
+    "ListTaskDefinitionFamilies": {"maxResults": (1, 100)},
     "RunTask": {"count": (1, 10), "startedBy": (0, 128), "clientToken": (0, 64)},
     "StartTask": {"containerInstances": (1, 10), "startedBy": (0, 128)},
     "StopTask": {"reason": (0, 1024)},
@@ -100,8 +165,12 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "ListTasks": {"maxResults": (1, 100)},
     "ListContainerInstances": {"maxResults": (1, 100)},
     "DescribeContainerInstances": {"containerInstances": (1, 100)},
-    "CreateService": {"desiredCount": (0, 5000), "clientToken": (0, 36)},
-    "UpdateService": {"desiredCount": (0, 5000)},
+    "CreateService": {
+        "desiredCount": (0, 5000),
+        "clientToken": (0, 36),
+        "healthCheckGracePeriodSeconds": (0, 2_147_483_647),
+    },
+    "UpdateService": {"desiredCount": (0, 5000), "healthCheckGracePeriodSeconds": (0, 2_147_483_647)},
     "DescribeServices": {"services": (1, 10)},
     "ListServices": {"maxResults": (1, 100)},
 }
@@ -127,8 +196,16 @@ NAMES: Mapping[str, str] = {
 
 MAX_FAMILY_AND_REVISION = 300
 
-_DECLARE_UNSUPPORTED_FEATURE = frozenset({"RunTask", "StartTask", "CreateService", "UpdateService"})
+_DECLARE_UNSUPPORTED_FEATURE = frozenset(
+    {"RunTask", "StartTask", "CreateService", "UpdateService", "DescribeCapacityProviders"}
+)
 """The operations whose model has UnsupportedFeatureException; a contract test compares."""
+
+
+def refusal_of_operation(operation: str) -> UnsupportedFeatureException:
+    """For an operation of Amazon's that is not there."""
+    why = f": {WHY_NOT[operation]}" if operation in WHY_NOT else ""
+    return UnsupportedFeatureException(f"{operation} is not supported yet{why}. See docs/api.md for what is.")
 
 
 def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:

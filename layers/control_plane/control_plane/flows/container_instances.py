@@ -60,7 +60,7 @@ def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -
         if found is None:
             failures.append({"arn": cp.arns.container_instance(cluster.name, instance_id), "reason": "MISSING"})
         else:
-            described.append(_described(cp, found))
+            described.append(_described(cp, found, with_tags="TAGS" in request.get("include", ())))
     return {"containerInstances": described, "failures": failures}
 
 
@@ -147,9 +147,9 @@ def _load(cp: ControlPlane, cluster: Cluster, instance_id: str) -> ContainerInst
     return instances.load(cp.table, cluster.name, instance_id) if looks_like_an_id(instance_id) else None
 
 
-def _described(cp: ControlPlane, instance: ContainerInstance) -> dict[str, Any]:
+def _described(cp: ControlPlane, instance: ContainerInstance, *, with_tags: bool = False) -> dict[str, Any]:
     registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
     if registration is None:
         raise LookupError(f"container instance {instance.instance_id} has no registration")
     held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
-    return describe_container_instance(instance, registration, cp.arns, tasks=held)
+    return describe_container_instance(instance, registration, cp.arns, tasks=held, with_tags=with_tags)

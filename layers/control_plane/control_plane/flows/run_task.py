@@ -16,17 +16,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.arns import resource_name
+from control_plane.domain.capacity_provider import Strategy, strategy_of
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, port_names
 from control_plane.domain.description import describe_task
-from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
+from control_plane.domain.errors import (
+    ConflictException,
+    InvalidParameterException,
+    ServerException,
+    UnsupportedFeatureException,
+)
 from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
-from control_plane.domain.tags import checked
+from control_plane.domain.tags import checked, managed
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
+from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
+from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
@@ -87,7 +95,12 @@ class _Order:
     """What a request asks for, checked."""
 
     def __init__(
-        self, operation: str, request: Mapping[str, Any], cluster: Cluster, definition: dict[str, Any]
+        self,
+        operation: str,
+        request: Mapping[str, Any],
+        cluster: Cluster,
+        definition: dict[str, Any],
+        strategy: Strategy,
     ) -> None:
         self.operation = operation
         self.cluster = cluster
@@ -98,7 +111,9 @@ class _Order:
         self.token: str | None = request.get("clientToken")
         own = checked(request.get("tags", ()))
         propagated = tags_of_definition(definition) if request.get("propagateTags") == "TASK_DEFINITION" else {}
-        self.absence = absence_members(definition, own, {**propagated, **own}, in_service=False)
+        of_ecs = managed(cluster.name) if request.get("enableECSManagedTags") else {}
+        self.absence = absence_members(definition, own, {**propagated, **own, **of_ecs}, in_service=False)
+        self.by_strategy = bool(strategy) or None
         self.digest = digest_of(request)
         self.demand = demand_of(definition, self.overrides)
 
@@ -106,19 +121,33 @@ class _Order:
     def of(cls, cp: ControlPlane, request: Mapping[str, Any], operation: str) -> "_Order":
         """Raises the errors of RunTask."""
         cluster = require_cluster(cp, request.get("cluster"))
-        definition = require_task_definition(cp, request["taskDefinition"])
-        if definition["status"] != "ACTIVE":
-            raise InvalidParameterException("TaskDefinition is inactive")
+        propagates = request.get("propagateTags") == "TASK_DEFINITION"
+        definition = require_task_definition(cp, request["taskDefinition"], with_tags=propagates, recent=True)
         require_external(definition)
         validate_overrides(definition, request.get("overrides", {}))
-        return cls(operation, request, cluster, definition)
+        strategy: Strategy = ()
+        if operation == "RunTask":
+            strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
+        return cls(operation, request, cluster, definition, strategy)
 
 
 def require_external(definition: Mapping[str, Any]) -> None:
     """Refuse a definition that cannot run on one's own machines."""
-    if "EXTERNAL" not in definition.get("compatibilities", ()):
+    _refuse_placement_constraints(definition)
+    if "EXTERNAL" in definition.get("compatibilities", ()):
+        return
+    if definition.get("networkMode") == "awsvpc" and EXTERNAL_NETWORK_MODE not in definition:
         raise InvalidParameterException(
-            f"Task definition {definition_name(dict(definition))} does not support launch_type EXTERNAL."
+            f"Task definition does not support launch_type EXTERNAL. Its network mode is awsvpc, and {NO_NETWORK_MODE}"
+        )
+    raise InvalidParameterException("Task definition does not support launch_type EXTERNAL.")
+
+
+def _refuse_placement_constraints(definition: Mapping[str, Any]) -> None:
+    if definition.get("placementConstraints"):
+        raise UnsupportedFeatureException(
+            f"placementConstraints of task definition {definition_name(dict(definition))} are not supported yet: "
+            "register one without them."
         )
 
 
@@ -174,13 +203,15 @@ def watching(new_tasks: Sequence[Task]) -> list[Reminder]:
 def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) -> dict[str, Any]:
     """Commit what `choose` decides, once for each client token.
 
-    A request that is repeated because its answer was lost finds what it took gone: so before anything is refused, and
-    whenever the token turns out to be used, the first answer is given again.
+    A request that is repeated because its answer was lost finds what it took gone, or the definition deregistered: so
+    before anything is refused, and whenever the token turns out to be used, the first answer is given again.
     """
 
     def decide_and_commit(attempt: int) -> dict[str, Any]:
         now = cp.clock()
         try:
+            if order.definition["status"] != "ACTIVE":
+                raise InvalidParameterException("TaskDefinition is inactive")
             placed, failures = choose(attempt)
         except InvalidParameterException:
             before = _answered_before(cp, order, now)
@@ -199,6 +230,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 group=order.group,
                 started_by=order.started_by,
                 overrides=order.overrides,
+                by_strategy=order.by_strategy,
                 **order.absence,
             )
             for each in placed

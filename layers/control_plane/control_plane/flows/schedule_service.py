@@ -137,8 +137,8 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
     return plan(service, tasks, now, connections, delays, checks=checks)
 
 
-def _definition(cp: ControlPlane, service: Service, name: str) -> dict[str, Any]:
-    definition = cp.definitions.get(name)
+def _definition(cp: ControlPlane, service: Service, name: str, *, with_tags: bool = False) -> dict[str, Any]:
+    definition = cp.definitions.get(name, with_tags=with_tags)
     if definition is None:
         raise LookupError(f"task definition {name} of service {service.name} is missing")
     return definition
@@ -149,7 +149,8 @@ def _start(
 ) -> None:
     if not planned.start:
         return
-    definition = _definition(cp, service, service.task_definition)
+    propagates = service.propagate_tags == "TASK_DEFINITION"
+    definition = _definition(cp, service, service.task_definition, with_tags=propagates)
     demand = demand_of(definition, {})
     count = min(planned.start, CHUNK)
     answers = place(demand, count, cp.fleet.candidates(service.cluster, now, fresh=fresh))
@@ -167,6 +168,7 @@ def _start(
             service=service.name,
             started_by=service.deployment.deployment_id,
             deployment_id=service.deployment.deployment_id,
+            by_strategy=bool(service.deployment.capacity_provider_strategy) or None,
             substitute=number < planned.substitutes or None,
             **absence_members(definition, *tags_of_tasks(service, definition), in_service=True),
         )

@@ -7,12 +7,17 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.arns import resource_name
+from control_plane.domain.capacity_provider import Strategy, checked_strategy, strategy_of
+from control_plane.domain.cluster import Cluster, ClusterStatus
+from control_plane.domain.deployment_configuration import checked_configuration
 from control_plane.domain.description import describe_service
 from control_plane.domain.errors import (
+    ClientException,
+    ClusterNotFoundException,
     InvalidParameterException,
     ServerException,
     ServiceNotActiveException,
@@ -22,14 +27,15 @@ from control_plane.domain.pages import page_of
 from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.scheduling import service_events
-from control_plane.domain.service import Deployment, Service, ServiceEvent, ServiceStatus
-from control_plane.domain.tags import absence_of, checked, restarts_offline
+from control_plane.domain.service import Deployment, DeploymentConfiguration, Service, ServiceEvent, ServiceStatus
+from control_plane.domain.tags import checked, managed, require_sense
 from control_plane.flows.again import until_won
+from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.run_task import require_external
 from control_plane.flows.tasks_to_be import tags_of_definition
 from control_plane.runtime import ControlPlane
-from control_plane.store import reminders, services
+from control_plane.store import clusters, reminders, services
 
 TASKS_FOR_EACH_SHARD = 100
 MAX_SHARDS = 8
@@ -48,16 +54,15 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         )
     if "taskDefinition" not in request:
         raise InvalidParameterException("TaskDefinition can not be blank.")
-    definition = require_task_definition(cp, request["taskDefinition"])
-    if definition["status"] != "ACTIVE":
-        raise InvalidParameterException("TaskDefinition is inactive")
-    require_external(definition)
+    definition = _require_definition(cp, request["taskDefinition"])
     tags = checked(request.get("tags", ()))
     propagate = request.get("propagateTags")
-    absence_of(tags)
-    restarts_offline(tags, by_default=True)
+    require_sense(tags)
+    configuration = checked_configuration(request.get("deploymentConfiguration", {}), DeploymentConfiguration())
+    strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
 
-    def decide_and_commit(_attempt: int) -> Service:
+    def decide_and_commit(attempt: int) -> Service:
+        target = cluster if attempt == 0 else _cluster_to_put_into(cp, cluster.name)
         existing = services.load(cp.table, cluster.name, name)
         token = request.get("clientToken")
         if existing and existing.status is not ServiceStatus.INACTIVE:
@@ -68,21 +73,19 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             raise InvalidParameterException("Creation of service was not idempotent.")
         now = cp.clock()
         desired = request.get("desiredCount", 0)
-        deployment = Deployment(
-            deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
-            task_definition=definition_name(definition),
-            created_at=now,
-            updated_at=now,
-        )
         service = Service(
             name=name,
             cluster=cluster.name,
             desired_count=desired,
             task_definition=definition_name(definition),
-            deployment=deployment,
+            deployment=_new_deployment(cp, definition_name(definition), strategy, now),
+            deployment_configuration=configuration,
+            health_check_grace_period_seconds=request.get("healthCheckGracePeriodSeconds"),
             client_token=token,
             tags=tags,
             propagate_tags=None if propagate == "NONE" else propagate,
+            managed_tags=request.get("enableECSManagedTags") or None,
+            capacity_provider_strategy=strategy,
             created_at=now,
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
@@ -90,16 +93,27 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             look_at=now + FIRST_LOOK,
         )
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
-        cp.table.commit([services.created(service, existing), services.told(_deployment_began(cp, service))])
+        cp.table.commit(
+            [
+                services.created(service, existing),
+                services.told(_deployment_began(cp, service)),
+                clusters.open_for(target),
+            ]
+        )
         return service
 
     return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=(), with_tags=True)}
 
 
 def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {service}; only desiredCount can be changed for now. The same one again wakes the scheduler, too."""
+    """Answers {service}. The same request again wakes the scheduler, too.
+
+    Another task definition or capacity provider strategy, or forceNewDeployment, begins a deployment. The rest holds
+    for what is done afterwards.
+    """
     cluster = require_cluster(cp, request.get("cluster"))
     name = identifier(request["service"], cluster)
+    definition = _require_definition(cp, request["taskDefinition"]) if request.get("taskDefinition") else None
 
     def decide_and_commit(_attempt: int) -> Service:
         service = _require(cp, cluster.name, name)
@@ -107,8 +121,14 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             raise ServiceNotActiveException("Service was not ACTIVE.")
         desired = request.get("desiredCount", service.desired_count)
         now = cp.clock()
+        changes = _changes(request, service, cluster, definition)
+        begun = _begun(cp, service, changes, now, force=request.get("forceNewDeployment", False))
         after = service.model_copy(
             update={
+                **changes,
+                **begun,
+                "failed_starts": 0,
+                "not_before": None,
                 "desired_count": desired,
                 "updated_at": now,
                 "steady": False,
@@ -118,12 +138,68 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             }
         )
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
-        cp.table.commit([services.changed(service, after)])
+        told = [services.told(_deployment_began(cp, after))] if begun else []
+        cp.table.commit([services.changed(service, after), *told])
         return after
 
+    service = _until_won(cp, decide_and_commit)
+    return {"service": describe_service(service, cp.arns, events=_events(cp, service))}
+
+
+def _changes(
+    request: Mapping[str, Any], service: Service, cluster: Cluster, definition: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What the request says of the service. An empty strategy goes back to the launch type."""
+    changes: dict[str, Any] = {}
+    if definition is not None:
+        changes["task_definition"] = definition_name(definition)
+    if "capacityProviderStrategy" in request:
+        strategy = checked_strategy(request["capacityProviderStrategy"], cluster.capacity_providers)
+        changes["capacity_provider_strategy"] = strategy
+    if "deploymentConfiguration" in request:
+        given, before = request["deploymentConfiguration"], service.deployment_configuration
+        changes["deployment_configuration"] = checked_configuration(given, before)
+    if "healthCheckGracePeriodSeconds" in request:
+        changes["health_check_grace_period_seconds"] = request["healthCheckGracePeriodSeconds"]
+    if "propagateTags" in request:
+        changes["propagate_tags"] = None if request["propagateTags"] == "NONE" else request["propagateTags"]
+    if "enableECSManagedTags" in request:
+        changes["managed_tags"] = request["enableECSManagedTags"] or None
+    return changes
+
+
+def _begun(
+    cp: ControlPlane, service: Service, changes: Mapping[str, Any], now: datetime, *, force: bool
+) -> dict[str, Any]:
+    """The members that a new deployment changes; none if there is to be none. The former one has its tasks still."""
+    definition = changes.get("task_definition", service.task_definition)
+    strategy = changes.get("capacity_provider_strategy", service.capacity_provider_strategy)
+    if not force and (definition, strategy) == (service.task_definition, service.capacity_provider_strategy):
+        return {}
     return {
-        "service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=_events(cp, cluster.name, name))
+        "deployment": _new_deployment(cp, definition, strategy, now),
+        "older": (service.deployment, *service.older),
+        "stuck": False,
     }
+
+
+def _new_deployment(cp: ControlPlane, definition: str, strategy: Strategy, now: datetime) -> Deployment:
+    return Deployment(
+        deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
+        task_definition=definition,
+        capacity_provider_strategy=strategy or None,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _require_definition(cp: ControlPlane, name: str) -> dict[str, Any]:
+    """One that services may use here."""
+    definition = require_task_definition(cp, name)
+    if definition["status"] != "ACTIVE":
+        raise ClientException("TaskDefinition is inactive")
+    require_external(definition)
+    return definition
 
 
 def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,13 +235,14 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
     """Answers {services, failures}."""
     cluster = require_cluster(cp, request.get("cluster"))
     names = {name: identifier(name, cluster) for name in request["services"]}
-    found = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
+    loaded = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
+    found = {name: service if service and _is_of(cluster, service) else None for name, service in loaded.items()}
     return {
         "services": [
             describe_service(
                 service,
                 cp.arns,
-                events=_events(cp, cluster.name, service.name),
+                events=_events(cp, service),
                 with_tags="TAGS" in request.get("include", ()),
             )
             for service in found.values()
@@ -177,6 +254,11 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
             if service is None
         ],
     }
+
+
+def _is_of(cluster: Cluster, service: Service) -> bool:
+    """And not of a former cluster of that name."""
+    return service.status is not ServiceStatus.INACTIVE or cluster.began_before(service.updated_at)
 
 
 def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +279,9 @@ def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any
 def tags_of_tasks(service: Service, definition: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """The tags that say what an absence means for its tasks, and those that they get."""
     of_definition = tags_of_definition(definition) if service.propagate_tags == "TASK_DEFINITION" else {}
-    return {**of_definition, **service.tags}, service.tags if service.propagate_tags == "SERVICE" else of_definition
+    propagated = service.tags if service.propagate_tags == "SERVICE" else of_definition
+    of_ecs = managed(service.cluster, service.name) if service.managed_tags else {}
+    return {**of_definition, **service.tags}, {**propagated, **of_ecs}
 
 
 def shards_for(desired_count: int) -> int:
@@ -211,8 +295,19 @@ def _deployment_began(cp: ControlPlane, service: Service) -> ServiceEvent:
     )
 
 
-def _events(cp: ControlPlane, cluster: str, name: str) -> list[ServiceEvent]:
-    return services.events(cp.table, cluster, name)
+def _events(cp: ControlPlane, service: Service) -> list[ServiceEvent]:
+    """And not those of a former service of that name."""
+    found = services.events(cp.table, service.cluster, service.name)
+    return [event for event in found if event.created_at >= service.created_at]
+
+
+def _cluster_to_put_into(cp: ControlPlane, name: str) -> Cluster:
+    """As it is now, and open unless a deletion is looking at it."""
+    cluster = clusters.load(cp.table, name)
+    if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
+        raise ClusterNotFoundException("The referenced cluster was inactive.")
+    open_if_left_closed(cp, cluster)
+    return cluster
 
 
 def _require(cp: ControlPlane, cluster: str, name: str) -> Service:

@@ -1,6 +1,6 @@
 """Container instances. What an instance has left is only ever written here, under the conditions of rules 1 and 2."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from control_plane.domain.container_instance import (
@@ -15,7 +15,7 @@ from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.races import InstanceChangedError, ItemChangedError
 from control_plane.domain.resources import Resources
 from control_plane.store import keys
-from control_plane.store.items import Item, attributes
+from control_plane.store.items import Item, attributes, replacing, unchanged
 from control_plane.store.table import Table, Write
 
 KIND = "containerInstance"
@@ -46,10 +46,12 @@ def load_registration(table: Table, cluster: str, instance_id: str) -> Registrat
     return None if item is None else Registration.model_validate(item)
 
 
-def of_cluster(table: Table, cluster: str, shards: Sequence[int]) -> list[ContainerInstance]:
-    """Every instance of a cluster, eventually consistent: candidates, never the answer (rule 3)."""
+def of_cluster(
+    table: Table, cluster: str, shards: Sequence[int], *, consistent: bool = False
+) -> list[ContainerInstance]:
+    """Every instance of a cluster; unless `consistent`, candidates, never the answer (rule 3)."""
     partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
-    return [from_item(item) for item in table.query_many(partitions, "I#", consistent=False)]
+    return [from_item(item) for item in table.query_many(partitions, "I#", consistent=consistent)]
 
 
 def created(instance: ContainerInstance) -> Write:
@@ -99,12 +101,30 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
 
 
 def described(registration: Registration) -> Write:
-    """The registration item; goes with the write of the instance, whose condition guards both."""
+    """The registration item, with the tags that it had; goes with the write of the instance, whose condition guards the
+    rest."""
+    condition, values = unchanged("tags", registration.tags)
     return Write(
         "Put",
         keys.registration(registration.cluster, registration.instance_id),
         InstanceChangedError(registration.instance_id),
         item={**attributes(registration), "kind": REGISTRATION_KIND},
+        condition=condition,
+        values=values,
+    )
+
+
+def tagged(registration: Registration, tags: Mapping[str, str]) -> Write:
+    """Other tags, if they are those still that were read."""
+    condition, before = unchanged("tags", registration.tags)
+    update, after = replacing("tags", tags)
+    return Write(
+        "Update",
+        keys.registration(registration.cluster, registration.instance_id),
+        InstanceChangedError(registration.instance_id),
+        update=update,
+        condition=f"attribute_exists(#pk) AND {condition}",
+        values={**before, **after},
     )
 
 

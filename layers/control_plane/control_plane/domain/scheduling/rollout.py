@@ -141,4 +141,9 @@ def after_failure(service: Service, failed: Deployment, older: tuple[Deployment,
         }
     )
     others = tuple(each for each in older if each.deployment_id != again.deployment_id)
-    return {"deployment": again, "older": (failed, *others), "task_definition": again.task_definition}
+    return {
+        "deployment": again,
+        "older": (failed, *others),
+        "task_definition": again.task_definition,
+        "capacity_provider_strategy": again.capacity_provider_strategy or (),
+    }
