@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from moto import mock_aws
+from xdist.scheduler import LoadScopeScheduling
 
 from world import World
 
@@ -20,14 +21,23 @@ os.environ.setdefault("POWERTOOLS_TRACE_DISABLED", "true")
 os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "INFO")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+class FileByFile(LoadScopeScheduling):  # type: ignore[misc]
     """With two processes (`make test`) one has the end-to-end tests, which wait most of the time, from the beginning;
-    the other has the rest, file by file."""
-    if not hasattr(config, "workerinput"):
-        return
-    items.sort(key=lambda item: "e2e" not in item.path.parts)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else str(item.path)))
+    the other has the rest, file by file, and those together that make the same cgroups."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return next((folder for folder in ("e2e", "integration/agent") if f"tests/{folder}/" in path), path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
+    return FileByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest begins first, where there are two processes."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
 @pytest.fixture

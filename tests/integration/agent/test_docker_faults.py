@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -236,16 +237,17 @@ class OwnDocker:
 
 
 @pytest.fixture
-def own_docker(engine: Engine, tmp_path: Path) -> Iterator[OwnDocker]:
+def own_docker(engine: Engine) -> Iterator[OwnDocker]:
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         pytest.skip("a second dockerd needs root")
-    own = OwnDocker(tmp_path)
-    own.start()
-    client = own.client()
-    give_image(client)
-    client.close()
-    yield own
-    own.remove()
+    with tempfile.TemporaryDirectory() as directory:  # a socket's path has 107 characters, more than pytest leaves
+        own = OwnDocker(Path(directory))
+        own.start()
+        client = own.client()
+        give_image(client)
+        client.close()
+        yield own
+        own.remove()
 
 
 @pytest.mark.parametrize("live_restore", [False, True], ids=["containers-end", "live-restore"])

@@ -10,12 +10,12 @@ from ecs_anywhere_agent import agent as module
 from ecs_anywhere_agent.agent import Agent
 from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.core.actions import RuntimeAction
-from ecs_anywhere_agent.core.events import ContainerSnapshot, MessageReceived
+from ecs_anywhere_agent.core.events import Connected, ContainerSnapshot, MessageReceived
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
 from ecs_anywhere_agent.store import Store
-from ecs_protocol.messages import TaskCommands
+from ecs_protocol.messages import Reconciliation, TaskCommands
 from integration.agent.runtimes import eventually
-from unit.agent.world import ARN, DEFINITION, command
+from unit.agent.world import ARN, DEFINITION, command, registration
 
 
 class Runtime:
@@ -56,16 +56,31 @@ def fill_the_disk(store: Store, *, full: bool) -> None:
     store._connection.execute(f"PRAGMA max_page_count = {pages if full else 1_000_000}")
 
 
+@pytest.fixture
+def runtime() -> Runtime:
+    return Runtime()
+
+
+@pytest.fixture
+def agent(store: Store, runtime: Runtime) -> Agent:
+    """One that is connected, and has heard what should run."""
+    agent = Agent(store, runtime, Rules())
+    agent.start(ARN)
+    nothing = Reconciliation(request_id="s-1", page=1, pages=1, epoch=1, version=1, tasks=())
+    for event in (Connected("s", registration()), MessageReceived(nothing)):
+        agent._take(event)
+    return agent
+
+
 def long_command() -> MessageReceived:
     """More than fits in the pages that are there."""
     line = command(1, overrides={"containerOverrides": [{"name": "app", "command": ["x" * 20_000]}]})
     return MessageReceived(TaskCommands(version=1, tasks=(line,), task_definitions={"web:1": DEFINITION}))
 
 
-def test_what_cannot_be_stored_is_not_done_until_it_can(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    runtime = Runtime()
-    agent = Agent(store, runtime, Rules())
-    agent.start(ARN)
+def test_what_cannot_be_stored_is_not_done_until_it_can(
+    agent: Agent, runtime: Runtime, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     fill_the_disk(store, full=True)
     agent.emit(long_command())
     running = threading.Thread(target=agent.run)
@@ -83,10 +98,7 @@ def test_what_cannot_be_stored_is_not_done_until_it_can(store: Store, caplog: py
     assert caplog.text.count("cannot store what happens") == 1
 
 
-def test_an_agent_that_waits_for_the_disk_can_be_ended(store: Store) -> None:
-    runtime = Runtime()
-    agent = Agent(store, runtime, Rules())
-    agent.start(ARN)
+def test_an_agent_that_waits_for_the_disk_can_be_ended(agent: Agent, runtime: Runtime, store: Store) -> None:
     fill_the_disk(store, full=True)
     agent.emit(long_command())
     running = threading.Thread(target=agent.run)

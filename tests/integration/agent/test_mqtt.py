@@ -109,8 +109,8 @@ def test_commands_come_and_reports_are_acknowledged(
     broker: Broker, files: IdentityFiles, inbox: Callable[[int], list[Any]]
 ) -> None:
     link, events = connect(files)
-    connected = events.get(timeout=20)
-    assert isinstance(connected, Connected)
+    assert isinstance(events.get(timeout=20), Connected)
+    assert isinstance(events.get(timeout=20), ContactProved)
 
     broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload=Probe().to_json())
     assert events.get(timeout=10) == MessageReceived(Probe())
@@ -135,21 +135,24 @@ def test_commands_come_and_reports_are_acknowledged(
     assert events.get(timeout=10) == Disconnected()
 
 
-def test_an_answered_ping_is_contact(files: IdentityFiles) -> None:
+def test_an_answered_subscription_and_an_answered_ping_are_contact(files: IdentityFiles) -> None:
     identity, events = files.load(), Events()
     link = make_link(identity, files, events, keep_alive_seconds=1)
     link.start()
     assert isinstance(events.get(timeout=20), Connected)
+    subscribed = events.get(timeout=20)
     before = time.monotonic()
-    contact = events.get(timeout=20)
-    assert isinstance(contact, ContactProved)
-    assert before <= contact.began <= time.monotonic()
+    answered = events.get(timeout=20)
+    assert isinstance(subscribed, ContactProved)
+    assert isinstance(answered, ContactProved)
+    assert subscribed.began < before <= answered.began <= time.monotonic()
     link.close()
 
 
 def test_a_connection_that_is_taken_over_comes_back_as_a_new_session(files: IdentityFiles) -> None:
     first, events = connect(files)
     one = events.get(timeout=20)
+    assert isinstance(events.get(timeout=20), ContactProved)
     second, other_events = connect(files)
     assert isinstance(other_events.get(timeout=20), Connected)
     second.close()

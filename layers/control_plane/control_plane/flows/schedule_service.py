@@ -99,14 +99,16 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
         *((task, UNHEALTHY) for task in planned.sick),
         *((task, GIVEN_UP) for task in planned.give_up),
     ]
-    _stop(cp, service, stopping[:CHUNK], chunk, now)
+    # An instance may be written only once in a transaction: what starts goes first, what stops in the next one.
+    now_stopping = [] if chunk.started else stopping[:CHUNK]
+    _stop(cp, service, now_stopping, chunk, now)
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
     more = (
         len(ended) > len(struck)
-        or len(stopping) > CHUNK
+        or len(stopping) > len(now_stopping)
         or (chunk.started < planned.start and not chunk.short)
         or planned.tripped
     )
