@@ -217,9 +217,8 @@ def test_an_expression_always_has_a_value(expression: Expression, machine: Machi
     assert expression.matches(machine) is not Not(expression).matches(machine)
 
 
-words = st.sampled_from(
-    ["attribute:a", "==", "=~", "in", "[", "]", "(", ")", "'", "not", "!", "and", "||", "x", ","] + names
-)
+tokens = ("attribute:a", "==", "=~", "in", "[", "]", "(", ")", "'", "not", "!", "and", "||", "x", ",", *names)
+words = st.sampled_from(tokens)
 
 
 @given(st.text(max_size=80) | st.lists(words, max_size=20).map(" ".join))
