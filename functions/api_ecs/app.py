@@ -12,7 +12,16 @@ from botocore.exceptions import ClientError
 from control_plane.domain.errors import EcsError, ServerException, ThrottlingException, UnsupportedFeatureException
 from control_plane.domain.races import LostRace
 from control_plane.domain.supported_members import check_limits, refuse_unsupported
-from control_plane.flows import clusters, container_instances, run_task, services, stop_task, task_definitions, tasks
+from control_plane.flows import (
+    attributes,
+    clusters,
+    container_instances,
+    run_task,
+    services,
+    stop_task,
+    task_definitions,
+    tasks,
+)
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
 from control_plane.gateways.sigv4 import SignedRequest, verify
 from control_plane.runtime import ControlPlane, control_plane
@@ -34,6 +43,11 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "ListContainerInstances": container_instances.list_container_instances,
     "DescribeContainerInstances": container_instances.describe_container_instances,
     "DeregisterContainerInstance": container_instances.deregister_container_instance,
+    "UpdateContainerInstancesState": container_instances.update_container_instances_state,
+    "UpdateContainerAgent": container_instances.update_container_agent,
+    "PutAttributes": attributes.put_attributes,
+    "DeleteAttributes": attributes.delete_attributes,
+    "ListAttributes": attributes.list_attributes,
     "CreateService": services.create_service,
     "UpdateService": services.update_service,
     "DescribeServices": services.describe_services,

@@ -166,9 +166,9 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
         pytest.param("list_account_settings", {}, "UnsupportedFeatureException", "ListAccountSettings", id="operation"),
         pytest.param(
             "run_task",
-            {"taskDefinition": "web", "placementStrategy": [{"type": "spread"}]},
+            {"taskDefinition": "web", "referenceId": "x"},
             "UnsupportedFeatureException",
-            "placementStrategy",
+            "referenceId",
             id="member",
         ),
         pytest.param(

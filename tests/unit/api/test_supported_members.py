@@ -50,7 +50,7 @@ def test_unsupported_feature(operation: str, request_: dict[str, Any], words: st
     [
         ("CreateCluster", {"settings": [{"name": "containerInsights"}]}, "settings is not supported yet: remove it"),
         ("DescribeClusters", {"include": ["TAGS", "STATISTICS"]}, "include STATISTICS"),
-        ("ListContainerInstances", {"filter": "x"}, "filter"),
+        ("ListServices", {"resourceManagementType": "ECS"}, "resourceManagementType"),
     ],
 )
 def test_where_amazon_has_no_such_error_it_is_a_parameters(

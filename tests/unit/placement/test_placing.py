@@ -251,7 +251,7 @@ def test_a_spread_differs_by_at_most_one(sites: list[str], count: int) -> None:
     candidates = fleet(" ".join(f"{name}:{site}" for name, site in zip("abcdefgh", sites, strict=False)))
     site_of = {each.instance.instance_id: each.attribute("site") for each in candidates}
     placed = place(demand(SITE, HOST, size=0), count, candidates)
-    for of in (lambda answer: site_of[answer.instance_id],):
-        counts = Counter(dict.fromkeys(site_of.values(), 0))
-        counts.update(of(answer) for answer in placed)
-        assert max(counts.values()) - min(counts.values()) <= 1
+    counts = Counter(dict.fromkeys(site_of.values(), 0))
+    counts.update(site_of[answer.instance_id] for answer in placed if isinstance(answer, Placed))
+    assert sum(counts.values()) == count
+    assert max(counts.values()) - min(counts.values()) <= 1

@@ -47,7 +47,7 @@ class ContainerInstance(Entity):
     """What PutAttributes said, which stands above what the agent registers; empty: no value."""
     deleted_attributes: frozenset[str] = frozenset()
     """Attributes of the agent's that DeleteAttributes took away."""
-    attributes_version: int = 0
+    attributes_version: int | None = None
     """Raised by PutAttributes and DeleteAttributes: what was decided by attributes is committed only if it stands."""
     agent_version: str | None = None
     registered_at: datetime | None = None

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import ContainerInstance, port_names
+from control_plane.domain.container_instance import port_names
 from control_plane.domain.description import describe_task
 from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
-from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
+from control_plane.domain.placement.place import Demand, Placed, Unplaced, place
+from control_plane.domain.placement.rules import Strategy, parse_constraints, parse_strategy
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
@@ -28,7 +28,9 @@ from control_plane.domain.tags import checked
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
 from control_plane.flows.again import until_won
+from control_plane.flows.choose_instances import believing, choose_instances, look_at
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
+from control_plane.flows.tasks import looks_like_an_id
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, reminders, tasks, tokens
@@ -45,13 +47,8 @@ def run_task(cp: ControlPlane, request: Mapping[str, Any], *, kept: timedelta = 
     order = _Order.of(cp, request, "RunTask")
 
     def choose(attempt: int) -> tuple[list[Placed], Failures]:
-        candidates = cp.fleet.candidates(order.cluster.name, cp.clock(), fresh=attempt > 0)
-        answers = place(order.demand, request.get("count", 1), candidates)
-        if attempt == 0 and any(isinstance(answer, Unplaced) for answer in answers):
-            # What was remembered of the fleet may be old: no task is refused on that.
-            candidates = cp.fleet.candidates(order.cluster.name, cp.clock(), fresh=True)
-            answers = place(order.demand, request.get("count", 1), candidates)
-        if not candidates:
+        answers = choose_instances(cp, order.cluster.name, order.demand, request.get("count", 1), fresh=attempt > 0)
+        if Unplaced({}) in answers:
             raise InvalidParameterException("No Container Instances were found in your cluster.")
         return [answer for answer in answers if isinstance(answer, Placed)], _failures(cp, order, answers)
 
@@ -67,17 +64,17 @@ def start_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
         placed: list[Placed] = []
         failures: Failures = []
         for instance_id in dict.fromkeys(wanted):
-            arn = cp.arns.container_instance(order.cluster.name, instance_id)
-            instance = _load_instance(cp, order.cluster.name, instance_id)
-            if instance is None:
+            known = looks_like_an_id(instance_id)
+            candidate = look_at(cp, order.cluster.name, instance_id, order.demand) if known else None
+            if candidate is None:
+                arn = cp.arns.container_instance(order.cluster.name, instance_id)
                 failures.append({"arn": arn, "reason": "MISSING"})
                 continue
-            candidate = Candidate(instance, instances.load_capabilities(cp.table, instance.capabilities))
-            reasons = refusals(order.demand, candidate)
-            if reasons:
-                failures.append({"arn": arn, "reason": reasons[0], "detail": ", ".join(reasons)})
+            [answer] = place(order.demand, 1, [candidate])
+            if isinstance(answer, Unplaced):
+                failures += _failures(cp, order, [answer])
             else:
-                placed.append(Placed(instance_id, instance.registration))
+                placed.append(believing(answer, candidate) if order.demand.constraints.of_tasks else answer)
         return placed, failures
 
     return _carry_out(cp, order, choose, tokens.KEPT)
@@ -100,7 +97,13 @@ class _Order:
         propagated = tags_of_definition(definition) if request.get("propagateTags") == "TASK_DEFINITION" else {}
         self.absence = absence_members(definition, own, {**propagated, **own}, in_service=False)
         self.digest = digest_of(request)
-        self.demand = demand_of(definition, self.overrides)
+        self.demand = demand_of(
+            definition,
+            self.overrides,
+            group=self.group,
+            constraints=request.get("placementConstraints", ()),
+            strategy=parse_strategy(request.get("placementStrategy", ())),
+        )
 
     @classmethod
     def of(cls, cp: ControlPlane, request: Mapping[str, Any], operation: str) -> "_Order":
@@ -128,10 +131,25 @@ def digest_of(request: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def demand_of(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> Demand:
-    """What one task of a definition asks of an instance."""
-    required = frozenset(attribute["name"] for attribute in definition.get("requiresAttributes", ()))
-    return Demand(task_resources(definition, overrides), required)
+def demand_of(
+    definition: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    *,
+    group: str,
+    constraints: Sequence[Mapping[str, str]] = (),
+    strategy: tuple[Strategy, ...] = (),
+) -> Demand:
+    """What one task of a definition asks of an instance, with the constraints of the request or service.
+
+    Raises InvalidParameterException.
+    """
+    return Demand(
+        task_resources(definition, overrides),
+        frozenset(attribute["name"] for attribute in definition.get("requiresAttributes", ())),
+        group,
+        parse_constraints(constraints, definition.get("placementConstraints", ())),
+        strategy,
+    )
 
 
 def new_task(
@@ -156,12 +174,19 @@ def new_task(
     )
 
 
-def placing(new_tasks: Sequence[Task], now: datetime) -> list[Write]:
-    """The writes that create tasks and take what they need: one for each task and one for each instance."""
+def placing(new_tasks: Sequence[Task], placed: Iterable[Placed], now: datetime) -> list[Write]:
+    """The writes that create tasks and take what they need: one for each task and one for each instance.
+
+    `placed`: what was decided, with what the decision rests on.
+    """
+    believed = {each.instance_id: each.believed for each in placed}
     by_instance: dict[tuple[str, str, int], list[Resources]] = defaultdict(list)
     for task in new_tasks:
         by_instance[task.cluster, task.instance_id, task.registration].append(task.resources)
-    takes = [instances.taken(*instance, wanted, now) for instance, wanted in by_instance.items()]
+    takes = [
+        instances.taken(cluster, instance_id, registration, wanted, now, believed=believed.get(instance_id))
+        for (cluster, instance_id, registration), wanted in by_instance.items()
+    ]
     return [tasks.placed(task) for task in new_tasks] + takes
 
 
@@ -205,7 +230,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
         ]
         if not new:
             return {"tasks": [], "failures": failures}
-        writes = placing(new, now)
+        writes = placing(new, placed, now)
         if order.token:
             answered = tokens.Answered(
                 request=order.digest,
@@ -224,6 +249,8 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
         except InstanceChangedError:
             cp.fleet.forget(order.cluster.name)
             raise
+        for task in new:
+            cp.fleet.took(order.cluster.name, task.instance_id, order.demand.resources)
         return {"tasks": [_described(cp, order, task) for task in new], "failures": failures}
 
     try:
@@ -265,14 +292,7 @@ def _failures(cp: ControlPlane, order: _Order, answers: Iterable[Placed | Unplac
         {
             "arn": cp.arns.container_instance(order.cluster.name, instance_id),
             "reason": reasons[0],
-            "detail": ", ".join(reasons),
+            "detail": unplaced.detail(instance_id),
         }
         for instance_id, reasons in list(unplaced.refusals.items())[:MAX_FAILURES]
     ]
-
-
-def _load_instance(cp: ControlPlane, cluster: str, instance_id: str) -> ContainerInstance | None:
-    try:
-        return instances.load(cp.table, cluster, resource_name(instance_id))
-    except ValueError:  # not hexadecimal: no instance has such an id
-        return None

@@ -15,14 +15,17 @@ from datetime import datetime, timedelta
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.place import Placed, Unplaced, place
+from control_plane.domain.placement.place import Placed, Unplaced
+from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures
+from control_plane.domain.scheduling.events import unable_to_place
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.again import until_won
+from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.services import deployment_event, tags_of_tasks
 from control_plane.flows.tasks_to_be import absence_members
@@ -87,11 +90,14 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     listed = services.list_of(cp.table, service)
     planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
     chunk = _Chunk()
-    _start(cp, service, planned, chunk, now, fresh=attempt > 0)
+    alive = [task for _, task in listed.values() if task is not None and not task.stopped]
+    _start(cp, service, planned, chunk, now, alive=alive, fresh=attempt > 0)
     deployment = service.deployment.deployment_id
     scaled = f"Scaling activity initiated by (deployment {deployment})"
-    surplus = planned.stop[:CHUNK]
-    given_up = planned.give_up[: CHUNK - len(surplus)]
+    # An item may occur once in a transaction, and an instance might both get a task and lose one: stops come later.
+    room = 0 if chunk.started else CHUNK
+    surplus = planned.stop[:room]
+    given_up = planned.give_up[: room - len(surplus)]
     stopping = [*((task, scaled) for task in surplus), *((task, GIVEN_UP) for task in given_up)]
     _stop(cp, service, stopping, chunk, now)
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
@@ -100,7 +106,7 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
 
     more = (
         len(ended) > len(struck)
-        or len(planned.stop) + len(planned.give_up) > CHUNK
+        or len(planned.stop) + len(planned.give_up) > room
         or (chunk.started < planned.start and not chunk.short)
     )
     after = _after(cp, service, planned, chunk, now, more=more)
@@ -129,18 +135,30 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
 
 
 def _start(
-    cp: ControlPlane, service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, fresh: bool
+    cp: ControlPlane,
+    service: Service,
+    planned: ServicePlan,
+    chunk: _Chunk,
+    now: datetime,
+    *,
+    alive: Sequence[Task],
+    fresh: bool,
 ) -> None:
+    """`alive`: all tasks of the service that have not stopped."""
     if not planned.start:
         return
     definition = cp.definitions.get(service.task_definition)
     if definition is None:
         raise LookupError(f"task definition {service.task_definition} of service {service.name} is missing")
-    demand = demand_of(definition, {})
+    demand = demand_of(
+        definition,
+        {},
+        group=f"service:{service.name}",
+        constraints=service.placement_constraints,
+        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
+    )
     count = min(planned.start, CHUNK)
-    answers = place(demand, count, cp.fleet.candidates(service.cluster, now, fresh=fresh))
-    if not fresh and any(isinstance(answer, Unplaced) for answer in answers):
-        answers = place(demand, count, cp.fleet.candidates(service.cluster, now, fresh=True))
+    answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
     new = [
         new_task(
@@ -149,7 +167,7 @@ def _start(
             each,
             definition,
             demand,
-            group=f"service:{service.name}",
+            group=demand.group,
             service=service.name,
             started_by=service.deployment.deployment_id,
             deployment_id=service.deployment.deployment_id,
@@ -159,13 +177,13 @@ def _start(
         for number, each in enumerate(placed)
     ]
     chunk.reminders += watching(new)
-    chunk.writes += placing(new, now) + [services.listed(service, task.task_id) for task in new]
+    chunk.writes += placing(new, placed, now) + [services.listed(service, task.task_id) for task in new]
     chunk.started = len(new)
     if new:
         names = " ".join(f"(task {task.task_id})" for task in new)
         chunk.events.append(_told(cp, service, now, f"(service {service.name}) has started {len(new)} tasks: {names}."))
-        # What was just taken is not in what is remembered of the fleet: the next choice reads it afresh.
-        cp.fleet.forget(service.cluster)
+        for task in new:  # should the commit be lost, the next attempt reads the fleet afresh
+            cp.fleet.took(service.cluster, task.instance_id, demand.resources)
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
         chunk.short = True
@@ -174,18 +192,9 @@ def _start(
 
 
 def _short(cp: ControlPlane, service: Service, unplaced: Unplaced, now: datetime) -> ServiceEvent:
-    closest = min(unplaced.refusals.items(), key=lambda refusal: (len(refusal[1]), refusal[0]), default=None)
-    if closest is None:
-        why = "No Container Instances were found in your cluster."
-        reason = "MISSING"
-    else:
-        why = f"The closest matching (container-instance {closest[0]}) refused: {', '.join(closest[1])}."
-        reason = closest[1][0]
-    message = (
-        f"(service {service.name}) was unable to place a task because no container instance met all of its "
-        f"requirements. {why}"
-    )
-    event = _told(cp, service, now, message)
+    event = _told(cp, service, now, unable_to_place(service.name, unplaced))
+    closest = unplaced.closest
+    reason = "MISSING" if closest is None else unplaced.refusals[closest][0]
     return event.model_copy(
         update={
             "detail_type": "ECS Service Action",

@@ -19,6 +19,7 @@ from control_plane.domain.errors import (
     ServiceNotFoundException,
 )
 from control_plane.domain.pages import page_of
+from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
 from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent, ServiceStatus
@@ -51,6 +52,9 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     if definition["status"] != "ACTIVE":
         raise InvalidParameterException("TaskDefinition is inactive")
     require_external(definition)
+    constraints, strategy = request.get("placementConstraints", ()), request.get("placementStrategy", ())
+    parse_constraints(constraints, definition.get("placementConstraints", ()))
+    parse_strategy(strategy)
     tags = checked(request.get("tags", ()))
     propagate = request.get("propagateTags")
     absence_of(tags)
@@ -82,6 +86,8 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             client_token=token,
             tags=tags,
             propagate_tags=None if propagate == "NONE" else propagate,
+            placement_constraints=tuple(constraints),
+            placement_strategy=as_stored(strategy),
             created_at=now,
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
@@ -96,7 +102,11 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 
 
 def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {service}; only desiredCount can be changed for now. The same one again wakes the scheduler, too."""
+    """Answers {service}. The same values again wake the scheduler, too.
+
+    Placement constraints and strategies replace those that there are, for tasks that are placed from now on: that is no
+    new deployment.
+    """
     cluster = require_cluster(cp, request.get("cluster"))
     name = identifier(request["service"], cluster)
 
@@ -105,10 +115,13 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         if service.status is not ServiceStatus.ACTIVE:
             raise ServiceNotActiveException("Service was not ACTIVE.")
         desired = request.get("desiredCount", service.desired_count)
+        constraints, strategy = _placement(cp, service, request)
         now = cp.clock()
         after = service.model_copy(
             update={
                 "desired_count": desired,
+                "placement_constraints": constraints,
+                "placement_strategy": strategy,
                 "updated_at": now,
                 "steady": False,
                 "planned": False,
@@ -123,6 +136,22 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     return {
         "service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=_events(cp, cluster.name, name))
     }
+
+
+def _placement(
+    cp: ControlPlane, service: Service, request: Mapping[str, Any]
+) -> tuple[tuple[dict[str, str], ...], tuple[dict[str, str], ...]]:
+    """Constraints and strategies once a request has been heeded; an empty list, or an empty strategy, removes them.
+
+    Raises InvalidParameterException.
+    """
+    constraints = tuple(request.get("placementConstraints", service.placement_constraints))
+    strategy = tuple(each for each in request.get("placementStrategy", service.placement_strategy) if each)
+    if constraints != service.placement_constraints or strategy != service.placement_strategy:
+        definition = require_task_definition(cp, service.task_definition)
+        parse_constraints(constraints, definition.get("placementConstraints", ()))
+        parse_strategy(strategy)
+    return constraints, as_stored(strategy)
 
 
 def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:

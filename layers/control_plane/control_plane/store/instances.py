@@ -1,6 +1,6 @@
 """Container instances. What an instance has left is only ever written here, under the conditions of rules 1 and 2."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from control_plane.domain.container_instance import (
@@ -46,6 +46,13 @@ def load_registration(table: Table, cluster: str, instance_id: str) -> Registrat
     return None if item is None else Registration.model_validate(item)
 
 
+def load_registrations(table: Table, wanted: Iterable[ContainerInstance]) -> dict[str, Registration]:
+    """Those that exist, by instance id; eventually consistent."""
+    places = [keys.registration(instance.cluster, instance.instance_id) for instance in wanted]
+    found = [Registration.model_validate(item) for item in table.get_many(places, consistent=False).values()]
+    return {registration.instance_id: registration for registration in found}
+
+
 def of_cluster(table: Table, cluster: str, shards: Sequence[int]) -> list[ContainerInstance]:
     """Every instance of a cluster, eventually consistent: candidates, never the answer (rule 3)."""
     partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
@@ -74,6 +81,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
         InstanceChangedError(after.instance_id),
         update=(
             "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
+            " #agentVersion = :agentVersion, #registeredAt = :now,"
             " #agentConnected = :true, #updatedAt = :now"
             + ("" if before.agent_connected else ", #connectionChangedAt = :now")
             + (", #reservedPorts = :reservedPorts" if after.reserved_ports else "")
@@ -88,6 +96,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             ":inactive": InstanceStatus.INACTIVE,
             ":capabilities": after.capabilities,
             ":attributes": after.attributes,
+            ":agentVersion": after.agent_version,
             **({":reservedPorts": after.reserved_ports} if after.reserved_ports else {}),
             ":true": True,
             ":now": after.updated_at,
@@ -108,8 +117,18 @@ def described(registration: Registration) -> Write:
     )
 
 
-def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Resources], now: datetime) -> Write:
+def taken(
+    cluster: str,
+    instance_id: str,
+    registration: int,
+    wanted: Sequence[Resources],
+    now: datetime,
+    *,
+    believed: Mapping[str, int] | None = None,
+) -> Write:
     """Take the resources of tasks that are placed together, if they suffice (rule 1).
+
+    `believed`: other numbers of the item that the decision rests on, which must be as they were; 0: it has none.
 
     The conditions say what ContainerInstance.shortages says. A resource that is not wanted is not looked at, so that
     an instance below zero still takes what costs it nothing. Host ports of one placement never clash among
@@ -123,6 +142,10 @@ def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Re
         "CPU suffices": "#cpu >= :cpu" if total.cpu else None,
         "memory suffices": "#memory >= :memory" if total.memory else None,
     }
+    beliefs = [
+        f"#{name} = :believed{number}" if value else f"attribute_not_exists(#{name})"
+        for number, (name, value) in enumerate((believed or {}).items())
+    ]
     free_ports = [
         f"NOT contains(#{held}, :port{number})" for number in range(len(ports)) for held in ("ports", "reservedPorts")
     ]
@@ -134,7 +157,7 @@ def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Re
             "SET #updatedAt = :now ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
             + (", #ports :ports" if ports else "")
         ),
-        condition=" AND ".join([condition for condition in conditions.values() if condition] + free_ports),
+        condition=" AND ".join([condition for condition in conditions.values() if condition] + beliefs + free_ports),
         values={
             ":registration": registration,
             ":active": InstanceStatus.ACTIVE,
@@ -147,6 +170,7 @@ def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Re
             ":now": now,
             **({":ports": ports} if ports else {}),
             **{f":port{number}": port for number, port in enumerate(sorted(ports))},
+            **{f":believed{number}": value for number, value in enumerate((believed or {}).values()) if value},
         },
     )
 
@@ -369,6 +393,42 @@ def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> 
             ":now": now,
             ":one": 1,
             **({} if force else {":none": 0}),
+        },
+    )
+
+
+def status_changed(instance: ContainerInstance, status: InstanceStatus, now: datetime) -> Write:
+    """ACTIVE or DRAINING, if it is still what it was: one that has been deregistered meanwhile stays so."""
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update="SET #status = :status, #updatedAt = :now, #settingsChangedAt = :now ADD #version :one",
+        condition="#status = :before",
+        values={":status": status, ":before": instance.status, ":now": now, ":one": 1},
+    )
+
+
+def attributes_changed(before: ContainerInstance, after: ContainerInstance, now: datetime) -> Write:
+    """What the API says of its attributes, if neither it nor the agent has said anything since `before` was read."""
+    deleted = after.deleted_attributes
+    return Write(
+        "Update",
+        keys.instance(after.cluster, after.instance_id),
+        InstanceChangedError(after.instance_id),
+        update="SET #putAttributes = :put, #updatedAt = :now, #settingsChangedAt = :now"
+        + (", #deletedAttributes = :deleted" if deleted else " REMOVE #deletedAttributes")
+        + " ADD #attributesVersion :one, #version :one",
+        condition="#registration = :registration AND #status <> :inactive AND "
+        + ("#attributesVersion = :before" if before.attributes_version else "attribute_not_exists(#attributesVersion)"),
+        values={
+            ":put": after.put_attributes,
+            ":now": now,
+            ":one": 1,
+            ":registration": before.registration,
+            ":inactive": InstanceStatus.INACTIVE,
+            **({":deleted": deleted} if deleted else {}),
+            **({":before": before.attributes_version} if before.attributes_version else {}),
         },
     )
 

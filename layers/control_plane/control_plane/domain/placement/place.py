@@ -85,7 +85,7 @@ def place(demand: Demand, count: int, candidates: Iterable[Candidate], seed: str
 def _placed(demand: Demand, candidate: Candidate) -> Placed:
     """What expressions say of attributes holds only as long as nobody changes these."""
     instance = candidate.instance
-    believed = {"attributesVersion": instance.attributes_version} if demand.constraints.expressions else {}
+    believed = {"attributesVersion": instance.attributes_version or 0} if demand.constraints.expressions else {}
     return Placed(instance.instance_id, instance.registration, believed)
 
 

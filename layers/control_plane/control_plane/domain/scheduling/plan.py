@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_services.html
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ STARTS_BEFORE_THROTTLING = 3
 FIRST_WAIT_SECONDS = 10
 LONGEST_WAIT_SECONDS = 900
 
+MINIMUM_HEALTHY_PERCENT = 100
+MAXIMUM_PERCENT = 200
+"""Of desiredCount: no other values of a service's deployment configuration are supported."""
+
 CONNECTED = Connection(connected=True)
 
 
@@ -32,7 +37,7 @@ class ServicePlan:
     substitutes: int
     """How many of those take the place of tasks whose machines are away."""
     stop: tuple[Task, ...]
-    """The surplus."""
+    """The surplus, and what may leave container instances that are DRAINING."""
     give_up: tuple[Task, ...]
     """Tasks that are never to run again, if their machines ever return."""
     ended: tuple[Task, ...]
@@ -81,16 +86,19 @@ def plan(
 
     standings = {task.task_id: of(task) for task in alive}
     wanted_to_run = [task for task in alive if task.desired_status is DesiredStatus.RUNNING]
-    kept = [task for task in wanted_to_run if standings[task.task_id].counts]
+    counted = [task for task in wanted_to_run if standings[task.task_id].counts]
+    # Tasks on instances that are DRAINING run on until others have taken their place, and are none of those wanted.
+    draining = [task for task in counted if places.get(task.instance_id, CONNECTED).draining]
+    kept = [task for task in counted if not places.get(task.instance_id, CONNECTED).draining]
     leaving = [task for task in alive if task.desired_status is DesiredStatus.STOPPED]
     in_the_way = sum(standings[task.task_id].counts for task in leaving)
     wanted = service.desired_count if service.status is ServiceStatus.ACTIVE else 0
-    running = sum(task.last_status is TaskStatus.RUNNING for task in kept)
+    running = sum(map(_runs, counted))
     missed = [task for task in wanted_to_run if not standings[task.task_id].counts]
 
     failed_starts = service.failed_starts + sum(_failed_to_start(task) for task in ended)
     not_before = service.not_before
-    if running >= wanted and not any(_failed_to_start(task) for task in ended):
+    if sum(map(_runs, kept)) >= wanted and not any(_failed_to_start(task) for task in ended):
         failed_starts, not_before = 0, None
     elif failed_starts > service.failed_starts:
         not_before = _wait_until(failed_starts, now)
@@ -98,22 +106,25 @@ def plan(
     if not throttled:
         not_before = None
 
-    missing = max(0, wanted - len(kept) - in_the_way)
-    start = 0 if throttled else missing
+    away = {task.task_id for task in wanted_to_run if standings[task.task_id].away}
+    surplus = _surplus(kept, len(kept) - wanted, away, places)
+    leaving_now = _leaving(draining, sum(map(_runs, kept)) - sum(map(_runs, surplus)), wanted)
+    missing = max(0, wanted - len(kept) - in_the_way - _must_end_first(draining))
+    running_on = len(kept) + len(draining) - len(leaving_now) + in_the_way
+    start = 0 if throttled else min(missing, max(0, wanted * MAXIMUM_PERCENT // 100 - running_on))
     ending = service.status is not ServiceStatus.ACTIVE
     # A task that does not count now would, once its machine is back, and nobody would look after it any more.
     given_up = [task for task in wanted_to_run if standings[task.task_id].given_up or (ending and task in missed)]
-    done = ending and not kept and not missed and not in_the_way
+    done = ending and not counted and not missed and not in_the_way
     done = done and all(standings[task.task_id].away for task in leaving)
-    away = {task.task_id for task in wanted_to_run if standings[task.task_id].away}
     return ServicePlan(
         start=start,
         substitutes=max(0, min(start, len(missed) - sum(bool(task.substitute) for task in kept))),
-        stop=_surplus(kept, len(kept) - wanted, away, places),
+        stop=(*surplus, *leaving_now),
         give_up=tuple(given_up),
         ended=(*ended, *leaving) if done else ended,
         running=running,
-        pending=len(kept) - running,
+        pending=len(counted) - running,
         away=len(away),
         missed=len(missed),
         held=sum(_is_held(task, places, delays or {}, now) for task in alive if standings[task.task_id].counts),
@@ -121,6 +132,7 @@ def plan(
         not_before=not_before if missing else None,
         status=ServiceStatus.INACTIVE if done else service.status,
         waits=wanted > len(kept)
+        or bool(draining)
         or any(task.last_status is not TaskStatus.RUNNING for task in kept if task.task_id not in away),
         until=min((each.until for each in standings.values() if each.until is not None), default=None),
     )
@@ -148,6 +160,34 @@ def _wait_until(failed_starts: int, now: datetime) -> datetime | None:
         return None
     seconds = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(excess, 10))
     return now + timedelta(seconds=seconds)
+
+
+def _runs(task: Task) -> bool:
+    return task.last_status is TaskStatus.RUNNING
+
+
+def _leaving(draining: Sequence[Task], running_elsewhere: int, wanted: int) -> tuple[Task, ...]:
+    """Which tasks leave their DRAINING instances now.
+
+    One that does not run yet at once, one that runs as soon as enough run besides: stopping it leaves at least
+    MINIMUM_HEALTHY_PERCENT of those wanted. A stop-after task has at most one copy, so that it ends first.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/container-instance-draining.html
+    """
+    run_on = [task for task in draining if _runs(task) and not _is_single(task)]
+    at_once = [task for task in draining if not _runs(task) or _is_single(task)]
+    needed = math.ceil(wanted * MINIMUM_HEALTHY_PERCENT / 100)
+    spare = max(0, running_elsewhere + len(run_on) - needed)
+    return (*at_once, *sorted(run_on, key=lambda task: (task.created_at, task.task_id))[:spare])
+
+
+def _must_end_first(draining: Sequence[Task]) -> int:
+    """How many tasks nothing is started for before they have ended: they are to have one copy."""
+    return sum(_is_single(task) for task in draining)
+
+
+def _is_single(task: Task) -> bool:
+    return absence_of_task(task).kind == "stop-after"
 
 
 def _surplus(kept: Sequence[Task], count: int, away: set[str], places: Mapping[str, Connection]) -> tuple[Task, ...]:
