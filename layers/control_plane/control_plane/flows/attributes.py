@@ -19,7 +19,7 @@ from control_plane.flows.again import until_won
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances
+from control_plane.store import instance_settings, instances
 
 Given = dict[str, str | None]
 """Values by name; None where the request has none."""
@@ -123,7 +123,7 @@ def _change(
             known[instance_id] = before
             after = change(before, given)
             if after != before:
-                writes.append(instances.attributes_changed(before, after, now))
+                writes.append(instance_settings.attributes_changed(before, after, now))
         if writes:
             cp.table.commit(writes)
         return known

@@ -397,42 +397,6 @@ def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> 
     )
 
 
-def status_changed(instance: ContainerInstance, status: InstanceStatus, now: datetime) -> Write:
-    """ACTIVE or DRAINING, if it is still what it was: one that has been deregistered meanwhile stays so."""
-    return Write(
-        "Update",
-        keys.instance(instance.cluster, instance.instance_id),
-        InstanceChangedError(instance.instance_id),
-        update="SET #status = :status, #updatedAt = :now, #settingsChangedAt = :now ADD #version :one",
-        condition="#status = :before",
-        values={":status": status, ":before": instance.status, ":now": now, ":one": 1},
-    )
-
-
-def attributes_changed(before: ContainerInstance, after: ContainerInstance, now: datetime) -> Write:
-    """What the API says of its attributes, if neither it nor the agent has said anything since `before` was read."""
-    deleted = after.deleted_attributes
-    return Write(
-        "Update",
-        keys.instance(after.cluster, after.instance_id),
-        InstanceChangedError(after.instance_id),
-        update="SET #putAttributes = :put, #updatedAt = :now, #settingsChangedAt = :now"
-        + (", #deletedAttributes = :deleted" if deleted else " REMOVE #deletedAttributes")
-        + " ADD #attributesVersion :one, #version :one",
-        condition="#registration = :registration AND #status <> :inactive AND "
-        + ("#attributesVersion = :before" if before.attributes_version else "attribute_not_exists(#attributesVersion)"),
-        values={
-            ":put": after.put_attributes,
-            ":now": now,
-            ":one": 1,
-            ":registration": before.registration,
-            ":inactive": InstanceStatus.INACTIVE,
-            **({":deleted": deleted} if deleted else {}),
-            **({":before": before.attributes_version} if before.attributes_version else {}),
-        },
-    )
-
-
 def load_identity(table: Table, instance_id: str) -> InstanceIdentity | None:
     item = table.get(keys.identity(instance_id))
     return None if item is None else InstanceIdentity.model_validate(item)

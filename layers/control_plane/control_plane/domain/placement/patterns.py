@@ -59,7 +59,7 @@ _NOTHING = _Part(empty=True, first=0, last=0)
 
 @dataclass(frozen=True)
 class Pattern:
-    """`accepts` by place, and the places that may follow each."""
+    """What each place accepts, and the places that may follow it, as bits."""
 
     text: str
     _accepts: tuple[Accepts, ...] = field(compare=False, repr=False)
@@ -75,19 +75,22 @@ class Pattern:
         for char in text[1:]:
             if not places:
                 return False
-            key = (places, char)
-            if key not in self._known:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[key] = self._reached(self._after(places), char)
-            places = self._known.get(key, 0)
+            places = self._next(places, char)
         return bool(places & self._whole.last)
 
-    def _after(self, places: int) -> int:
+    def _next(self, places: int, char: str) -> int:
+        """The places that `char` leads to. Threads may share what is remembered: nothing is read twice."""
+        known = self._known.get((places, char))
+        if known is not None:
+            return known
         following = 0
         for place in _bits(places):
             following |= self._follow[place]
-        return following
+        reached = self._reached(following, char)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[places, char] = reached
+        return reached
 
     def _reached(self, places: int, char: str) -> int:
         return sum(1 << place for place in _bits(places) if self._accepts[place](char))
@@ -205,20 +208,22 @@ class _Reader:
         if self._read > _MAX_READ:
             raise PatternError(self._at, "the pattern repeats too much: shorten it")
         char = self._next()
-        if char == "(":
-            return self._group(depth)
         if char in "*+?{":
             raise PatternError(self._at, f"there is nothing that '{char}' could repeat")
         if char in "^$":
             raise PatternError(self._at, f"'{char}' may stand only at the beginning or end: the whole text is matched")
+        if char == "(":
+            return self._group(depth)
         if char == "[":
             return self._place(self._class())
         self._at += 1
-        if char == ".":
-            return self._place(lambda each: each not in "\n\r")
-        if char == "\\":
-            return self._place(self._escape())
-        return self._place(lambda each: each == char)
+        match char:
+            case ".":
+                return self._place(lambda each: each not in "\n\r")
+            case "\\":
+                return self._place(self._escape())
+            case _:
+                return self._place(lambda each: each == char)
 
     def _group(self, depth: int) -> _Part:
         begin = self._at
