@@ -1,10 +1,9 @@
 """Regular expressions that clients send, matched in time that they cannot choose.
 
 Python's `re` tries one way after the other and can be made to try for ever, by `(a+)+b` or a product of stars; a limit
-on length does not help, and pure code has no clock to stop it. So a pattern becomes an automaton whose states are the
-places in it (Glushkov's construction), all of which are followed at once: a character of the text costs at most
-MAX_PLACES steps, and what has been worked out is remembered. What an automaton cannot do, back references and looking
-around, is refused by name.
+on length does not help, and pure code has no clock to stop it. So a pattern becomes an automaton (automaton.py),
+for which a character of the text costs at most MAX_PLACES steps. What an automaton cannot do, back references and
+looking around, is refused by name.
 
 The rest of Java's syntax that matters for attributes is here: literals, `.`, classes, `\\d \\w \\s`, groups, `|`, `*`,
 `+`, `?` and `{m,n}`. A pattern matches the whole text, as String.matches does.
@@ -12,8 +11,9 @@ The rest of Java's syntax that matters for attributes is here: literals, `.`, cl
 https://docs.oracle.com/javase/6/docs/api/java/util/regex/Pattern.html
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+
+from control_plane.domain.placement.automaton import NOTHING, Accepts, Part, Pattern, bits
 
 MAX_PLACES = 200
 """Characters, dots and classes of a pattern, once its counted repetitions are written out."""
@@ -23,10 +23,6 @@ MAX_DEPTH = 20
 
 _MAX_READ = 2000
 """Parts that are read, those that match no character included: `((){999}){999}` has no places, and no end."""
-
-_REMEMBERED = 4096
-
-Accepts = Callable[[str], bool]
 
 _ESCAPED: Mapping[str, str] = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _SETS: Mapping[str, Accepts] = {
@@ -43,66 +39,6 @@ class PatternError(Exception):
         super().__init__(message)
         self.position = position
         self.message = message
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part of a pattern: the places where its texts begin and end, as bits, and whether it matches no text."""
-
-    empty: bool
-    first: int
-    last: int
-
-
-_NOTHING = _Part(empty=True, first=0, last=0)
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """What each place accepts, and the places that may follow it, as bits."""
-
-    text: str
-    _accepts: tuple[Accepts, ...] = field(compare=False, repr=False)
-    _follow: tuple[int, ...] = field(compare=False, repr=False)
-    _whole: _Part = field(compare=False, repr=False)
-    _known: dict[tuple[int, str], int] = field(default_factory=dict, compare=False, repr=False)
-
-    def matches(self, text: str) -> bool:
-        """Whether it matches the whole of `text`."""
-        if not text:
-            return self._whole.empty
-        places = self._reached(self._whole.first, text[0])
-        for char in text[1:]:
-            if not places:
-                return False
-            places = self._next(places, char)
-        return bool(places & self._whole.last)
-
-    def _next(self, places: int, char: str) -> int:
-        """The places that `char` leads to. Threads may share what is remembered: nothing is read twice."""
-        known = self._known.get((places, char))
-        if known is not None:
-            return known
-        following = 0
-        for place in _bits(places):
-            following |= self._follow[place]
-        reached = self._reached(following, char)
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[places, char] = reached
-        return reached
-
-    def _reached(self, places: int, char: str) -> int:
-        return sum(1 << place for place in _bits(places) if self._accepts[place](char))
-
-
-def _bits(places: int) -> list[int]:
-    found = []
-    while places:
-        lowest = places & -places
-        found.append(lowest.bit_length() - 1)
-        places ^= lowest
-    return found
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -123,7 +59,7 @@ class _Reader:
         self.accepts: list[Accepts] = []
         self.follow: list[int] = []
 
-    def read(self) -> _Part:
+    def read(self) -> Part:
         if self._text.startswith("^"):  # what is matched is the whole text anyway
             self._at = 1
         escapes = len(self._text) - 1 - len(self._text[:-1].rstrip("\\"))
@@ -137,32 +73,32 @@ class _Reader:
     def _next(self) -> str:
         return self._text[self._at] if self._at < self._end else ""
 
-    def _choice(self, depth: int) -> _Part:
+    def _choice(self, depth: int) -> Part:
         if depth > MAX_DEPTH:
             raise PatternError(self._at, f"there are more than {MAX_DEPTH} groups within each other")
         part = self._sequence(depth)
         while self._next() == "|":
             self._at += 1
             other = self._sequence(depth)
-            part = _Part(part.empty or other.empty, part.first | other.first, part.last | other.last)
+            part = Part(part.empty or other.empty, part.first | other.first, part.last | other.last)
         return part
 
-    def _sequence(self, depth: int) -> _Part:
-        part = _NOTHING
+    def _sequence(self, depth: int) -> Part:
+        part = NOTHING
         while self._next() not in {"", "|", ")"}:
             part = self._joined(part, self._repeated(depth))
         return part
 
-    def _joined(self, one: _Part, two: _Part) -> _Part:
-        for place in _bits(one.last):
+    def _joined(self, one: Part, two: Part) -> Part:
+        for place in bits(one.last):
             self.follow[place] |= two.first
-        return _Part(
+        return Part(
             one.empty and two.empty,
             one.first | (two.first if one.empty else 0),
             two.last | (one.last if two.empty else 0),
         )
 
-    def _repeated(self, depth: int) -> _Part:
+    def _repeated(self, depth: int) -> Part:
         begin = self._at
         part = self._single(depth)
         after = self._at
@@ -175,15 +111,15 @@ class _Reader:
         elif self._next() and self._next() in "*+{":
             raise PatternError(self._at, "a repetition cannot be repeated or be possessive: use a group")
         copies = max(least, 1) if most is None else most
-        whole = _NOTHING
+        whole = NOTHING
         for number in range(copies):
             if number:
                 self._at = begin
                 part = self._single(depth)
             if most is None and number == copies - 1:
-                for place in _bits(part.last):
+                for place in bits(part.last):
                     self.follow[place] |= part.first
-            whole = self._joined(whole, part if number < least else _Part(True, part.first, part.last))
+            whole = self._joined(whole, part if number < least else Part(True, part.first, part.last))
         self._at = done
         return whole
 
@@ -203,7 +139,7 @@ class _Reader:
         self._at = close + 1
         return int(low), (int(high) if high else None) if comma else int(low)
 
-    def _single(self, depth: int) -> _Part:
+    def _single(self, depth: int) -> Part:
         self._read += 1
         if self._read > _MAX_READ:
             raise PatternError(self._at, "the pattern repeats too much: shorten it")
@@ -225,7 +161,7 @@ class _Reader:
             case _:
                 return self._place(lambda each: each == char)
 
-    def _group(self, depth: int) -> _Part:
+    def _group(self, depth: int) -> Part:
         begin = self._at
         self._at += 1
         if self._text.startswith("?", self._at):
@@ -238,13 +174,13 @@ class _Reader:
         self._at += 1
         return part
 
-    def _place(self, accepts: Accepts) -> _Part:
+    def _place(self, accepts: Accepts) -> Part:
         if len(self.accepts) >= MAX_PLACES:
             raise PatternError(self._at - 1, f"the pattern matches more than {MAX_PLACES} characters: shorten it")
         self.accepts.append(accepts)
         self.follow.append(0)
         bit = 1 << len(self.accepts) - 1
-        return _Part(empty=False, first=bit, last=bit)
+        return Part(empty=False, first=bit, last=bit)
 
     def _escape(self) -> Accepts:
         """What follows a backslash."""
