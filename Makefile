@@ -22,7 +22,11 @@ demo: install ## Start a control plane and an agent here, run a task and a servi
 
 .PHONY: test
 test: check ## Run every check and test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: soak
+soak: install ## An hour of ordinary life with its accidents: memory, state file and table stay as they are
+	$(BIN)/python bench/soak.py
 
 .PHONY: check
 check: $(VENV)/installed-test ## Lint, types, template

@@ -34,7 +34,7 @@ def main() -> None:
     with joined(arguments.state_dir, arguments.runtime) as machine:
         time.sleep(10)
         idle = measure(machine, arguments.seconds)
-        machine.define("bench", arguments.image, "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done", memory=4)
+        machine.define("bench", arguments.image, "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done", memory=6)
         machine.ecs.create_service(
             cluster=machine.cluster,
             serviceName="bench",

@@ -1,5 +1,7 @@
 """What the benchmarks share: a machine that has joined a new cluster of a stack that is up."""
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,13 +18,30 @@ BIN = Path(sys.executable).parent
 AGENT = str(BIN / "ecs-anywhere-agent")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Machine:
     """An agent that runs and is connected."""
 
     ecs: Any
     cluster: str
-    pid: int
+    data: Path
+    runtime: str
+    agent: "subprocess.Popen[bytes] | None" = None
+
+    def start_agent(self) -> None:
+        run = [AGENT, "run", "--data-dir", str(self.data), "--runtime", self.runtime]
+        self.agent = subprocess.Popen(run, stderr=subprocess.DEVNULL)
+
+    def kill_agent(self) -> None:
+        if self.agent is not None:
+            self.agent.kill()
+            self.agent.wait()
+            self.agent = None
+
+    @property
+    def pid(self) -> int:
+        assert self.agent is not None
+        return self.agent.pid
 
     def define(self, family: str, image: str, script: str, *, memory: int = 16) -> None:
         """A task definition of one container that runs a shell script."""
@@ -36,6 +55,18 @@ class Machine:
         self.ecs.register_task_definition(
             family=family, networkMode="host", requiresCompatibilities=["EXTERNAL"], containerDefinitions=[container]
         )
+
+    def kill(self, task: dict[str, Any]) -> None:
+        """End a described task's container behind the agent's back."""
+        runtime_id = task["containers"][0]["runtimeId"]
+        if self.runtime == "docker":
+            subprocess.run(["docker", "kill", runtime_id], check=True, capture_output=True)
+        else:
+            os.killpg(int(runtime_id.split(".")[0]), signal.SIGKILL)
+
+    def described(self, arn: str) -> dict[str, Any]:
+        task: dict[str, Any] = self.ecs.describe_tasks(cluster=self.cluster, tasks=[arn])["tasks"][0]
+        return task
 
     def running(self) -> int:
         """Tasks of the service `bench` that are RUNNING, as a client sees it."""
@@ -63,16 +94,15 @@ def joined(state_dir: Path, runtime: str) -> Iterator[Machine]:
             activation["activationCode"],
         ]
         subprocess.run([AGENT, "register", *register, "--data-dir", data], check=True, capture_output=True)
-        run = [AGENT, "run", "--data-dir", data, "--runtime", runtime]
-        with subprocess.Popen(run, stderr=subprocess.DEVNULL) as agent:
-            try:
-                while not _connected(ecs, cluster):
-                    time.sleep(0.2)
-                yield Machine(ecs, cluster, agent.pid)
-            finally:
-                agent.terminate()
-                agent.wait()
-                subprocess.run([AGENT, "stop-tasks", "--data-dir", data, "--timeout", "1s"], check=False)
+        machine = Machine(ecs, cluster, Path(data), runtime)
+        try:
+            machine.start_agent()
+            while not _connected(ecs, cluster):
+                time.sleep(0.2)
+            yield machine
+        finally:
+            machine.kill_agent()
+            subprocess.run([AGENT, "stop-tasks", "--data-dir", data, "--timeout", "1s"], check=False)
 
 
 def _connected(ecs: Any, cluster: str) -> bool:

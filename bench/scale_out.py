@@ -6,7 +6,8 @@
 Ends with one line of JSON: medians of the rounds, each of which measures all one after the other. A time says little on
 a shared machine; the ratio is the figure. Targets: at most 1.3 times the Engine at 20 and 1.15 at 50, the first task in
 under 1 s, a killed container to its replacement RUNNING in at most 0.8 s, scale to 0 at most 1.6 times the Engine's own
-stops. Here the control plane, too, runs on the machine: docs/decisions/0003 says how much of it that is.
+stops. Here the control plane, too, runs on the machine: docs/decisions/0003-what-a-machine-costs.md says how much of it
+that is.
 """
 
 import argparse
@@ -115,10 +116,10 @@ class Bench:
         self.scale(1)
         machine = self.machine
         [arn] = machine.ecs.list_tasks(cluster=machine.cluster, serviceName="bench")["taskArns"]
-        [task] = machine.ecs.describe_tasks(cluster=machine.cluster, tasks=[arn])["tasks"]
+        task = machine.described(arn)
         time.sleep(SETTLED_SECONDS)
         began = time.perf_counter()
-        subprocess.run(["docker", "kill", task["containers"][0]["runtimeId"]], check=True, capture_output=True)
+        machine.kill(task)
         while True:
             arns = machine.ecs.list_tasks(cluster=machine.cluster, serviceName="bench")["taskArns"]
             if arns and arns != [arn] and machine.running() == 1:

@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED
-from control_plane.domain.task_definition import MEMBERS
-from control_plane.domain.task_definition_containers import (
-    CONTAINER_MEMBERS,
-    HEALTH_CHECK_MEMBERS,
-    PORT_MAPPING_MEMBERS,
-    RESTART_POLICY_MEMBERS,
-)
+from control_plane.domain.task_definition_members import CAPABLE, HARMLESS, HONOURED, MEMBERS, known
 from control_plane.gateways.ecs_model import service_model
 
 PAGE = Path(__file__).parent / "api.md"
@@ -31,6 +25,22 @@ operation answers `UnsupportedFeatureException`.
 
 """
 
+TASK_DEFINITIONS = """
+
+## Task definitions
+
+Every member is checked, stored and answered as it was sent. What no runtime honours yet requires a capability
+(`requiresAttributes` shows it), so that RunTask answers the failure `ATTRIBUTE`, and a service says so in an event,
+until an agent of a later release announces it. Members that Amazon's model does not have are dropped, as it does.
+
+A definition with network mode `awsvpc`, which Fargate demands, runs on machines of your own in the mode that its tag
+`ecs-anywhere:external-network-mode` names: `bridge` or `host`, with the same port on both sides. The tag is read once,
+when the definition is registered; without it, running the definition here is refused.
+
+| of | honoured | requires a capability that no runtime has yet | changes nothing on a machine |
+|---|---|---|---|
+"""
+
 
 def page() -> str:
     model = service_model()
@@ -40,22 +50,17 @@ def page() -> str:
     for name in implemented:
         shape = model.operation_model(name).input_shape
         members = list(shape.members) if shape else []
-        supported = MEMBERS if "*" in SUPPORTED[name] else SUPPORTED[name]
+        supported = known("") if "*" in SUPPORTED[name] else SUPPORTED[name]
         yes = [_described(name, member) for member in members if member in supported]
         rows.append(f"| {name} | {', '.join(yes)} | {_names(set(members) - supported)} |")
-    definition = model.operation_model("RegisterTaskDefinition").input_shape
-    assert definition is not None
-    container: Any = definition.members["containerDefinitions"]
-    within = container.member.members
     return (
         HEAD
         + f"## Operations: {len(implemented)} of {len(model.operation_names)}\n\n"
         + "\n".join(rows)
-        + "\n\n## Task definitions\n\n| of | supported | not yet |\n|---|---|---|\n"
-        + _row("a container definition", CONTAINER_MEMBERS, within)
-        + _row("a port mapping", PORT_MAPPING_MEMBERS, within["portMappings"].member.members)
-        + _row("a health check", HEALTH_CHECK_MEMBERS, within["healthCheck"].members)
-        + _row("a restart policy", RESTART_POLICY_MEMBERS, within["restartPolicy"].members)
+        + TASK_DEFINITIONS
+        + "".join(_structure(path) for path in sorted({path.rpartition(".")[0] for path in MEMBERS}))
+        + "\nWhy the members of the last column change nothing on a machine:\n\n"
+        + "".join(f"- `{path}`: {why}\n" for path, why in sorted(HARMLESS.items()))
         + f"\n## Operations that are not there yet\n\n{', '.join(others)}\n"
     )
 
@@ -77,8 +82,13 @@ def _values(only: Any) -> str:
     return " or ".join(str(value) for value in only)
 
 
-def _row(what: str, supported: Iterable[str], members: Iterable[str]) -> str:
-    return f"| {what} | {_names(supported)} | {_names(set(members) - set(supported))} |\n"
+def _structure(path: str) -> str:
+    """The row of one structure: its members that hold a value."""
+    cells = (
+        _names(each.rpartition(".")[2] for each in paths if each.rpartition(".")[0] == path)
+        for paths in (HONOURED, CAPABLE, HARMLESS)
+    )
+    return f"| {f'`{path}`' if path else 'a task definition'} | {' | '.join(cells)} |\n"
 
 
 def _names(members: Iterable[str]) -> str:

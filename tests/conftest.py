@@ -20,6 +20,16 @@ os.environ.setdefault("POWERTOOLS_TRACE_DISABLED", "true")
 os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "INFO")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With two processes (`make test`) one has the end-to-end tests, which wait most of the time, from the beginning;
+    the other has the rest, file by file."""
+    if not hasattr(config, "workerinput"):
+        return
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else str(item.path)))
+
+
 @pytest.fixture
 def moto_dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A boto3 DynamoDB client on moto: for tests of one thread, since moto does not isolate transactions."""

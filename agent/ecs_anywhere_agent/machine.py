@@ -38,13 +38,15 @@ def describe_machine(
     """
     total = psutil.virtual_memory().total // _MEBIBYTE
     reserve = default_reserved_memory(total) if reserved_memory is None else reserved_memory
+    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
     own = (
         Attribute(name="ecs.os-type", value="linux"),
         Attribute(name="ecs.os-family", value="LINUX"),
-        Attribute(name="ecs.cpu-architecture", value=_ARCHITECTURES.get(platform.machine(), platform.machine())),
+        Attribute(name="ecs.cpu-architecture", value=architecture),
         *runtime.attributes,
     )
     named = {attribute.name: attribute for attribute in (*attributes, *own)}
+    features = runtime.features | {f"cpu-{architecture}"}
     registration = RegisterContainerInstance(
         request_id="-",
         digest="-",
@@ -53,7 +55,7 @@ def describe_machine(
         cpu=(os.cpu_count() or 1) * 1024,
         memory=max(total - reserve, 0),
         ports_in_use=ports_in_use(own_ports, owns_process),
-        attributes=(*capability_attributes(runtime.features), *(named[name] for name in sorted(named))),
+        attributes=(*capability_attributes(features), *(named[name] for name in sorted(named))),
     )
     digest = hashlib.sha256(registration.to_json().encode()).hexdigest()[:32]
     return registration.model_copy(update={"digest": digest})

@@ -12,7 +12,6 @@ from functions.api_ecs.app import OPERATIONS, carry_out
 
 from control_plane.domain.errors import EcsError
 from control_plane.domain.supported_members import SUPPORTED
-from control_plane.domain.task_definition import MEMBERS
 from control_plane.gateways.ecs_model import service_model
 from world import World
 
@@ -54,8 +53,8 @@ class Imagination:
         """Mostly of what is supported: the rest is refused before it could do harm."""
         shape: Any = service_model().operation_model(operation).input_shape
         made: dict[str, Any] = self._value(shape)
-        supported = MEMBERS if "*" in SUPPORTED[operation] else SUPPORTED[operation]
-        if self._random.random() < 0.1:
+        supported = SUPPORTED[operation]
+        if "*" in supported or self._random.random() < 0.1:
             return made
         return {name: value for name, value in made.items() if name in supported}
 

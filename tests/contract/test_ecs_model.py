@@ -89,6 +89,11 @@ def test_the_page_is_current() -> None:
     assert (DOCS / "api.md").read_text(encoding="utf-8") == module.page(), "run: python docs/generate_api_table.py"
 
 
+TAGS = [{"key": "ecs-anywhere:external-network-mode", "value": "host"}]
+CONTAINER = {"name": "main", "image": "busybox", "portMappings": [{"containerPort": 80}]}
+BOTH_SIDES = {"networkMode": "awsvpc", "cpu": "256", "memory": "512", "volumes": [{"name": "data"}]}
+
+
 def answers(world: World) -> dict[str, dict[str, Any]]:
     """The answer of every operation, as a life from cluster to deregistration brings it about."""
     given: dict[str, dict[str, Any]] = {}
@@ -108,6 +113,11 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("RegisterTaskDefinition", family="web", containerDefinitions=[container], tags=[{"key": "k", "value": "v"}])
     do("DescribeTaskDefinition", taskDefinition="web", include=["TAGS"])
     do("ListTaskDefinitions", maxResults=1)
+    do("ListTaskDefinitionFamilies", maxResults=1)
+    do("RegisterTaskDefinition", family="old", containerDefinitions=[container])
+    do("DeregisterTaskDefinition", taskDefinition="old:1")
+    do("DeleteTaskDefinitions", taskDefinitions=["old:1", "web:1"])
+    do("RegisterTaskDefinition", family="both", containerDefinitions=[CONTAINER], tags=TAGS, **BOTH_SIDES)
     overrides = {"containerOverrides": [{"name": "main", "environment": [{"name": "A", "value": "b"}]}]}
     task = do("RunTask", taskDefinition="web", startedBy="me", overrides=overrides)["tasks"][0]["taskArn"]
     do("StartTask", taskDefinition="web", containerInstances=[instance, "missing"])

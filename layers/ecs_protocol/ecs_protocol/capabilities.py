@@ -3,6 +3,8 @@
 Registration of a task definition computes requiresAttributes from it, the agent announces from it what its runtime can
 do, and placement compares the two: a member that a machine cannot honour never reaches it.
 
+Names are Amazon's where it has one that means the member and nothing else; `ecs-anywhere.capability.…` is ours.
+
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html
 """
 
@@ -11,20 +13,79 @@ from dataclasses import dataclass
 from typing import Any
 
 TaskDefinition = Mapping[str, Any]
-"""In the shape of the ECS API."""
+"""In the shape of the ECS API; its network mode is the one that it is to run with."""
+
+Requirement = Callable[[TaskDefinition], bool]
+
+_AMAZON = "com.amazonaws.ecs.capability."
+_ECS = "ecs.capability."
+_OWN = "ecs-anywhere.capability."
+
+LOG_DRIVERS = ("awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
 
 
 @dataclass(frozen=True)
 class Capability:
     """`features` is what a runtime must be able to do to announce it.
 
-    A runtime's features are among: docker, process, external, port-mapping (a host port that is not the container's),
-    other-user (a user other than the agent's own), health-check, restart-policy.
+    The features that some runtime has today: docker, process, external, port-mapping (a host port that is not the
+    container's), other-user (a user other than the agent's own), health-check, restart-policy, and of the machine:
+    cpu-x86_64 or cpu-arm64. Any other is yet to come: what needs it can be registered, and runs nowhere.
     """
 
     name: str
-    required_by: Callable[[TaskDefinition], bool]
+    required_by: Requirement
     features: frozenset[str]
+
+
+def _needs(name: str, required_by: Requirement, *features: str) -> Capability:
+    return Capability(name, required_by, frozenset(features))
+
+
+def _at(value: Any, path: str) -> Any:
+    for member in path.split("."):
+        value = (value or {}).get(member)
+    return value
+
+
+def _said(value: Any) -> bool:
+    """The number 0 says something."""
+    return value is not None and value is not False and value not in ("", [], {})
+
+
+def _task(path: str) -> Requirement:
+    return lambda definition: _said(_at(definition, path))
+
+
+def _container(*paths: str) -> Requirement:
+    return lambda definition: any(_said(_at(each, path)) for each in _containers(definition) for path in paths)
+
+
+def _one(within: str, member: str, *values: str) -> Requirement:
+    """One of a container's list has one of these values."""
+    return lambda definition: any(
+        each.get(member) in values for container in _containers(definition) for each in container.get(within) or ()
+    )
+
+
+def _containers(definition: TaskDefinition) -> Iterable[Mapping[str, Any]]:
+    return definition.get("containerDefinitions") or ()
+
+
+def _both(first: Requirement, second: Requirement) -> Requirement:
+    return lambda definition: first(definition) and second(definition)
+
+
+def _either(first: Requirement, second: Requirement) -> Requirement:
+    return lambda definition: first(definition) or second(definition)
+
+
+def _is(path: str, value: str) -> Requirement:
+    return lambda definition: _at(definition, path) == value
+
+
+def _some(path: str, *values: str) -> Requirement:
+    return lambda definition: any(_at(each, path) in values for each in _containers(definition))
 
 
 def _maps_ports(definition: TaskDefinition) -> bool:
@@ -32,40 +93,183 @@ def _maps_ports(definition: TaskDefinition) -> bool:
     if definition.get("networkMode") == "host":
         return False
     return any(
-        mapping.get("hostPort", mapping["containerPort"]) != mapping["containerPort"]
-        for container in definition["containerDefinitions"]
-        for mapping in container.get("portMappings", ())
+        mapping.get("hostPort", mapping.get("containerPort")) != mapping.get("containerPort")
+        for container in _containers(definition)
+        for mapping in container.get("portMappings") or ()
     )
 
 
-def _any_container(member: str) -> Callable[[TaskDefinition], bool]:
-    return lambda definition: any(container.get(member) for container in definition["containerDefinitions"])
+def _maps_a_range(definition: TaskDefinition) -> bool:
+    return any(
+        mapping.get("containerPortRange")
+        for container in _containers(definition)
+        for mapping in container.get("portMappings") or ()
+    )
 
 
 def _checks_health(definition: TaskDefinition) -> bool:
-    commands = [(container.get("healthCheck") or {}).get("command") for container in definition["containerDefinitions"]]
+    commands = [_at(container, "healthCheck.command") for container in _containers(definition)]
     return any(command and command[0] != "NONE" for command in commands)
 
 
-def _restarts_containers(definition: TaskDefinition) -> bool:
-    return any(
-        (container.get("restartPolicy") or {}).get("enabled") for container in definition["containerDefinitions"]
+def _secret(path: str, *, secrets_manager: bool) -> Requirement:
+    """Whether one comes from Secrets Manager, or from Systems Manager's parameters: what is no ARN is a parameter."""
+    return lambda definition: any(
+        (":secretsmanager:" in secret.get("valueFrom", "")) is secrets_manager
+        for container in _containers(definition)
+        for secret in _at(container, path) or ()
     )
 
 
+def _pulls_from_ecr(definition: TaskDefinition) -> bool:
+    return any(".dkr.ecr" in container.get("image", "") for container in _containers(definition))
+
+
+def _routes_logs_as_another_user(definition: TaskDefinition) -> bool:
+    return any(
+        container.get("firelensConfiguration") and container.get("user", "0").partition(":")[0] not in {"0", "root"}
+        for container in _containers(definition)
+    )
+
+
+def _begins(path: str, *prefixes: str) -> Requirement:
+    return lambda definition: any(
+        text.startswith(prefixes) for container in _containers(definition) for text in _at(container, path) or ()
+    )
+
+
+def _volume(*kinds: str) -> Requirement:
+    return lambda definition: any(
+        _at(volume, kind) is not None and _at(volume, kind) is not False
+        for volume in definition.get("volumes") or ()
+        for kind in kinds
+    )
+
+
+def _windows(definition: TaskDefinition) -> bool:
+    return (_at(definition, "runtimePlatform.operatingSystemFamily") or "LINUX") != "LINUX"
+
+
+_LOGS = "logConfiguration.logDriver"
+
 CAPABILITIES: tuple[Capability, ...] = (
-    Capability(
-        "ecs.capability.external",
-        lambda definition: "EXTERNAL" in definition.get("requiresCompatibilities", ()),
-        frozenset({"external"}),
+    # What a runtime of today has.
+    _needs(
+        f"{_ECS}external", lambda definition: "EXTERNAL" in definition.get("requiresCompatibilities", ()), "external"
     ),
-    Capability(
-        "com.amazonaws.ecs.capability.docker-remote-api.1.18", _any_container("dockerLabels"), frozenset({"docker"})
+    _needs(f"{_AMAZON}docker-remote-api.1.18", _container("dockerLabels", "ulimits"), "docker"),
+    _needs(f"{_ECS}container-health-check", _checks_health, "health-check"),
+    _needs(f"{_ECS}container-restart-policy", _container("restartPolicy.enabled"), "restart-policy"),
+    _needs(f"{_OWN}port-mapping", _maps_ports, "port-mapping"),
+    _needs(f"{_OWN}container-user", _container("user"), "other-user"),
+    _needs(f"{_OWN}cpu-architecture.x86_64", _is("runtimePlatform.cpuArchitecture", "X86_64"), "cpu-x86_64"),
+    _needs(f"{_OWN}cpu-architecture.arm64", _is("runtimePlatform.cpuArchitecture", "ARM64"), "cpu-arm64"),
+    # Roles, images and secrets.
+    _needs(f"{_AMAZON}task-iam-role", _task("taskRoleArn"), "task-role"),
+    _needs(
+        f"{_AMAZON}task-iam-role-network-host",
+        _both(_task("taskRoleArn"), _is("networkMode", "host")),
+        "task-role-network-host",
     ),
-    Capability("ecs.capability.container-health-check", _checks_health, frozenset({"health-check"})),
-    Capability("ecs.capability.container-restart-policy", _restarts_containers, frozenset({"restart-policy"})),
-    Capability("ecs-anywhere.capability.port-mapping", _maps_ports, frozenset({"port-mapping"})),
-    Capability("ecs-anywhere.capability.container-user", _any_container("user"), frozenset({"other-user"})),
+    # Without a role an image of ECR is one like any other: it may have been loaded on the machine.
+    _needs(f"{_AMAZON}ecr-auth", _both(_task("executionRoleArn"), _pulls_from_ecr), "ecr"),
+    _needs(f"{_ECS}execution-role-ecr-pull", _both(_task("executionRoleArn"), _pulls_from_ecr), "ecr"),
+    _needs(
+        f"{_ECS}private-registry-authentication.secretsmanager", _container("repositoryCredentials"), "registry-secrets"
+    ),
+    _needs(f"{_OWN}version-consistency", _some("versionConsistency", "enabled"), "version-consistency"),
+    _needs(f"{_ECS}secrets.asm.environment-variables", _secret("secrets", secrets_manager=True), "secrets"),
+    _needs(f"{_ECS}secrets.ssm.environment-variables", _secret("secrets", secrets_manager=False), "secrets"),
+    _needs(f"{_ECS}env-files.s3", _container("environmentFiles"), "environment-files"),
+    _needs(f"{_ECS}gmsa", _begins("credentialSpecs", "credentialspec:"), "gmsa"),
+    _needs(f"{_ECS}gmsa-domainless", _begins("credentialSpecs", "credentialspecdomainless:"), "gmsa-domainless"),
+    # Logs.
+    *(_needs(f"{_AMAZON}logging-driver.{each}", _some(_LOGS, each), f"log-driver-{each}") for each in LOG_DRIVERS),
+    _needs(
+        f"{_ECS}execution-role-awslogs", _both(_task("executionRoleArn"), _some(_LOGS, "awslogs")), "log-driver-awslogs"
+    ),
+    _needs(
+        f"{_ECS}logging-driver.awsfirelens.log-driver-buffer-limit",
+        _both(_some(_LOGS, "awsfirelens"), _container("logConfiguration.options.log-driver-buffer-limit")),
+        "log-driver-awsfirelens",
+    ),
+    _needs(
+        f"{_ECS}secrets.asm.bootstrap.log-driver",
+        _secret("logConfiguration.secretOptions", secrets_manager=True),
+        "log-secrets",
+    ),
+    _needs(
+        f"{_ECS}secrets.ssm.bootstrap.log-driver",
+        _secret("logConfiguration.secretOptions", secrets_manager=False),
+        "log-secrets",
+    ),
+    _needs(f"{_ECS}firelens.fluentd", _some("firelensConfiguration.type", "fluentd"), "firelens"),
+    _needs(f"{_ECS}firelens.fluentbit", _some("firelensConfiguration.type", "fluentbit"), "firelens"),
+    _needs(
+        f"{_ECS}firelens.options.config.file",
+        _some("firelensConfiguration.options.config-file-type", "file"),
+        "firelens",
+    ),
+    _needs(
+        f"{_ECS}firelens.options.config.s3", _some("firelensConfiguration.options.config-file-type", "s3"), "firelens"
+    ),
+    _needs(f"{_ECS}firelens.non-root-user", _routes_logs_as_another_user, "firelens"),
+    # The order of containers, and what they share.
+    _needs(f"{_ECS}container-ordering", _container("dependsOn", "startTimeout"), "container-ordering"),
+    _needs(f"{_OWN}links", _container("links"), "links"),
+    _needs(f"{_OWN}volumes-from", _container("volumesFrom"), "volumes-from"),
+    _needs(f"{_ECS}pid-ipc-namespace-sharing", _either(_task("pidMode"), _task("ipcMode")), "shared-namespaces"),
+    # Volumes. One that no container mounts changes nothing, but costs nobody anything either.
+    _needs(f"{_OWN}bind-mounts", _either(_volume("host"), _container("mountPoints")), "bind-mounts"),
+    _needs(f"{_OWN}docker-volumes", _volume("dockerVolumeConfiguration"), "docker-volumes"),
+    _needs(
+        f"{_ECS}docker-plugin.local",
+        lambda definition: any(
+            volume["dockerVolumeConfiguration"].get("driver", "local") == "local"
+            for volume in definition.get("volumes") or ()
+            if volume.get("dockerVolumeConfiguration")
+        ),
+        "docker-volumes",
+    ),
+    _needs(f"{_ECS}efs", _volume("efsVolumeConfiguration"), "efs"),
+    _needs(f"{_ECS}efsAuth", _volume("efsVolumeConfiguration.authorizationConfig"), "efs"),
+    _needs(f"{_ECS}storage.s3-files", _volume("s3filesVolumeConfiguration"), "s3-files"),
+    _needs(f"{_ECS}fsxWindowsFileServer", _volume("fsxWindowsFileServerVolumeConfiguration"), "fsx"),
+    _needs(f"{_ECS}storage.ebs-task-attach", _volume("configuredAtLaunch"), "ebs"),
+    # The network.
+    _needs(f"{_ECS}task-eni", _is("networkMode", "awsvpc"), "task-eni"),
+    _needs(f"{_ECS}network.container-port-range", _maps_a_range, "port-ranges"),
+    _needs(f"{_ECS}aws-appmesh", _task("proxyConfiguration"), "app-mesh"),
+    _needs(f"{_OWN}hostname", _container("hostname"), "hostname"),
+    _needs(f"{_OWN}disable-networking", _container("disableNetworking"), "disable-networking"),
+    _needs(f"{_OWN}dns", _container("dnsServers", "dnsSearchDomains"), "dns"),
+    _needs(f"{_OWN}extra-hosts", _container("extraHosts"), "extra-hosts"),
+    # What a container may do, and how much.
+    _needs(f"{_AMAZON}privileged-container", _container("privileged"), "privileged"),
+    _needs(f"{_OWN}read-only-root-filesystem", _container("readonlyRootFilesystem"), "read-only-root-filesystem"),
+    _needs(f"{_AMAZON}selinux", _begins("dockerSecurityOptions", "label:"), "selinux"),
+    _needs(f"{_AMAZON}apparmor", _begins("dockerSecurityOptions", "apparmor:"), "apparmor"),
+    _needs(f"{_OWN}security-options", _container("dockerSecurityOptions"), "security-options"),
+    _needs(f"{_OWN}interactive", _container("interactive"), "interactive"),
+    _needs(f"{_OWN}pseudo-terminal", _container("pseudoTerminal"), "pseudo-terminal"),
+    # Docker's API 1.18, which is Amazon's name for it, is announced for labels already.
+    _needs(f"{_OWN}ulimits", _container("ulimits"), "ulimits"),
+    _needs(f"{_OWN}system-controls", _container("systemControls"), "system-controls"),
+    _needs(f"{_OWN}kernel-capabilities", _container("linuxParameters.capabilities"), "kernel-capabilities"),
+    _needs(f"{_OWN}devices", _container("linuxParameters.devices"), "devices"),
+    _needs(f"{_AMAZON}docker-remote-api.1.25", _container("linuxParameters.initProcessEnabled"), "init-process"),
+    _needs(f"{_OWN}shared-memory", _container("linuxParameters.sharedMemorySize"), "shared-memory"),
+    _needs(f"{_OWN}tmpfs", _container("linuxParameters.tmpfs"), "tmpfs"),
+    _needs(f"{_OWN}swap", _container("linuxParameters.maxSwap", "linuxParameters.swappiness"), "swap"),
+    _needs(f"{_OWN}gpu", _one("resourceRequirements", "type", "GPU"), "gpu"),
+    _needs(f"{_OWN}neuron-devices", _one("resourceRequirements", "type", "NeuronDevice"), "neuron-devices"),
+    _needs(
+        f"{_ECS}task-eia",
+        _either(_task("inferenceAccelerators"), _one("resourceRequirements", "type", "InferenceAccelerator")),
+        "elastic-inference",
+    ),
+    _needs(f"{_ECS}fault-injection", _task("enableFaultInjection"), "fault-injection"),
+    _needs(f"{_OWN}windows", _windows, "windows"),
 )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ecs_anywhere_agent.identity import IdentityFiles
@@ -29,6 +30,9 @@ from unit.agent.world import Cloud, CloudTask, command, task_id
 
 AGENT = Path(sys.executable).with_name("ecs-anywhere-agent")
 pytestmark = pytest.mark.timeout(120)
+IDLE_SECONDS = 10
+MOST_CPU, MOST_BYTES = 0.001, 45 * 1024 * 1024
+"""A thousandth of a core; the resident memory of Amazon's own agent is 43 MiB."""
 
 
 class ControlPlane:
@@ -255,6 +259,25 @@ def test_a_task_that_is_stopped_while_the_cloud_is_away_is_reported_afterwards(
     assert (report.stop_code, control_plane.exit_code(1)) == (StopCode.USER_INITIATED, 143)
     control_plane.until(lambda: status(tmp_path)["unsentReports"] == 0)
     assert control_plane.cloud.tasks[task_id(2)].last_status is TaskStatus.RUNNING
+
+
+def test_an_agent_is_small_and_does_nothing_when_nothing_happens(
+    start: Callable[[], AgentProcess], control_plane: ControlPlane
+) -> None:
+    agent = start()
+    control_plane.run(1, "sleep 1000")
+    control_plane.until_status(1, TaskStatus.RUNNING)
+    time.sleep(5)
+    before = cpu_seconds(agent.process.pid)
+    time.sleep(IDLE_SECONDS)
+    assert (cpu_seconds(agent.process.pid) - before) / IDLE_SECONDS < MOST_CPU
+    assert psutil.Process(agent.process.pid).memory_info().rss < MOST_BYTES
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of all threads, to the nanosecond."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def local(command: str, data_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

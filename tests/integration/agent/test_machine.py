@@ -29,6 +29,7 @@ def test_resources_and_attributes() -> None:
     assert values["site"] == "basement"
     assert values["ecs.os-type"] == "linux"
     assert values["ecs.cpu-architecture"] in {"x86_64", "arm64"}
+    assert values[f"ecs-anywhere.capability.cpu-architecture.{values['ecs.cpu-architecture']}"] is None
     assert values["ecs-anywhere.limits"] == "none"
     assert values["ecs.capability.external"] is None
     assert "ecs-anywhere.capability.port-mapping" not in values

@@ -9,7 +9,7 @@ import pytest
 
 from ecs_anywhere_agent.clock import ClockReading
 from ecs_anywhere_agent.core import State
-from ecs_anywhere_agent.core.events import ContainerChanged
+from ecs_anywhere_agent.core.events import ContainerChanged, Event
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.store import Store, open_store
 from unit.agent.world import Cloud, Machine, task_id
@@ -55,6 +55,42 @@ def test_what_was_saved_step_by_step_is_loaded_whole(store: Store) -> None:
         before = state
     assert before.ended
     assert before.tasks
+
+
+class QuickMachine(Machine):
+    """Stores as the agent does, and does not look at every task after each step."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(Cloud())
+        self.store = store
+
+    def take(self, event: Event) -> None:
+        before = self.stored
+        super().take(event)
+        self.store.save(before, self.stored, CLOCK)
+
+    def _check_rest(self, state: State) -> None:
+        """That is held by the unit tests."""
+
+
+def test_the_file_stays_small_over_thirty_days_without_a_network(store: Store, tmp_path: Path) -> None:
+    """The task of one service ends again and again, forty others run on."""
+    machine = QuickMachine(store)
+    machine.boot()
+    machine.connect()
+    machine.drain()
+    for number in range(1, 42):
+        machine.deliver(machine.cloud.run(number, restart="offline"))
+        machine.drain()
+    machine.disconnect()
+    app = ContainerRef(task_id(1), "app")
+    most = 0
+    while machine.now < 30 * 24 * 3600:
+        machine.take(ContainerChanged(machine.runtime.end(app, 1)))
+        machine.settle(301)
+        most = max(most, sum(file.stat().st_size for file in tmp_path.glob("state.sqlite*")))
+    assert machine.runtime.restarts[app] > 8000
+    assert most < 20 * 1024 * 1024
 
 
 def test_an_empty_store_is_an_empty_state(store: Store) -> None:

@@ -11,7 +11,8 @@ from control_plane.flows.attributes import put_attributes
 from control_plane.flows.run_task import run_task, start_task
 from control_plane.flows.services import create_service, describe_services, update_service
 from control_plane.flows.stop_task import stop_task
-from control_plane.store import keys, task_definitions, tasks
+from control_plane.flows.task_definitions import register_task_definition
+from control_plane.store import keys, tasks
 from ecs_protocol.messages import ContainerReport
 from ecs_protocol.statuses import TaskStatus
 from world import World
@@ -80,12 +81,12 @@ def test_an_expression_that_is_wrong_places_nothing(world: World, machines: dict
 
 
 def test_the_definitions_constraints_hold_too(world: World, machines: dict[str, str]) -> None:
-    definition = task_definitions.load(world.table, "web", 1)
-    assert definition is not None
-    world.cp.definitions.remember(
-        "web:1", {**definition, "placementConstraints": [member_of("attribute:site == oslo")]}
+    container = {"name": "main", "image": "busybox", "memory": 100}
+    constraints = [member_of("attribute:site == oslo")]
+    register_task_definition(
+        world.cp, {"family": "bound", "containerDefinitions": [container], "placementConstraints": constraints}
     )
-    request = {"taskDefinition": "web:1", "containerInstances": list(machines.values())}
+    request = {"taskDefinition": "bound", "containerInstances": list(machines.values())}
     answer = start_task(world.cp, request)
     assert [_name(world, task) for task in answer["tasks"]] == ["o1"]
     assert {failure["reason"] for failure in answer["failures"]} == {MEMBER_OF}

@@ -1,7 +1,6 @@
 """What must never happen, with many at once, on a DynamoDB that isolates transactions as Amazon's does."""
 
 import uuid
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +13,12 @@ from control_plane.flows.container_instances import deregister_container_instanc
 from control_plane.flows.run_task import run_task
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.services import create_service
-from control_plane.flows.task_definitions import register_task_definition
+from control_plane.flows.task_definitions import (
+    delete_task_definitions,
+    deregister_task_definition,
+    describe_task_definition,
+    register_task_definition,
+)
 from control_plane.store import services, tasks
 from ecs_protocol.statuses import TaskStatus
 from world import World
@@ -29,8 +33,8 @@ def world(dynamodb_local: Any) -> World:
     return World(dynamodb_local, table_name=f"races-{uuid.uuid4().hex}")
 
 
-def at_once(count: int, work: Any) -> list[Any]:
-    with ThreadPoolExecutor(THREADS) as threads:
+def at_once(count: int, work: Any, *, threads_at_most: int = THREADS) -> list[Any]:
+    with ThreadPoolExecutor(threads_at_most) as threads:
         return list(threads.map(work, range(count)))
 
 
@@ -122,13 +126,38 @@ def test_two_schedulers_make_one_service(world: World) -> None:
 
 
 def test_revisions_are_never_given_twice(world: World) -> None:
-    request = {"family": "web", "containerDefinitions": [{"name": "main", "image": "busybox", "memory": 10}]}
+    """64 at once give 64 consecutive revisions, and each is the definition that its caller registered."""
+    functions = [world.function() for _ in range(64)]
 
-    def register(_: int) -> int:
-        revision: int = register_task_definition(world.function(), request)["taskDefinition"]["revision"]
+    def register(number: int) -> int:
+        container = {"name": "main", "image": f"busybox:{number}", "memory": 10}
+        request = {"family": "web", "containerDefinitions": [container]}
+        revision: int = register_task_definition(functions[number], request)["taskDefinition"]["revision"]
         return revision
 
-    assert Counter(at_once(20, register)) == Counter(range(1, 21))
+    revisions = at_once(64, register, threads_at_most=64)
+    assert sorted(revisions) == list(range(1, 65))
+    images = [
+        describe_task_definition(world.cp, {"taskDefinition": f"web:{revision}"})["taskDefinition"]
+        for revision in revisions
+    ]
+    assert [each["containerDefinitions"][0]["image"] for each in images] == [f"busybox:{n}" for n in range(64)]
+
+
+def test_a_status_moves_forwards_only(world: World) -> None:
+    """Many deregister and delete one revision at once: it ends where the furthest of them brings it, and stays."""
+    name = world.task_definition()
+    functions = [world.function() for _ in range(32)]
+
+    def work(number: int) -> dict[str, Any]:
+        if number % 2:
+            return delete_task_definitions(functions[number], {"taskDefinitions": [name]})
+        return deregister_task_definition(functions[number], {"taskDefinition": name})
+
+    at_once(32, work, threads_at_most=32)
+    last = delete_task_definitions(world.cp, {"taskDefinitions": [name]})["taskDefinitions"]
+    assert [each["status"] for each in last] == ["DELETE_IN_PROGRESS"]
+    assert deregister_task_definition(world.cp, {"taskDefinition": name})["taskDefinition"] == last[0]
 
 
 def test_one_task_of_a_group_on_each_instance_whoever_places_it(world: World) -> None:

@@ -194,6 +194,8 @@ def snapshot(machine: StormyMachine) -> None:
 def restore(machine: StormyMachine) -> None:
     """The agent's state is as it was at the snapshot, or lost if there was none; its containers are as they are."""
     machine.stored = machine.snapshot
+    for ref in set(machine.runtime.starts) - set(machine.runtime.containers):
+        del machine.runtime.starts[ref]  # the machine cannot know any more that it has run
     machine.boot()
 
 

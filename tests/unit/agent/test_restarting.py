@@ -147,6 +147,25 @@ def test_restored_to_an_older_state_it_goes_on_with_what_runs() -> None:
     assert [container.last_status for container in report(machine).containers] == [RUNNING, STOPPED]
 
 
+@pytest.mark.parametrize("connected", [True, False])
+def test_restored_to_the_middle_of_a_start_it_hears_the_control_plane_first(connected: bool) -> None:
+    machine = Machine(Cloud())
+    machine.boot()
+    machine.connect()
+    machine.drain()
+    machine.deliver(machine.cloud.run(1))
+    before = machine.stored
+    machine.drain()
+    machine.deliver(machine.cloud.stop(1))
+    machine.settle(4 * 3600)
+    machine.runtime.starts.clear()
+    lose_state(machine, before)
+    if connected:
+        machine.connect()
+    machine.settle(61)
+    assert bool(machine.runtime.starts) is not connected, "cut off, work that is stored is done"
+
+
 @pytest.mark.parametrize("ended", [False, True], ids=["runs", "has-ended"])
 def test_restored_to_before_a_restart_it_sees_the_newer_run(ended: bool) -> None:
     machine = running(**SERVICE)

@@ -73,7 +73,24 @@ def test_a_definition_says_what_it_requires() -> None:
     ]
 
 
-def test_each_capability_has_a_name_of_its_own_that_some_runtime_announces() -> None:
+def test_each_capability_has_a_name_of_its_own() -> None:
     names = [capability.name for capability in CAPABILITIES]
     assert len(set(names)) == len(names)
-    assert set(names) == set(announced_attributes(DOCKER))
+
+
+def test_what_a_machine_announces_today() -> None:
+    """Whoever teaches a runtime a feature adds its capabilities here."""
+    assert announced_attributes(DOCKER) == (
+        "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+        "ecs-anywhere.capability.container-user",
+        "ecs-anywhere.capability.port-mapping",
+        "ecs.capability.container-health-check",
+        "ecs.capability.container-restart-policy",
+        "ecs.capability.external",
+    )
+
+
+@pytest.mark.parametrize(("architecture", "feature"), [("X86_64", "cpu-x86_64"), ("ARM64", "cpu-arm64")])
+def test_a_program_goes_to_processors_that_can_run_it(architecture: str, feature: str) -> None:
+    made = definition(runtimePlatform={"cpuArchitecture": architecture, "operatingSystemFamily": "LINUX"})
+    assert [each for each in ("cpu-x86_64", "cpu-arm64") if fits(made, DOCKER | {each})] == [feature]

@@ -24,13 +24,13 @@ def test_the_least_that_can_be_registered_is_completed_as_amazon_does() -> None:
                 "environment": [],
                 "portMappings": [],
                 "mountPoints": [],
+                "systemControls": [],
                 "volumesFrom": [],
             }
         ],
         "volumes": [],
         "placementConstraints": [],
         "compatibilities": ["EXTERNAL", "EC2"],
-        "requiresCompatibilities": [],
         "requiresAttributes": [],
     }
 
@@ -53,7 +53,9 @@ def test_all_that_can_be_said_is_kept() -> None:
     )
     members = {"networkMode": "bridge", "requiresCompatibilities": ["EXTERNAL"], "cpu": "512", "memory": "128"}
     normalised = definition(everything, **members)
-    assert normalised["containerDefinitions"] == [{**everything, "mountPoints": [], "volumesFrom": []}]
+    assert normalised["containerDefinitions"] == [
+        {**everything, "mountPoints": [], "systemControls": [], "volumesFrom": []}
+    ]
     assert {name: normalised[name] for name in members} == members
 
 
@@ -141,14 +143,12 @@ BAD_MEMORY = "Invalid 'memory' setting for task."
         pytest.param({"family": "web\n"}, "Family should match pattern", id="family-newline"),
         pytest.param({"family": "a" * 256}, "Family should match pattern", id="family-long"),
         pytest.param({"containerDefinitions": []}, "Container list cannot be empty.", id="no-container"),
-        pytest.param({"networkMode": "awsvpc"}, "Use bridge or host", id="awsvpc"),
         pytest.param(
             {"requiresCompatibilities": ["FARGATE"]}, "Fargate only supports network mode 'awsvpc'.", id="fargate"
         ),
-        pytest.param({"requiresCompatibilities": ["MANAGED_INSTANCES"]}, "Use EXTERNAL", id="managed-instances"),
-        pytest.param({"taskRoleArn": "arn:aws:iam::1:role/x"}, "'taskRoleArn' is not supported yet", id="role"),
-        pytest.param({"volumes": [{"name": "data"}]}, "'volumes' is not supported yet", id="volumes"),
-        pytest.param({"ephemeralStorage": {"sizeInGiB": 0}}, "'ephemeralStorage' is not supported yet", id="zero"),
+        pytest.param({"taskRole": "x"}, "Task definition: 'taskRole' is not supported yet", id="unknown"),
+        pytest.param({"gpus": 0}, "'gpus' is not supported yet", id="zero-says-something"),
+        pytest.param({"taskRoleArn": "a\0"}, "Task definition: a text has the character NUL", id="nul"),
         pytest.param({"cpu": "127"}, BAD_CPU, id="cpu-little"),
         pytest.param({"cpu": "196609"}, BAD_CPU, id="cpu-much"),
         pytest.param({"cpu": "-1"}, BAD_CPU, id="cpu-negative"),
@@ -190,10 +190,12 @@ def test_a_task_definition_that_is_refused(members: dict[str, Any], words: str) 
         ),
         pytest.param(
             {"memoryReservation": 65},
-            "'memoryReservation' must be less than or equal to 'memory'",
+            "'memory' must be greater than or equal to 'memoryReservation'",
             id="soft-over-hard",
         ),
-        pytest.param({"essential": False}, "at least one essential container", id="nothing-essential"),
+        pytest.param(
+            {"essential": False}, "Task definition doesn't have any essential container.", id="nothing-essential"
+        ),
         pytest.param({"stopTimeout": -1}, "Invalid 'stopTimeout' setting for container 'main'.", id="stop-timeout"),
         pytest.param({"environment": [{"value": "b"}]}, "has no name", id="environment"),
         pytest.param({"environment": [{"name": "A=B"}]}, "'='", id="environment-equals"),
@@ -222,13 +224,16 @@ def test_a_task_definition_that_is_refused(members: dict[str, Any], words: str) 
             "Restart policy of container 'main': 'maximumAttempts' is not supported yet",
             id="restart-unknown",
         ),
-        pytest.param({"startTimeout": 0}, "'startTimeout' is not supported yet", id="zero-says-something"),
+        pytest.param({"startTimeout": 0}, "must be at least 2 seconds", id="start-timeout"),
+        pytest.param({"gpus": 0}, "Container 'main': 'gpus' is not supported yet", id="zero-says-something"),
         pytest.param({"portMappings": [{}]}, "Invalid 'containerPort' setting for container 'main'.", id="no-port"),
         pytest.param({"portMappings": [port(65536)]}, "Invalid 'containerPort' setting", id="port"),
         pytest.param({"portMappings": [port(80, -1)]}, "Invalid 'hostPort' setting", id="host-port"),
         pytest.param({"portMappings": [port(80, name="-a")]}, "Invalid port mapping name", id="port-name"),
         pytest.param(
-            {"portMappings": [port(80, appProtocol="http")]}, "'appProtocol' is not supported yet", id="app-protocol"
+            {"portMappings": [port(80, hostIp="::")]},
+            "Port mapping of container 'main': 'hostIp' is not supported yet",
+            id="port-unknown",
         ),
         pytest.param(
             {"portMappings": [port(80, 9), port(81, 9)]},
@@ -236,7 +241,9 @@ def test_a_task_definition_that_is_refused(members: dict[str, Any], words: str) 
             id="port-twice",
         ),
         pytest.param(
-            {"portMappings": [port(80, name="a"), port(81, name="a")]}, "name 'a' is used more", id="port-name-twice"
+            {"portMappings": [port(80, name="a"), port(81, name="a")]},
+            "port mapping name is already used",
+            id="port-name-twice",
         ),
     ],
 )
@@ -328,7 +335,6 @@ def test_members_that_say_nothing_pass() -> None:
         "links": [],
         "healthCheck": {},
         "restartPolicy": {},
-        "privileged": False,
         "hostname": "",
         "linuxParameters": {"devices": []},
     }
@@ -336,7 +342,6 @@ def test_members_that_say_nothing_pass() -> None:
         "volumes": [],
         "taskRoleArn": "",
         "proxyConfiguration": None,
-        "enableFaultInjection": False,
     }
     assert definition(container(**nothing), **members) == definition()
 

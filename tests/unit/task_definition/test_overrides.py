@@ -86,7 +86,7 @@ def test_overrides_that_name_the_wrong_thing(overrides: dict[str, Any], words: s
         pytest.param(of_main(command=["\0"]), "NUL", id="nul"),
         pytest.param(of_main(cpu=-1), "Invalid 'cpu' setting for container 'main'.", id="cpu"),
         pytest.param(of_main(memory=0), "Invalid 'memory' setting for container 'main'.", id="memory"),
-        pytest.param(of_main(memory=16), "'memoryReservation' must be less than", id="hard-under-the-definitions-soft"),
+        pytest.param(of_main(memory=16), "'memory' must be greater than", id="hard-under-the-definitions-soft"),
         pytest.param({"cpu": "1"}, "Invalid 'cpu' setting for task.", id="task-cpu"),
         pytest.param({"memory": "x"}, "Invalid 'memory' setting for task.", id="task-memory"),
         pytest.param(

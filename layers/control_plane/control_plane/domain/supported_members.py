@@ -18,7 +18,10 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "ListClusters": _PAGE,
     "RegisterTaskDefinition": frozenset({"*"}),
     "DescribeTaskDefinition": frozenset({"taskDefinition", "include"}),
+    "DeregisterTaskDefinition": frozenset({"taskDefinition"}),
+    "DeleteTaskDefinitions": frozenset({"taskDefinitions"}),
     "ListTaskDefinitions": frozenset({"familyPrefix", "status", "sort"}) | _PAGE,
+    "ListTaskDefinitionFamilies": frozenset({"familyPrefix", "status"}) | _PAGE,
     "RunTask": frozenset(
         {
             "cluster",
@@ -101,7 +104,9 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
 LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "DescribeClusters": {"clusters": (0, 100)},
     "ListClusters": {"maxResults": (1, 100)},
+    "DeleteTaskDefinitions": {"taskDefinitions": (1, 10)},
     "ListTaskDefinitions": {"maxResults": (1, 100)},
+    "ListTaskDefinitionFamilies": {"maxResults": (1, 100)},
     "RunTask": {"count": (1, 10), "startedBy": (0, 128), "clientToken": (0, 64)},
     "StartTask": {"containerInstances": (1, 10), "startedBy": (0, 128)},
     "StopTask": {"reason": (0, 1024)},

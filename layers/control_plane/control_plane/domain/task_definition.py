@@ -1,6 +1,9 @@
 """Task definitions: what is accepted, how it is completed, and what a task made from one takes.
 
-What is not listed here is refused by name and never ignored (docs/api.md).
+    a request ── read ──► its parts, each checked and completed ──► all together ──► on what it can run, what it needs
+                members   containers, ports, volumes, network, …                     compatibilities, requiresAttributes
+
+The parts are in the files next to this one.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 """
@@ -12,27 +15,38 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.errors import ClientException, InvalidParameterException
+from control_plane.domain.placement.query import parse_query
 from control_plane.domain.resources import Resources
-from control_plane.domain.task_definition_containers import (
-    normalise_containers,
-    normalise_environment,
-    refuse_nul,
-    refuse_others,
+from control_plane.domain.tags import MAX_TAGS
+from control_plane.domain.task_definition_compatibilities import compatibilities
+from control_plane.domain.task_definition_containers import normalise_containers
+from control_plane.domain.task_definition_dependencies import check_dependencies
+from control_plane.domain.task_definition_linux import check_accelerators, check_system_controls
+from control_plane.domain.task_definition_logging import check_log_router
+from control_plane.domain.task_definition_members import read
+from control_plane.domain.task_definition_network import (
+    check_links,
+    check_proxy,
+    external_network_mode,
+    on_external,
 )
+from control_plane.domain.task_definition_secrets import normalise_environment
 from control_plane.domain.task_definition_sizes import check_sizes, cpu_units, mebibytes, reserved
+from control_plane.domain.task_definition_texts import refuse_nul, refuse_others
+from control_plane.domain.task_definition_volumes import check_mounts, normalise_volumes
 from ecs_protocol.capabilities import required_attributes
 
 Definition = dict[str, Any]
 
-MEMBERS = frozenset(
-    {"family", "networkMode", "containerDefinitions", "requiresCompatibilities", "cpu", "memory", "tags"}
-)
 OVERRIDE_MEMBERS = frozenset({"containerOverrides", "cpu", "memory"})
 CONTAINER_OVERRIDE_MEMBERS = frozenset({"name", "command", "environment", "cpu", "memory", "memoryReservation"})
 
 MAX_BYTES = 64 * 1024
 MAX_OVERRIDES = 8192
 """Characters of JSON."""
+MAX_CONSTRAINTS = 10
+MAX_EXPRESSION = 2000
+"""Characters."""
 
 
 def normalise(request: Mapping[str, Any]) -> Definition:
@@ -40,49 +54,61 @@ def normalise(request: Mapping[str, Any]) -> Definition:
 
     Without what only registering adds: ARN, revision, status, time. Raises ClientException, InvalidParameterException.
     """
-    refuse_others(request, MEMBERS, "Task definition")
     if not re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", request["family"]):
         raise ClientException(
             "Family should match pattern [a-zA-Z0-9_-]{1,255}: letters (uppercase and lowercase), numbers, "
             "underscores, and hyphens."
         )
     _check_tags(request.get("tags", ()))
-    mode = _network_mode(request)
+    given = read(request)
+    given.pop("tags", None)
+    refuse_nul({name: value for name, value in given.items() if name != "containerDefinitions"}, "Task definition")
+    mode = given.get("networkMode", "bridge")
     definition: Definition = {
-        "family": request["family"],
-        "containerDefinitions": normalise_containers(request["containerDefinitions"], mode),
-        "volumes": [],
-        "placementConstraints": [],
-        "compatibilities": ["EXTERNAL", "EC2"],
-        "requiresCompatibilities": list(request.get("requiresCompatibilities", ())),
-        **({"networkMode": mode} if "networkMode" in request else {}),
-        **({"cpu": str(cpu_units(request["cpu"]))} if request.get("cpu") else {}),
-        **({"memory": str(mebibytes(request["memory"]))} if request.get("memory") else {}),
+        **given,
+        "containerDefinitions": normalise_containers(
+            given.get("containerDefinitions", ()), mode, given.get("executionRoleArn")
+        ),
+        "volumes": normalise_volumes(given.get("volumes", ())),
+        "placementConstraints": list(given.get("placementConstraints", ())),
+        **({"cpu": str(cpu_units(given["cpu"]))} if "cpu" in given else {}),
+        **({"memory": str(mebibytes(given["memory"]))} if "memory" in given else {}),
+        **external_network_mode(mode, request.get("tags", ())),
     }
-    check_sizes(definition["containerDefinitions"], *_task_sizes(definition, {}))
-    definition["requiresAttributes"] = [{"name": name} for name in required_attributes(definition)]
+    _check_together(definition, mode)
+    definition["compatibilities"] = compatibilities(definition)
+    definition["requiresAttributes"] = [{"name": name} for name in required_attributes(on_external(definition))]
     length = len(_json(definition).encode())
     if length > MAX_BYTES:
         raise ClientException(f"Actual length: '{length}'. Max allowed length is '{MAX_BYTES}' bytes.")
     return definition
 
 
-def _network_mode(request: Mapping[str, Any]) -> str:
-    mode: str = request.get("networkMode", "bridge")
-    compatibilities = request.get("requiresCompatibilities", ())
-    if mode == "awsvpc":
-        raise ClientException(
-            "Network mode 'awsvpc' is not supported yet: machines of your own have no VPC. Use bridge or host."
-        )
-    if "FARGATE" in compatibilities:
-        raise ClientException("Fargate only supports network mode 'awsvpc'.")
-    unknown = set(compatibilities) - {"EXTERNAL", "EC2"}
-    if unknown:
-        raise ClientException(f"Compatibility {sorted(unknown)[0]} is not supported yet. Use EXTERNAL.")
-    return mode
+def _check_together(definition: Mapping[str, Any], network_mode: str) -> None:
+    """What concerns more than one part. Raises ClientException, InvalidParameterException."""
+    containers = definition["containerDefinitions"]
+    check_sizes(containers, *_task_sizes(definition, {}))
+    check_links(containers)
+    check_dependencies(containers)
+    check_mounts(containers, definition["volumes"])
+    check_log_router(containers)
+    check_system_controls(containers, network_mode, definition.get("ipcMode"))
+    check_accelerators(definition)
+    check_proxy(definition)
+    constraints = definition["placementConstraints"]
+    if len(constraints) > MAX_CONSTRAINTS:
+        raise ClientException(f"A task definition has at most {MAX_CONSTRAINTS} placement constraints.")
+    for constraint in constraints:
+        if constraint.get("type") != "memberOf" or not 1 <= len(constraint.get("expression", "")) <= MAX_EXPRESSION:
+            raise ClientException(
+                f"A placement constraint has type memberOf and an expression of 1 to {MAX_EXPRESSION} characters."
+            )
+        parse_query(constraint["expression"])
 
 
 def _check_tags(tags: Sequence[Mapping[str, str]]) -> None:
+    if len(tags) > MAX_TAGS:
+        raise InvalidParameterException(f"The maximum number of tags that can be applied to a resource is {MAX_TAGS}.")
     keys = [tag.get("key", "") for tag in tags]
     if not all(keys):
         raise InvalidParameterException("A tag has no key.")

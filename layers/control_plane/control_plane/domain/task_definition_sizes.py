@@ -13,6 +13,20 @@ LEAST_CPU, MOST_CPU = 128, 196_608
 LEAST_MEMORY = 6
 """MiB; Docker takes no less."""
 
+FARGATE_MEMORY: Mapping[int, tuple[int, ...]] = {
+    256: (512, 1024, 2048),
+    512: tuple(range(1024, 4096 + 1, 1024)),
+    1024: tuple(range(2048, 8192 + 1, 1024)),
+    2048: tuple(range(4096, 16384 + 1, 1024)),
+    4096: tuple(range(8192, 30720 + 1, 1024)),
+    8192: tuple(range(16384, 61440 + 1, 4096)),
+    16384: tuple(range(32768, 122880 + 1, 8192)),
+}
+"""MiB that a task on Fargate can have with so many CPU units.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+"""
+
 _NUMBER = re.compile(r"\d{1,9}")
 _VIRTUAL_CPUS = re.compile(r"(\d{1,9}|\d{0,9}\.\d{1,9})\s*vcpu", re.IGNORECASE)
 _GIGABYTES = re.compile(r"(\d{1,9}|\d{0,9}\.\d{1,9})\s*gb", re.IGNORECASE)
@@ -60,7 +74,8 @@ def check_sizes(containers: Sequence[Mapping[str, Any]], cpu: int | None, memory
     needed = sum(container.get("cpu", 0) for container in containers)
     if cpu is not None and needed > cpu:
         raise ClientException(
-            f"Invalid 'cpu' setting for task. Its containers need {needed} CPU units, but the task has {cpu}."
+            "The sum of all container 'cpu' values cannot be greater than the task-level 'cpu' value: they need "
+            f"{needed} CPU units, but the task has {cpu}."
         )
     needed = sum(reserved(container) for container in containers)
     if memory is not None and needed > memory:
@@ -89,5 +104,5 @@ def _check_container(container: Mapping[str, Any], task_memory: int | None) -> N
         )
     if hard is not None and soft is not None and soft > hard:
         raise ClientException(
-            f"Invalid setting for container '{name}'. 'memoryReservation' must be less than or equal to 'memory'."
+            f"Invalid setting for container '{name}'. 'memory' must be greater than or equal to 'memoryReservation'."
         )

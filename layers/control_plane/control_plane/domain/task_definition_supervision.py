@@ -1,4 +1,4 @@
-"""How a container is watched over: its health check and its restart policy, checked and completed as Amazon ECS does.
+"""How a container is watched over: health check, restart policy and time-outs, completed as Amazon ECS does.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerRestartPolicy.html
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from control_plane.domain.errors import ClientException
+from control_plane.domain.task_definition_texts import check_number
 
 HEALTH_CHECK_LIMITS: Mapping[str, tuple[int, int]] = {
     "interval": (5, 300),
@@ -17,9 +18,29 @@ HEALTH_CHECK_LIMITS: Mapping[str, tuple[int, int]] = {
 }
 RESTART_ATTEMPT_PERIOD_LIMITS = (60, 1800)
 MAX_IGNORED_EXIT_CODES = 50
+MAX_STOP_TIMEOUT_SECONDS = 86400
+LEAST_START_TIMEOUT_SECONDS = 2
 
 _HEALTH_CHECK_DEFAULTS = {"interval": 30, "timeout": 5, "retries": 3}
 _RESTART_ATTEMPT_PERIOD_SECONDS = 300
+
+
+def normalise_supervision(given: Mapping[str, Any], container: str) -> dict[str, Any]:
+    """What a container says of it. Raises ClientException."""
+    stop_timeout = given.get("stopTimeout")
+    if stop_timeout is not None and not 0 <= stop_timeout <= MAX_STOP_TIMEOUT_SECONDS:
+        raise ClientException(
+            f"Invalid 'stopTimeout' setting for container '{container}'. Write 0 to {MAX_STOP_TIMEOUT_SECONDS} seconds."
+        )
+    if given.get("startTimeout", LEAST_START_TIMEOUT_SECONDS) < LEAST_START_TIMEOUT_SECONDS:
+        raise ClientException(
+            f"Granular start timeout on container '{container}' must be at least {LEAST_START_TIMEOUT_SECONDS} seconds."
+        )
+    check, policy = given.get("healthCheck"), given.get("restartPolicy")
+    return {
+        **({"healthCheck": normalise_health_check(check, container)} if check else {}),
+        **({"restartPolicy": normalise_restart_policy(policy, container)} if policy else {}),
+    }
 
 
 def normalise_health_check(given: Mapping[str, Any], container: str) -> dict[str, Any]:
@@ -35,7 +56,7 @@ def normalise_health_check(given: Mapping[str, Any], container: str) -> dict[str
         )
     numbers = {member: given[member] for member in HEALTH_CHECK_LIMITS if given.get(member) is not None}
     for member, number in numbers.items():
-        _check(number, HEALTH_CHECK_LIMITS[member], f"healthCheck.{member}", container)
+        check_number(number, HEALTH_CHECK_LIMITS[member], f"healthCheck.{member}", container)
     return {"command": [form, *words], **_HEALTH_CHECK_DEFAULTS, **numbers}
 
 
@@ -46,7 +67,7 @@ def normalise_restart_policy(given: Mapping[str, Any], container: str) -> dict[s
     if period is None and enabled:
         period = _RESTART_ATTEMPT_PERIOD_SECONDS
     if period is not None:
-        _check(period, RESTART_ATTEMPT_PERIOD_LIMITS, "restartPolicy.restartAttemptPeriod", container)
+        check_number(period, RESTART_ATTEMPT_PERIOD_LIMITS, "restartPolicy.restartAttemptPeriod", container)
     if len(codes) > MAX_IGNORED_EXIT_CODES:
         raise ClientException(
             f"Invalid 'restartPolicy.ignoredExitCodes' setting for container '{container}'. "
@@ -57,9 +78,3 @@ def normalise_restart_policy(given: Mapping[str, Any], container: str) -> dict[s
         **({"ignoredExitCodes": codes} if codes else {}),
         **({"restartAttemptPeriod": period} if period is not None else {}),
     }
-
-
-def _check(number: int, limits: tuple[int, int], member: str, container: str) -> None:
-    least, most = limits
-    if not least <= number <= most:
-        raise ClientException(f"Invalid '{member}' setting for container '{container}'. Write {least} to {most}.")

@@ -6,12 +6,13 @@ from typing import Any
 from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.scheduling.standing import absence_of_task
 from control_plane.domain.task import Task
+from control_plane.domain.task_definition_network import on_external
 from control_plane.runtime import ControlPlane
 from control_plane.store import tasks
 from ecs_protocol.messages import MAX_MESSAGE_BYTES, TaskCommand, TaskCommands
 from ecs_protocol.statuses import DesiredStatus
 
-NOT_FOR_AGENTS = frozenset({"registeredAt", "tags"})
+NOT_FOR_AGENTS = frozenset({"registeredAt", "deregisteredAt", "deleteRequestedAt", "status", "tags"})
 """Members of a stored task definition that no machine needs."""
 
 
@@ -65,7 +66,7 @@ def _definition(cp: ControlPlane, name: str) -> dict[str, Any]:
     definition = cp.definitions.get(name)
     if definition is None:
         raise LookupError(f"task definition {name} is missing")
-    return {member: value for member, value in definition.items() if member not in NOT_FOR_AGENTS}
+    return {member: value for member, value in on_external(definition).items() if member not in NOT_FOR_AGENTS}
 
 
 def in_messages(commands: TaskCommands) -> Iterator[TaskCommands]:

@@ -32,13 +32,18 @@ def identifier(name_or_arn: str, cluster: Cluster) -> str:
 
 
 def require_task_definition(cp: ControlPlane, family_and_revision_or_arn: str) -> dict[str, Any]:
-    """The definition that `family`, `family:revision` or an ARN names; the newest of a family if no revision is."""
+    """The definition that `family`, `family:revision` or an ARN names; the newest ACTIVE one if no revision is.
+
+    Read from the table, strongly consistent: its status is true, whoever has deregistered it elsewhere.
+    """
     name = resource_name(family_and_revision_or_arn)
     family, _, revision = name.partition(":")
-    if not revision:
-        definition = task_definitions.newest(cp.table, family)
-    elif revision.isdecimal():
-        definition = cp.definitions.get(f"{family}:{int(revision)}")
+    if family_and_revision_or_arn not in {name, cp.arns.task_definition(name)}:
+        definition = None  # another account's or region's
+    elif not revision:
+        definition = task_definitions.newest_active(cp.table, family)
+    elif revision.isascii() and revision.isdecimal():
+        definition = task_definitions.load(cp.table, family, int(revision))
     else:
         raise ClientException(f"Invalid revision number. Number: {revision}")
     if definition is None:

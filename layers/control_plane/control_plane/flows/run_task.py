@@ -27,6 +27,8 @@ from control_plane.domain.resources import Resources
 from control_plane.domain.tags import checked
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
+from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
+from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import believing, choose_instances, look_at
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
@@ -110,8 +112,6 @@ class _Order:
         """Raises the errors of RunTask."""
         cluster = require_cluster(cp, request.get("cluster"))
         definition = require_task_definition(cp, request["taskDefinition"])
-        if definition["status"] != "ACTIVE":
-            raise InvalidParameterException("TaskDefinition is inactive")
         require_external(definition)
         validate_overrides(definition, request.get("overrides", {}))
         return cls(operation, request, cluster, definition)
@@ -119,10 +119,13 @@ class _Order:
 
 def require_external(definition: Mapping[str, Any]) -> None:
     """Refuse a definition that cannot run on one's own machines."""
-    if "EXTERNAL" not in definition.get("compatibilities", ()):
+    if "EXTERNAL" in definition.get("compatibilities", ()):
+        return
+    if definition.get("networkMode") == "awsvpc" and EXTERNAL_NETWORK_MODE not in definition:
         raise InvalidParameterException(
-            f"Task definition {definition_name(dict(definition))} does not support launch_type EXTERNAL."
+            f"Task definition does not support launch_type EXTERNAL. Its network mode is awsvpc, and {NO_NETWORK_MODE}"
         )
+    raise InvalidParameterException("Task definition does not support launch_type EXTERNAL.")
 
 
 def digest_of(request: Mapping[str, Any]) -> str:
@@ -199,13 +202,15 @@ def watching(new_tasks: Sequence[Task]) -> list[Reminder]:
 def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) -> dict[str, Any]:
     """Commit what `choose` decides, once for each client token.
 
-    A request that is repeated because its answer was lost finds what it took gone: so before anything is refused, and
-    whenever the token turns out to be used, the first answer is given again.
+    A request that is repeated because its answer was lost finds what it took gone, or the definition deregistered: so
+    before anything is refused, and whenever the token turns out to be used, the first answer is given again.
     """
 
     def decide_and_commit(attempt: int) -> dict[str, Any]:
         now = cp.clock()
         try:
+            if order.definition["status"] != "ACTIVE":
+                raise InvalidParameterException("TaskDefinition is inactive")
             placed, failures = choose(attempt)
         except InvalidParameterException:
             before = _answered_before(cp, order, now)
@@ -249,8 +254,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
         except InstanceChangedError:
             cp.fleet.forget(order.cluster.name)
             raise
-        for task in new:
-            cp.fleet.took(order.cluster.name, task.instance_id, order.demand.resources)
+        cp.fleet.took(new)
         return {"tasks": [_described(cp, order, task) for task in new], "failures": failures}
 
     try:

@@ -182,8 +182,7 @@ def _start(
     if new:
         names = " ".join(f"(task {task.task_id})" for task in new)
         chunk.events.append(_told(cp, service, now, f"(service {service.name}) has started {len(new)} tasks: {names}."))
-        for task in new:  # should the commit be lost, the next attempt reads the fleet afresh
-            cp.fleet.took(service.cluster, task.instance_id, demand.resources)
+        cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
         chunk.short = True

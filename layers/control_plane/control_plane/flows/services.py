@@ -13,6 +13,7 @@ from typing import Any
 from control_plane.domain.arns import resource_name
 from control_plane.domain.description import describe_service
 from control_plane.domain.errors import (
+    ClientException,
     InvalidParameterException,
     ServerException,
     ServiceNotActiveException,
@@ -50,7 +51,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         raise InvalidParameterException("TaskDefinition can not be blank.")
     definition = require_task_definition(cp, request["taskDefinition"])
     if definition["status"] != "ACTIVE":
-        raise InvalidParameterException("TaskDefinition is inactive")
+        raise ClientException("TaskDefinition is inactive")
     require_external(definition)
     constraints, strategy = request.get("placementConstraints", ()), request.get("placementStrategy", ())
     parse_constraints(constraints, definition.get("placementConstraints", ()))

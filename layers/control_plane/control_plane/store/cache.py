@@ -1,12 +1,12 @@
 """What a warm function remembers. Only what cannot have changed, or what a commit's condition checks anyway."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceIdentity
 from control_plane.domain.placement.place import Candidate, take
-from control_plane.domain.resources import Resources
+from control_plane.domain.task import Task
 from control_plane.store import clusters, instances, task_definitions
 from control_plane.store.items import Item
 from control_plane.store.table import Table
@@ -15,7 +15,11 @@ FLEET_AGE = timedelta(seconds=5)
 
 
 class Definitions:
-    """Task definitions by `family:revision`. One that was deregistered is still what a running task was made from."""
+    """Task definitions by `family:revision`, for what they say, which never changes.
+
+    Not for their status: what is decided on that reads the table (flows/lookup.py). One that was deregistered, or is
+    being deleted, is still what running tasks were made from.
+    """
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -78,12 +82,13 @@ class Fleet:
                 self._read[cluster] = (now, members)
             return [Candidate(instance, self.capabilities_of(instance)) for instance in members.values()]
 
-    def took(self, cluster: str, instance_id: str, resources: Resources) -> None:
-        """A task of ours is placed there: the next choice should know, without reading the fleet again."""
+    def took(self, placed: Iterable[Task]) -> None:
+        """These tasks are ours: the next choice should know, without reading the fleet again."""
         with self._lock:
-            _, members = self._read.get(cluster, (None, {}))
-            if instance_id in members:
-                members[instance_id] = take(members[instance_id], resources)
+            for task in placed:
+                _, members = self._read.get(task.cluster, (None, {}))
+                if task.instance_id in members:
+                    members[task.instance_id] = take(members[task.instance_id], task.resources)
 
     def forget(self, cluster: str) -> None:
         """What was read of a cluster has turned out to be old."""

@@ -1,6 +1,13 @@
-"""Task definitions. A revision never changes once written, so that whoever has read one may keep it."""
+"""Task definitions. What a revision says never changes once written, so that whoever has read one may keep it.
 
-from collections.abc import Mapping
+Its status does change, forwards only: ACTIVE, INACTIVE, DELETE_IN_PROGRESS. It stands next to the definition in the
+item, and whoever decides on it reads it then. No item is ever removed: which tasks and services refer to a revision
+could only be told by reading all of them, of every cluster, and one placed meanwhile would have no definition. So a
+deleted revision stays DELETE_IN_PROGRESS, a few kilobytes, and what runs is never broken.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from control_plane.domain.races import ItemChangedError
@@ -8,9 +15,14 @@ from control_plane.store import keys
 from control_plane.store.items import Item
 from control_plane.store.table import Table, Write
 
+_STATUS_MEMBERS = ("status", "deregisteredAt", "deleteRequestedAt")
+
 
 def next_revision(table: Table, family: str) -> int:
-    """A number that nobody else gets. One that a crash leaves unused stays unused, as with Amazon ECS."""
+    """A number that nobody else gets.
+
+    A function that dies before it saves the definition leaves a gap, and nothing else: the number is not given again.
+    """
     key = keys.family(family)
     changed = ItemChangedError(family)
     item = table.update(Write("Update", key, changed, update="ADD #revision :one", values={":one": 1}))
@@ -27,15 +39,67 @@ def save(table: Table, family: str, revision: int, definition: Mapping[str, Any]
 
 def load(table: Table, family: str, revision: int) -> Item | None:
     item = table.get(keys.task_definition(family, revision))
-    return None if item is None else item["definition"]
+    return None if item is None else _definition(item)
 
 
-def newest(table: Table, family: str) -> Item | None:
-    """The definition with the greatest revision number that was written."""
-    for item in table.query(keys.task_definition(family, 0).pk, newest_first=True, limit=1):
-        definition: Item = item["definition"]
-        return definition
-    return None
+def newest_active(table: Table, family: str) -> Item | None:
+    """The ACTIVE definition with the greatest revision number."""
+    return next((each for each in _newest_first(table, family) if each["status"] == "ACTIVE"), None)
+
+
+def status_of_family(table: Table, family: str) -> str | None:
+    """ACTIVE if a revision is, else INACTIVE; None if the family has no revision, as its only number was not used."""
+    status = None
+    for each in _newest_first(table, family, consistent=False):
+        if each["status"] == "ACTIVE":
+            return "ACTIVE"
+        status = "INACTIVE"
+    return status
+
+
+def _newest_first(table: Table, family: str, *, consistent: bool = True) -> Iterator[Item]:
+    """The newest by itself, since most often no other is asked for, and then all of them."""
+    for limit in (1, 0):
+        for item in table.query(
+            keys.task_definition(family, 0).pk, newest_first=True, limit=limit, consistent=consistent
+        ):
+            yield _definition(item)
+
+
+def deregister(table: Table, family: str, revision: int, now: datetime) -> Item:
+    """The definition as it is then. Raises ItemChangedError unless it was ACTIVE."""
+    return _mark(
+        table,
+        family,
+        revision,
+        update="SET #status = :status, #deregisteredAt = :now",
+        condition="attribute_exists(#pk) AND attribute_not_exists(#status)",
+        values={":status": "INACTIVE", ":now": now},
+    )
+
+
+def request_deletion(table: Table, family: str, revision: int, now: datetime) -> Item:
+    """The definition as it is then. Raises ItemChangedError unless it was INACTIVE."""
+    return _mark(
+        table,
+        family,
+        revision,
+        update="SET #status = :status, #deleteRequestedAt = :now",
+        condition="#status = :inactive",
+        values={":status": "DELETE_IN_PROGRESS", ":inactive": "INACTIVE", ":now": now},
+    )
+
+
+def _mark(
+    table: Table, family: str, revision: int, *, update: str, condition: str, values: Mapping[str, object]
+) -> Item:
+    key, changed = keys.task_definition(family, revision), ItemChangedError(f"{family}:{revision}")
+    return _definition(table.update(Write("Update", key, changed, update=update, condition=condition, values=values)))
+
+
+def _definition(item: Item) -> Item:
+    """With its status as it is now; an item without one is as it was registered."""
+    return {**item["definition"], **{member: item[member] for member in _STATUS_MEMBERS if member in item}}
 
 
 def families(table: Table) -> list[str]:
@@ -45,4 +109,4 @@ def families(table: Table) -> list[str]:
 
 def revisions(table: Table, family: str) -> list[Item]:
     """Every revision of a family, oldest first."""
-    return [item["definition"] for item in table.query(keys.task_definition(family, 0).pk, consistent=False)]
+    return [_definition(item) for item in table.query(keys.task_definition(family, 0).pk, consistent=False)]
