@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED
+from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED, WHY_NOT
 from control_plane.domain.task_definition_members import CAPABLE, HARMLESS, HONOURED, MEMBERS, known
 from control_plane.gateways.ecs_model import service_model
 
@@ -61,7 +61,9 @@ def page() -> str:
         + "".join(_structure(path) for path in sorted({path.rpartition(".")[0] for path in MEMBERS}))
         + "\nWhy the members of the last column change nothing on a machine:\n\n"
         + "".join(f"- `{path}`: {why}\n" for path, why in sorted(HARMLESS.items()))
-        + f"\n## Operations that are not there yet\n\n{', '.join(others)}\n"
+        + f"\n## Operations that are not there yet\n\n{', '.join(others)}\n\n"
+        + "\n".join(f"- {name}: {why}." for name, why in WHY_NOT.items())
+        + "\n"
     )
 
 

@@ -9,16 +9,20 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from control_plane.domain.errors import EcsError, ServerException, ThrottlingException, UnsupportedFeatureException
+from control_plane.domain.errors import EcsError, ServerException, ThrottlingException
 from control_plane.domain.races import LostRace
-from control_plane.domain.supported_members import check_limits, refuse_unsupported
+from control_plane.domain.supported_members import check_limits, refusal_of_operation, refuse_unsupported
 from control_plane.flows import (
+    account_settings,
     attributes,
+    capacity_providers,
     clusters,
     container_instances,
+    delete_cluster,
     run_task,
     services,
     stop_task,
+    tags,
     task_definitions,
     tasks,
 )
@@ -32,6 +36,18 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "CreateCluster": clusters.create_cluster,
     "DescribeClusters": clusters.describe_clusters,
     "ListClusters": clusters.list_clusters,
+    "UpdateCluster": clusters.update_cluster,
+    "UpdateClusterSettings": clusters.update_cluster_settings,
+    "PutClusterCapacityProviders": clusters.put_cluster_capacity_providers,
+    "DeleteCluster": delete_cluster.delete_cluster,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "ListTagsForResource": tags.list_tags_for_resource,
+    "PutAccountSetting": account_settings.put_account_setting,
+    "PutAccountSettingDefault": account_settings.put_account_setting_default,
+    "DeleteAccountSetting": account_settings.delete_account_setting,
+    "ListAccountSettings": account_settings.list_account_settings,
+    "DescribeCapacityProviders": capacity_providers.describe_capacity_providers,
     "RegisterTaskDefinition": task_definitions.register_task_definition,
     "DescribeTaskDefinition": task_definitions.describe_task_definition,
     "DeregisterTaskDefinition": task_definitions.deregister_task_definition,
@@ -115,7 +131,7 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
 def carry_out(cp: ControlPlane, operation: str, body: bytes) -> str:
     """What a request is answered with whose sender is known, as JSON. Raises EcsError, LostRace."""
     if operation not in OPERATIONS:
-        raise UnsupportedFeatureException(f"{operation} is not supported yet. See docs/api.md for what is.")
+        raise refusal_of_operation(operation)
     request = validate_request(operation, parse_body(body))
     refuse_unsupported(operation, request)
     check_limits(operation, request)

@@ -23,6 +23,7 @@ ODD_TEXTS = (
 )
 TEXTS = (
     *("default", "web", "web:1", "svc", "main", "512", "1 GB", "busybox", "family:web", "site", "instanceId", "memory"),
+    *("EXTERNAL", "enabled"),
     *("attribute:site exists", "not(task:group =~ 'family:(web)+')", "attribute:site =~ (a", "attribute:site"),
 )
 

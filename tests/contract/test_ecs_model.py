@@ -12,7 +12,7 @@ from functions.api_ecs.app import OPERATIONS
 
 from control_plane.domain import errors, supported_members
 from control_plane.domain.errors import EcsError
-from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED
+from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED, WHY_NOT
 from control_plane.gateways.ecs_model import service_model
 from world import World
 
@@ -41,6 +41,10 @@ def input_of(operation: str) -> StructureShape:
 
 def error_classes() -> list[type[EcsError]]:
     return [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, EcsError)]
+
+
+def test_what_is_said_to_be_refused_is_one_of_amazons_and_is_not_there() -> None:
+    assert set(WHY_NOT) <= set(service_model().operation_names) - set(OPERATIONS)
 
 
 def test_each_operation_is_one_of_amazons_and_says_what_it_supports() -> None:
@@ -102,6 +106,25 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
         given[operation] = OPERATIONS[operation](world.cp, request)
         return given[operation]
 
+    do("PutAccountSetting", name="containerInsights", value="enabled")
+    do("PutAccountSettingDefault", name="containerInsights", value="enhanced")
+    do("ListAccountSettings", effectiveSettings=True)
+    do("DeleteAccountSetting", name="containerInsights")
+    insights = [{"name": "containerInsights", "value": "enabled"}]
+    execute = {"executeCommandConfiguration": {"logging": "NONE"}}
+    external = {
+        "capacityProviders": ["EXTERNAL", "FARGATE"],
+        "defaultCapacityProviderStrategy": [{"capacityProvider": "EXTERNAL"}],
+    }
+    tags = [{"key": "team", "value": "dev"}]
+    do("CreateCluster", clusterName="spare", tags=tags, settings=insights, configuration=execute, **external)
+    do("UpdateCluster", cluster="spare", configuration=execute)
+    do("UpdateClusterSettings", cluster="spare", settings=insights)
+    do("PutClusterCapacityProviders", cluster="spare", **external)
+    everything = ["ATTACHMENTS", "CONFIGURATIONS", "SETTINGS", "STATISTICS", "TAGS"]
+    do("DescribeClusters", clusters=["spare", "missing"], include=everything)
+    do("DescribeCapacityProviders", cluster="spare", capacityProviders=["EXTERNAL", "FARGATE", "mine"])
+    do("DeleteCluster", cluster="spare")
     do("CreateCluster", clusterName="default")
     instance = world.machine(ports=(22,))
     container = {
@@ -124,8 +147,12 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     world.deliver()
     do("CreateService", serviceName="svc", taskDefinition="web", desiredCount=2)
     world.deliver()
-    do("UpdateService", service="svc", desiredCount=3)
+    do("UpdateService", service="svc", desiredCount=3, capacityProviderStrategy=[{"capacityProvider": "EXTERNAL"}])
     world.deliver()
+    service = world.cp.arns.service("default", "svc")
+    do("TagResource", resourceArn=service, tags=tags)
+    do("ListTagsForResource", resourceArn=service)
+    do("UntagResource", resourceArn=service, tagKeys=["team"])
     do("ListServices")
     do("DescribeServices", services=["svc", "missing"])
     do("ListTasks", maxResults=1)
@@ -139,7 +166,6 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("DeleteAttributes", attributes=[site])
     include = ["TAGS", "CONTAINER_INSTANCE_HEALTH"]
     do("DescribeContainerInstances", containerInstances=[instance, "missing"], include=include)
-    do("DescribeClusters", clusters=["default", "missing"])
     do("ListClusters")
     do("DeleteService", service="svc", force=True)
     do("DeregisterContainerInstance", containerInstance=instance, force=True)

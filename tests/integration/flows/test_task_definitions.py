@@ -19,6 +19,7 @@ from control_plane.flows.task_definitions import (
     register_task_definition,
 )
 from control_plane.flows.tasks import describe_tasks
+from control_plane.store.cache import STATUS_AGE
 from ecs_protocol.messages import DescribeTasks, TaskCommands
 from integration.flows.definitions import refused, register
 from world import World
@@ -81,13 +82,14 @@ def test_deregistering_ends_what_is_new_and_nothing_else(world: World) -> None:
     assert world.instance(machine).tasks == 3
 
 
-def test_a_warm_function_learns_that_a_definition_was_deregistered_elsewhere(world: World) -> None:
+def test_a_warm_function_learns_within_a_minute_that_a_definition_was_deregistered_elsewhere(world: World) -> None:
     world.cluster()
     world.task_definition()
     world.machine()
     warm = world.function()
     assert run_task(warm, {"taskDefinition": "web:1"})["tasks"]
     deregister_task_definition(world.cp, {"taskDefinition": "web:1"})
+    world.now += STATUS_AGE
     with pytest.raises(InvalidParameterException, match="TaskDefinition is inactive"):
         run_task(warm, {"taskDefinition": "web:1"})
     assert describe_task_definition(warm, {"taskDefinition": "web:1"})["taskDefinition"]["status"] == "INACTIVE"

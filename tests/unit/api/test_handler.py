@@ -163,7 +163,7 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "request_", "code", "words"),
     [
-        pytest.param("list_account_settings", {}, "UnsupportedFeatureException", "ListAccountSettings", id="operation"),
+        pytest.param("list_daemons", {}, "UnsupportedFeatureException", "ListDaemons", id="operation"),
         pytest.param(
             "run_task",
             {"taskDefinition": "web", "referenceId": "x"},
@@ -179,7 +179,11 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
             id="value",
         ),
         pytest.param(
-            "describe_clusters", {"include": ["STATISTICS"]}, "InvalidParameterException", "TAGS", id="include"
+            "list_services",
+            {"resourceManagementType": "ECS"},
+            "InvalidParameterException",
+            "resourceManagementType",
+            id="member-of-an-operation-without-such-an-error",
         ),
         pytest.param(
             "list_tasks", {"desiredStatus": "GONE"}, "InvalidParameterException", "enum value set", id="enumeration"

@@ -18,7 +18,8 @@ from control_plane.domain.supported_members import check_limits, check_names, re
         ("CreateService", {"deploymentController": {"type": "ECS"}, "schedulingStrategy": "REPLICA"}),
         ("CreateService", {"deploymentConfiguration": {"maximumPercent": 200, "minimumHealthyPercent": 100}}),
         ("CreateService", {"deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": False}}}),
-        ("DescribeClusters", {"include": ["TAGS", "SETTINGS"]}),
+        ("DescribeClusters", {"include": ["TAGS", "STATISTICS"]}),
+        ("CreateCluster", {"serviceConnectDefaults": {"namespace": ""}}),
         ("RegisterTaskDefinition", {"volumes": [{"name": "the flow judges"}]}),
     ],
 )
@@ -31,7 +32,8 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
     [
         ("RunTask", {"platformVersion": "LATEST"}, "platformVersion is not supported yet: remove it"),
         ("RunTask", {"launchType": "EC2"}, "launchType EC2 is not supported yet: use EXTERNAL"),
-        ("RunTask", {"capacityProviderStrategy": [{"capacityProvider": "x"}]}, "capacityProviderStrategy"),
+        ("RunTask", {"propagateTags": "SERVICE"}, "propagateTags SERVICE"),
+        ("StartTask", {"capacityProviderStrategy": [{"capacityProvider": "x"}]}, "capacityProviderStrategy"),
         ("StartTask", {"clientToken": "x"}, "clientToken"),
         ("CreateService", {"deploymentConfiguration": {"minimumHealthyPercent": 0}}, "minimumHealthyPercent 0"),
         ("CreateService", {"deploymentConfiguration": {"alarms": {"enable": True}}}, "deploymentConfiguration.alarms"),
@@ -48,9 +50,18 @@ def test_unsupported_feature(operation: str, request_: dict[str, Any], words: st
 @pytest.mark.parametrize(
     ("operation", "request_", "words"),
     [
-        ("CreateCluster", {"settings": [{"name": "containerInsights"}]}, "settings is not supported yet: remove it"),
-        ("DescribeClusters", {"include": ["TAGS", "STATISTICS"]}, "include STATISTICS"),
         ("ListServices", {"resourceManagementType": "ECS"}, "resourceManagementType"),
+        (
+            "CreateCluster",
+            {"serviceConnectDefaults": {"namespace": "n"}},
+            "serviceConnectDefaults is not supported yet",
+        ),
+        (
+            "UpdateCluster",
+            {"serviceConnectDefaults": {"namespace": "n"}},
+            "serviceConnectDefaults is not supported yet",
+        ),
+        ("DescribeTasks", {"include": ["TAGS", "STATISTICS"]}, "include STATISTICS"),
     ],
 )
 def test_where_amazon_has_no_such_error_it_is_a_parameters(

@@ -4,8 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.tags import DISCONNECT, RESTART, Absence, Prefer, checked, parse_absence, restarts_offline
+from control_plane.domain.errors import InvalidParameterException, LimitExceededException
+from control_plane.domain.tags import (
+    DISCONNECT,
+    RESTART,
+    Absence,
+    Prefer,
+    checked,
+    checked_keys,
+    parse_absence,
+    require_room,
+    require_same_policy,
+    restarts_offline,
+)
 
 MINUTES_10 = timedelta(minutes=10)
 
@@ -62,6 +73,27 @@ def test_restart() -> None:
     assert not restarts_offline({RESTART: "never"}, by_default=True)
     with pytest.raises(InvalidParameterException, match=RESTART):
         restarts_offline({RESTART: "always"}, by_default=True)
+
+
+def test_a_tasks_policy_stays_what_it_was_at_its_start() -> None:
+    before = {DISCONNECT: "keep", "team": "dev"}
+    require_same_policy(before, {DISCONNECT: "keep", "team": "ops"})
+    for after in ({}, {DISCONNECT: "stop-after=10m"}, {**before, RESTART: "never"}):
+        with pytest.raises(InvalidParameterException, match="holds for a task from its start"):
+            require_same_policy(before, after)
+
+
+def test_amazons_own_tags_take_no_room() -> None:
+    fifty = {f"k{number}": "" for number in range(50)}
+    require_room({**fifty, "aws:ecs:clusterName": "default"})
+    with pytest.raises(LimitExceededException):
+        require_room({**fifty, "one": "more"})
+
+
+def test_keys_that_are_to_go() -> None:
+    assert checked_keys(["a", "a", "b"]) == {"a", "b"}
+    with pytest.raises(InvalidParameterException, match="reserved"):
+        checked_keys(["AWS:a"])
 
 
 def test_tags_of_a_request() -> None:

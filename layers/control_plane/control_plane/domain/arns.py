@@ -1,6 +1,22 @@
 """ARNs are computed, never stored. https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html"""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from control_plane.domain.errors import InvalidParameterException
+
+_NAME = r"[a-zA-Z0-9_-]{1,255}"
+
+RESOURCES: Mapping[str, tuple[str, ...]] = {
+    "cluster": (_NAME,),
+    "container-instance": (_NAME, _NAME),
+    "task": (_NAME, _NAME),
+    "service": (_NAME, _NAME),
+    "task-definition": (_NAME + r":[1-9][0-9]{0,9}",),
+    "capacity-provider": (_NAME,),
+}
+"""What the ARN of each resource that can have tags ends in."""
 
 
 @dataclass(frozen=True)
@@ -11,8 +27,17 @@ class Arns:
     account: str
     partition: str = "aws"
 
+    @property
+    def prefix(self) -> str:
+        """With which all of them begin."""
+        return f"arn:{self.partition}:ecs:{self.region}:{self.account}:"
+
     def _arn(self, resource: str) -> str:
-        return f"arn:{self.partition}:ecs:{self.region}:{self.account}:{resource}"
+        return f"{self.prefix}{resource}"
+
+    def root(self) -> str:
+        """The account's root user."""
+        return f"arn:{self.partition}:iam::{self.account}:root"
 
     def cluster(self, name: str) -> str:
         return self._arn(f"cluster/{name}")
@@ -30,6 +55,9 @@ class Arns:
     def task_definition(self, family_and_revision: str) -> str:
         return self._arn(f"task-definition/{family_and_revision}")
 
+    def capacity_provider(self, name: str) -> str:
+        return self._arn(f"capacity-provider/{name}")
+
     def service(self, cluster: str, name: str) -> str:
         return self._arn(f"service/{cluster}/{name}")
 
@@ -43,3 +71,20 @@ def cluster_of(arn: str) -> str | None:
     """The cluster that a long ARN (type/cluster/id) names; None for a short one, or for a mere name."""
     parts = arn.split("/")
     return parts[1] if arn.startswith("arn:") and len(parts) == 3 else None
+
+
+def require_resource(arn: str, arns: Arns) -> tuple[str, tuple[str, ...]]:
+    """The kind of resource that an ARN of this account and region names, and the names in it.
+
+    Raises InvalidParameterException.
+    """
+    kind, *names = arn.removeprefix(arns.prefix).split("/")
+    patterns = RESOURCES.get(kind, ())
+    if arn.startswith(arns.prefix) and len(patterns) == 2 and len(names) == 1:
+        raise InvalidParameterException("Long arn format must be used for tagging operations")
+    fits = len(names) == len(patterns) and all(
+        re.fullmatch(pattern, name, re.ASCII) for pattern, name in zip(patterns, names, strict=True)
+    )
+    if not arn.startswith(arns.prefix) or not patterns or not fits:
+        raise InvalidParameterException("The specified ARN is invalid. Specify a valid ARN and try again.")
+    return kind, tuple(names)

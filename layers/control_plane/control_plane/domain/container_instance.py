@@ -105,6 +105,8 @@ class Registration(Entity):
     memory: int
     ports_in_use: tuple[HostPort, ...] = ()
     attributes: tuple[Attribute, ...] = ()
+    tags: dict[str, str] = Field(default_factory=dict)
+    """Those of TagResource; a new registration keeps them."""
     principal: str
     """Id of the certificate that registered it."""
     registered_at: datetime

@@ -9,8 +9,9 @@ from typing import Any
 
 from control_plane.domain.arns import Arns
 from control_plane.domain.attributes import described_attributes
-from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
+from control_plane.domain.capacity_provider import Strategy
+from control_plane.domain.capacity_provider import in_the_api as strategy_in_the_api
+from control_plane.domain.container_instance import ContainerInstance, Registration
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.tags import in_the_api
 from control_plane.domain.task import Task
@@ -25,34 +26,13 @@ def present(members: Mapping[str, Any]) -> Described:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def describe_cluster(
-    cluster: Cluster,
+def describe_container_instance(
+    instance: ContainerInstance,
+    registration: Registration,
     arns: Arns,
     *,
-    instances: Iterable[ContainerInstance],
     tasks: Sequence[Task],
-    services: Iterable[Service],
-) -> Described:
-    return {
-        "clusterArn": arns.cluster(cluster.name),
-        "clusterName": cluster.name,
-        "status": str(cluster.status),
-        "registeredContainerInstancesCount": sum(
-            instance.status is not InstanceStatus.INACTIVE for instance in instances
-        ),
-        "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
-        "pendingTasksCount": sum(_is_pending(task) for task in tasks),
-        "activeServicesCount": sum(service.status is ServiceStatus.ACTIVE for service in services),
-        "statistics": [],
-        "tags": [],
-        "settings": [],
-        "capacityProviders": [],
-        "defaultCapacityProviderStrategy": [],
-    }
-
-
-def describe_container_instance(
-    instance: ContainerInstance, registration: Registration, arns: Arns, *, tasks: Sequence[Task]
+    with_tags: bool = False,
 ) -> Described:
     """`tasks` are those on it that have not stopped."""
     return {
@@ -78,11 +58,11 @@ def describe_container_instance(
         "status": str(instance.status),
         "agentConnected": instance.agent_connected,
         "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
-        "pendingTasksCount": sum(_is_pending(task) for task in tasks),
+        "pendingTasksCount": sum(is_pending(task) for task in tasks),
         "attributes": described_attributes(instance, registration),
         "registeredAt": registration.registered_at,
         "attachments": [],
-        "tags": [],
+        "tags": in_the_api(registration.tags) if with_tags else [],
     }
 
 
@@ -102,7 +82,7 @@ def describe_instance_health(instance: ContainerInstance) -> Described:
     return {"overallStatus": status, "details": [present(connectivity)]}
 
 
-def _is_pending(task: Task) -> bool:
+def is_pending(task: Task) -> bool:
     return task.last_status in {TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING}
 
 
@@ -148,6 +128,7 @@ def describe_task(
             "group": task.group,
             "startedBy": task.started_by,
             "launchType": "EXTERNAL",
+            "capacityProviderName": task.capacity_provider_name if task.by_strategy else None,
             "lastStatus": str(task.last_status),
             "desiredStatus": str(task.desired_status),
             "connectivity": None if connectivity is None else "CONNECTED" if connectivity else "DISCONNECTED",
@@ -243,7 +224,7 @@ def describe_service(
         "desiredCount": service.desired_count,
         "runningCount": service.running_count,
         "pendingCount": service.pending_count,
-        "launchType": "EXTERNAL",
+        **_launched(service.capacity_provider_strategy),
         "taskDefinition": arns.task_definition(service.task_definition),
         "deploymentConfiguration": {"maximumPercent": 200, "minimumHealthyPercent": 100},
         "deployments": [
@@ -257,7 +238,7 @@ def describe_service(
                 "failedTasks": service.failed_starts,
                 "createdAt": deployment.created_at,
                 "updatedAt": deployment.updated_at,
-                "launchType": "EXTERNAL",
+                **_launched(deployment.capacity_provider_strategy),
                 "rolloutState": str(deployment.rollout_state),
                 "rolloutStateReason": _rollout_reason(deployment.deployment_id, str(deployment.rollout_state))
                 + _what_follows(service),
@@ -273,11 +254,16 @@ def describe_service(
         "placementStrategy": list(service.placement_strategy),
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
-        "enableECSManagedTags": False,
+        "enableECSManagedTags": bool(service.managed_tags),
         "propagateTags": service.propagate_tags or "NONE",
         "enableExecuteCommand": False,
         "tags": in_the_api(service.tags) if with_tags else [],
     }
+
+
+def _launched(strategy: Strategy | None) -> Described:
+    """Either a launch type or a strategy, as Amazon ECS shows it."""
+    return {"capacityProviderStrategy": strategy_in_the_api(strategy)} if strategy else {"launchType": "EXTERNAL"}
 
 
 def _what_follows(service: Service) -> str:

@@ -51,6 +51,26 @@ class ClusterNotFoundException(EcsError):
     """No such cluster."""
 
 
+class ClusterContainsContainerInstancesException(EcsError):
+    """The cluster to delete has container instances that are not deregistered."""
+
+
+class ClusterContainsServicesException(EcsError):
+    """The cluster to delete has services that are not INACTIVE."""
+
+
+class ClusterContainsTasksException(EcsError):
+    """The cluster to delete has tasks that have not stopped."""
+
+
+class ResourceNotFoundException(EcsError):
+    """What is to be tagged does not exist."""
+
+
+class LimitExceededException(EcsError):
+    """It would be more than a resource may have."""
+
+
 class ServiceNotFoundException(EcsError):
     """No such service."""
 

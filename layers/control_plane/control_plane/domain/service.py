@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from control_plane.domain.capacity_provider import Strategy
 from control_plane.domain.entity import Entity
 
 
@@ -32,6 +33,8 @@ class Deployment(Entity):
 
     deployment_id: str
     task_definition: str
+    capacity_provider_strategy: Strategy | None = None
+    """None: by launch type EXTERNAL."""
     rollout_state: RolloutState = RolloutState.IN_PROGRESS
     created_at: datetime
     updated_at: datetime
@@ -56,6 +59,10 @@ class Service(Entity):
     placement_constraints: tuple[dict[str, str], ...] = ()
     placement_strategy: tuple[dict[str, str], ...] = ()
     """As the ECS API has them; domain/placement/rules.py reads them."""
+    managed_tags: bool | None = None
+    """Whether its tasks get Amazon ECS's own tags, too; None: no."""
+    capacity_provider_strategy: Strategy = ()
+    """By which its tasks are started; empty: by launch type EXTERNAL."""
     created_at: datetime
     updated_at: datetime
     lock: int = 1

@@ -13,9 +13,23 @@ from control_plane.domain.errors import ClientException, InvalidParameterExcepti
 _PAGE = frozenset({"maxResults", "nextToken"})
 
 SUPPORTED: Mapping[str, frozenset[str]] = {
-    "CreateCluster": frozenset({"clusterName"}),
+    "CreateCluster": frozenset(
+        {"clusterName", "tags", "settings", "configuration", "capacityProviders", "defaultCapacityProviderStrategy"}
+    ),
     "DescribeClusters": frozenset({"clusters", "include"}),
     "ListClusters": _PAGE,
+    "UpdateCluster": frozenset({"cluster", "settings", "configuration"}),
+    "UpdateClusterSettings": frozenset({"cluster", "settings"}),
+    "PutClusterCapacityProviders": frozenset({"cluster", "capacityProviders", "defaultCapacityProviderStrategy"}),
+    "DeleteCluster": frozenset({"cluster"}),
+    "TagResource": frozenset({"resourceArn", "tags"}),
+    "UntagResource": frozenset({"resourceArn", "tagKeys"}),
+    "ListTagsForResource": frozenset({"resourceArn"}),
+    "PutAccountSetting": frozenset({"name", "value", "principalArn"}),
+    "PutAccountSettingDefault": frozenset({"name", "value"}),
+    "DeleteAccountSetting": frozenset({"name", "principalArn"}),
+    "ListAccountSettings": frozenset({"name", "value", "principalArn", "effectiveSettings"}) | _PAGE,
+    "DescribeCapacityProviders": frozenset({"capacityProviders", "cluster", "include"}) | _PAGE,
     "RegisterTaskDefinition": frozenset({"*"}),
     "DescribeTaskDefinition": frozenset({"taskDefinition", "include"}),
     "DeregisterTaskDefinition": frozenset({"taskDefinition"}),
@@ -32,14 +46,26 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "startedBy",
             "clientToken",
             "launchType",
+            "capacityProviderStrategy",
             "propagateTags",
+            "enableECSManagedTags",
             "tags",
             "placementConstraints",
             "placementStrategy",
         }
     ),
     "StartTask": frozenset(
-        {"cluster", "containerInstances", "taskDefinition", "overrides", "group", "startedBy", "propagateTags", "tags"}
+        {
+            "cluster",
+            "containerInstances",
+            "taskDefinition",
+            "overrides",
+            "group",
+            "startedBy",
+            "propagateTags",
+            "enableECSManagedTags",
+            "tags",
+        }
     ),
     "StopTask": frozenset({"cluster", "task", "reason"}),
     "DescribeTasks": frozenset({"cluster", "tasks", "include"}),
@@ -66,21 +92,41 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "schedulingStrategy",
             "deploymentController",
             "deploymentConfiguration",
+            "capacityProviderStrategy",
             "propagateTags",
+            "enableECSManagedTags",
             "tags",
             "placementConstraints",
             "placementStrategy",
         }
     ),
-    "UpdateService": frozenset({"cluster", "service", "desiredCount", "placementConstraints", "placementStrategy"}),
+    "UpdateService": frozenset(
+        {
+            "cluster",
+            "service",
+            "desiredCount",
+            "capacityProviderStrategy",
+            "propagateTags",
+            "enableECSManagedTags",
+            "placementConstraints",
+            "placementStrategy",
+        }
+    ),
     "DescribeServices": frozenset({"cluster", "services", "include"}),
     "ListServices": frozenset({"cluster", "launchType", "schedulingStrategy"}) | _PAGE,
     "DeleteService": frozenset({"cluster", "service", "force"}),
 }
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
 
+WHY_NOT: Mapping[str, str] = {
+    "CreateCapacityProvider": "neither an Auto Scaling group nor Amazon ECS Managed Instances can run tasks here, so "
+    "that tasks started by such a capacity provider would wait for ever. Use EXTERNAL",
+    "UpdateCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be changed",
+    "DeleteCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be deleted",
+}
+"""Why an operation is refused, where it is not only that nobody has made it."""
+
 ONLY: Mapping[str, Mapping[str, Any]] = {
-    "DescribeClusters": {"include": ("TAGS", "SETTINGS", "CONFIGURATIONS")},
     "DescribeTaskDefinition": {"include": ("TAGS",)},
     "RunTask": {"launchType": ("EXTERNAL",), "propagateTags": ("TASK_DEFINITION", "NONE")},
     "StartTask": {"propagateTags": ("TASK_DEFINITION", "NONE")},
@@ -97,12 +143,15 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
         },
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
+    "UpdateService": {"propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE")},
     "DescribeServices": {"include": ("TAGS",)},
 }
 """Where only some values of a member are supported."""
 
 LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "DescribeClusters": {"clusters": (0, 100)},
+    "DescribeCapacityProviders": {"capacityProviders": (0, 100), "maxResults": (1, 10)},
+    "ListAccountSettings": {"maxResults": (1, 10)},
     "ListClusters": {"maxResults": (1, 100)},
     "DeleteTaskDefinitions": {"taskDefinitions": (1, 10)},
     "ListTaskDefinitions": {"maxResults": (1, 100)},
@@ -145,8 +194,16 @@ NAMES: Mapping[str, str] = {
 
 MAX_FAMILY_AND_REVISION = 300
 
-_DECLARE_UNSUPPORTED_FEATURE = frozenset({"RunTask", "StartTask", "CreateService", "UpdateService"})
+_DECLARE_UNSUPPORTED_FEATURE = frozenset(
+    {"RunTask", "StartTask", "CreateService", "UpdateService", "DescribeCapacityProviders"}
+)
 """The operations whose model has UnsupportedFeatureException; a contract test compares."""
+
+
+def refusal_of_operation(operation: str) -> UnsupportedFeatureException:
+    """For an operation of Amazon's that is not there."""
+    why = f": {WHY_NOT[operation]}" if operation in WHY_NOT else ""
+    return UnsupportedFeatureException(f"{operation} is not supported yet{why}. See docs/api.md for what is.")
 
 
 def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from control_plane.domain.errors import InvalidParameterException
+from control_plane.domain.errors import InvalidParameterException, LimitExceededException
 
 DISCONNECT = "ecs-anywhere:disconnect"
 RESTART = "ecs-anywhere:restart"
@@ -65,12 +65,56 @@ def checked(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
                 f"The value of tag {key} has at most {MAX_VALUE} letters, numbers, spaces or characters of "
                 "+ - = . _ : / @."
             )
-        if key.lower().startswith("aws:"):
-            raise InvalidParameterException("Tag keys that begin with aws: are reserved for AWS.")
+        _require_not_reserved(key)
         if key in found:
             raise InvalidParameterException(f"Duplicate tag keys found: {key}.")
         found[key] = value
     return found
+
+
+def checked_keys(keys: Sequence[str]) -> frozenset[str]:
+    """Keys of tags that are to go. Raises InvalidParameterException."""
+    for key in keys:
+        _require_not_reserved(key)
+    return frozenset(keys)
+
+
+def _require_not_reserved(key: str) -> None:
+    if key.lower().startswith("aws:"):
+        raise InvalidParameterException("Tag keys that begin with aws: are reserved for AWS.")
+
+
+def require_room(tags: Mapping[str, str]) -> None:
+    """Amazon ECS's own do not count. Raises LimitExceededException."""
+    if sum(not key.lower().startswith("aws:") for key in tags) > MAX_TAGS:
+        raise LimitExceededException(f"The maximum number of tags that can be applied to a resource is {MAX_TAGS}.")
+
+
+def require_sense(tags: Mapping[str, str]) -> None:
+    """What two of them say must be understood, wherever they are. Raises InvalidParameterException."""
+    absence_of(tags)
+    restarts_offline(tags, by_default=True)
+
+
+def require_same_policy(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """A task goes by what was said when it was started: nobody is to think it changed.
+
+    Raises InvalidParameterException.
+    """
+    for key in (DISCONNECT, RESTART):
+        if before.get(key) != after.get(key):
+            raise InvalidParameterException(
+                f"Tag {key} holds for a task from its start, and cannot be changed then. Give it to the service, or "
+                "to RunTask."
+            )
+
+
+def managed(cluster: str, service: str | None = None) -> dict[str, str]:
+    """Those that Amazon ECS itself gives to a task, if asked to.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html
+    """
+    return {"aws:ecs:clusterName": cluster, **({"aws:ecs:serviceName": service} if service else {})}
 
 
 def in_the_api(tags: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -43,6 +43,8 @@ class Task(Entity):
     task_definition: str
     """`family:revision`."""
     capacity_provider_name: str = "EXTERNAL"
+    by_strategy: bool | None = None
+    """Started by a capacity provider strategy, and not by a launch type; None: no."""
     group: str
     service: str | None = None
     deployment_id: str | None = None

@@ -23,6 +23,7 @@ from control_plane.domain.reminders import FIRST_GAP, next_probe
 from control_plane.domain.resources import Resources
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
+from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.orphans import note_orphans
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
@@ -120,28 +121,35 @@ def _register(
             f"Cluster {sender.cluster} not found. Create it, or activate this machine for another one.",
         )
         return
-    registration = _registration(cp, sender, request, before)
+    registration = _registration(cp, sender, request, before, tags=known.tags if known else {})
     after = _instance(registration, before)
     instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
+    open_if_left_closed(cp, cluster)
     shard = keys.instance_shard(sender.instance_id)
     if shard not in cluster.shards:
         cp.table.commit([clusters.holds_instances_in(cluster.name, shard)])
+    writes = [instances.described(registration)]
     if before is None:
-        write = instances.created(after)
+        writes += [instances.created(after), clusters.open_for(cluster)]
     else:
         old = Resources(cpu=known.cpu, memory=known.memory) if known else Resources()
         new = Resources(cpu=registration.cpu, memory=registration.memory)
-        write = instances.registered_again(before, after, new - old)
+        writes.append(instances.registered_again(before, after, new - old))
     # Not before the registration is committed, should this take as long as a function may.
     reminders.remind(cp.table, [next_probe(sender.cluster, sender.instance_id, cp.clock() + FIRST_GAP)])
-    cp.table.commit([write, instances.described(registration)])
+    cp.table.commit(writes)
     current = instances.load(cp.table, sender.cluster, sender.instance_id)
     if current is not None:
         _send_list(cp, current, request.request_id)
 
 
 def _registration(
-    cp: ControlPlane, sender: InstanceIdentity, request: RegisterContainerInstance, before: ContainerInstance | None
+    cp: ControlPlane,
+    sender: InstanceIdentity,
+    request: RegisterContainerInstance,
+    before: ContainerInstance | None,
+    *,
+    tags: dict[str, str],
 ) -> Registration:
     given = {attribute.name: attribute for attribute in (*request.attributes, *sender.attributes)}
     return Registration(
@@ -155,6 +163,7 @@ def _registration(
         memory=request.memory,
         ports_in_use=request.ports_in_use,
         attributes=tuple(given[name] for name in sorted(given)),
+        tags=tags,
         principal=sender.principal,
         registered_at=cp.clock(),
     )

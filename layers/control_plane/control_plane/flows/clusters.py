@@ -1,47 +1,68 @@
-"""CreateCluster, DescribeClusters, ListClusters.
+"""CreateCluster, DescribeClusters, ListClusters, UpdateCluster, UpdateClusterSettings, PutClusterCapacityProviders.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateCluster.html
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateCluster.html
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PutClusterCapacityProviders.html
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from control_plane.domain.arns import resource_name
-from control_plane.domain.cluster import DEFAULT_CLUSTER, Cluster
-from control_plane.domain.description import describe_cluster
-from control_plane.domain.errors import InvalidParameterException
+from control_plane.domain.capacity_provider import checked_providers, checked_strategy
+from control_plane.domain.cluster import (
+    CONTAINER_INSIGHTS,
+    DEFAULT_CLUSTER,
+    Cluster,
+    ClusterStatus,
+    checked_configuration,
+    checked_name,
+    checked_settings,
+)
+from control_plane.domain.cluster_description import describe_cluster
+from control_plane.domain.errors import InvalidParameterException, ServerException
 from control_plane.domain.pages import page_of
-from control_plane.domain.races import ItemChangedError
+from control_plane.domain.races import LostRace
+from control_plane.domain.tags import checked
+from control_plane.flows.account_settings import value_of
+from control_plane.flows.again import until_won
+from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, services, tasks
+
+EVERYTHING = ("CONFIGURATIONS", "SETTINGS", "TAGS")
+"""What the answer to a change shows."""
 
 
 def create_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {cluster}. One that exists already is answered as it is, as by Amazon ECS."""
-    name = request.get("clusterName") or DEFAULT_CLUSTER
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", name):
-        raise InvalidParameterException(
-            "The specified cluster name is invalid: up to 255 letters (uppercase and lowercase), numbers, underscores, "
-            "and hyphens are allowed."
-        )
-    try:
-        cluster = Cluster(name=name, created_at=cp.clock())
-        cp.table.commit([clusters.created(cluster)])
-        return {"cluster": describe_cluster(cluster, cp.arns, instances=(), tasks=(), services=())}
-    except ItemChangedError:
+    name = checked_name(request.get("clusterName") or DEFAULT_CLUSTER)
+    members = _members(request)
+
+    def decide_and_commit(_attempt: int) -> Cluster:
         existing = clusters.load(cp.table, name)
-        if existing is None:
-            raise
-        return {"cluster": _described(cp, existing)}
+        if existing is not None and existing.status is ClusterStatus.ACTIVE:
+            _require_the_same(existing, members)
+            return existing
+        settings = members.get("settings") or {CONTAINER_INSIGHTS: value_of(cp, CONTAINER_INSIGHTS, cp.arns.root())}
+        cluster = Cluster(name=name, created_at=cp.clock(), **{**members, "settings": settings})
+        cp.table.commit([clusters.created(cluster, existing)])
+        return cluster
+
+    try:
+        cluster = until_won(cp, decide_and_commit)
+    except LostRace as race:
+        raise ServerException("The cluster is changing too often. Try again.") from race
+    return {"cluster": _described(cp, cluster, EVERYTHING)}
 
 
 def describe_clusters(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {clusters, failures}; of the cluster `default` if the request names none."""
+    """Answers {clusters, failures}; of the cluster `default` if the request names none. A deleted one is INACTIVE."""
     names = list(dict.fromkeys(request.get("clusters") or [DEFAULT_CLUSTER]))
     found = {name: clusters.load(cp.table, resource_name(name)) for name in names}
+    include = request.get("include", ())
     return {
-        "clusters": [_described(cp, cluster) for cluster in found.values() if cluster],
+        "clusters": [_described(cp, cluster, include) for cluster in found.values() if cluster],
         "failures": [
             {"arn": cp.arns.cluster(resource_name(name)), "reason": "MISSING"}
             for name, cluster in found.items()
@@ -51,14 +72,72 @@ def describe_clusters(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
 
 
 def list_clusters(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {clusterArns, nextToken}."""
-    names = [cluster.name for cluster in clusters.every(cp.table)]
+    """Answers {clusterArns, nextToken}; those that are deleted are not listed."""
+    names = [cluster.name for cluster in clusters.every(cp.table) if cluster.status is ClusterStatus.ACTIVE]
     page, token = page_of(names, request.get("nextToken"), request.get("maxResults", 100))
     answer: dict[str, Any] = {"clusterArns": [cp.arns.cluster(name) for name in page]}
     return {**answer, "nextToken": token} if token else answer
 
 
-def _described(cp: ControlPlane, cluster: Cluster) -> dict[str, Any]:
+def update_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {cluster}. What the request does not name stays."""
+    return _change(cp, request, _members(request))
+
+
+def update_cluster_settings(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {cluster}."""
+    return _change(cp, request, _members(request))
+
+
+def put_cluster_capacity_providers(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {cluster}. Both lists replace what was there; an empty strategy is none."""
+    return _change(cp, request, _members(request))
+
+
+def _members(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a cluster that a request gives, checked. Raises InvalidParameterException."""
+    members: dict[str, Any] = {}
+    if request.get("tags"):
+        members["tags"] = checked(request["tags"])
+    if request.get("settings"):
+        members["settings"] = checked_settings(request["settings"])
+    if request.get("configuration"):
+        members["configuration"] = checked_configuration(request["configuration"])
+    if "capacityProviders" in request:
+        members["capacity_providers"] = checked_providers(request["capacityProviders"])
+    if "defaultCapacityProviderStrategy" in request:
+        members["default_capacity_provider_strategy"] = checked_strategy(
+            request["defaultCapacityProviderStrategy"],
+            request.get("capacityProviders", ()),
+            unsupported=InvalidParameterException,
+        )
+    return members
+
+
+def _require_the_same(existing: Cluster, members: Mapping[str, Any]) -> None:
+    if any(getattr(existing, name) != value for name, value in members.items()):
+        raise InvalidParameterException(
+            "Arguments on this idempotent request are inconsistent with arguments used in previous request(s)."
+        )
+
+
+def _change(cp: ControlPlane, request: Mapping[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
+    def decide_and_commit(_attempt: int) -> Cluster:
+        cluster = require_cluster(cp, request["cluster"])
+        if not members:
+            return cluster
+        return Cluster.model_validate(cp.table.update(clusters.changed(cluster.model_copy(update=members), members)))
+
+    try:
+        cluster = until_won(cp, decide_and_commit)
+    except LostRace as race:
+        raise ServerException("The cluster is changing too often. Try again.") from race
+    return {"cluster": _described(cp, cluster, EVERYTHING)}
+
+
+def _described(cp: ControlPlane, cluster: Cluster, include: Collection[str]) -> dict[str, Any]:
+    if cluster.status is ClusterStatus.INACTIVE:
+        return describe_cluster(cluster, cp.arns, instances=(), tasks=(), services=(), include=include)
     shards = sorted(cluster.shards)
     return describe_cluster(
         cluster,
@@ -66,4 +145,5 @@ def _described(cp: ControlPlane, cluster: Cluster) -> dict[str, Any]:
         instances=instances.of_cluster(cp.table, cluster.name, shards) if shards else (),
         tasks=tasks.of_cluster(cp.table, cluster.name, shards) if shards else (),
         services=services.of_cluster(cp.table, cluster.name),
+        include=include,
     )

@@ -84,8 +84,9 @@ def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -
         if found is None:
             failures.append({"arn": cp.arns.container_instance(cluster.name, instance_id), "reason": "MISSING"})
         else:
-            health = "CONTAINER_INSTANCE_HEALTH" in request.get("include", ())
-            described.append(_described(cp, found, with_health=health))
+            include = request.get("include", ())
+            health = "CONTAINER_INSTANCE_HEALTH" in include
+            described.append(_described(cp, found, with_health=health, with_tags="TAGS" in include))
     return {"containerInstances": described, "failures": failures}
 
 
@@ -227,10 +228,13 @@ def _load(cp: ControlPlane, cluster: Cluster, instance_id: str) -> ContainerInst
     return instances.load(cp.table, cluster.name, instance_id) if looks_like_an_id(instance_id) else None
 
 
-def _described(cp: ControlPlane, instance: ContainerInstance, *, with_health: bool = False) -> dict[str, Any]:
+def _described(
+    cp: ControlPlane, instance: ContainerInstance, *, with_health: bool = False, with_tags: bool = False
+) -> dict[str, Any]:
     registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
     if registration is None:
         raise LookupError(f"container instance {instance.instance_id} has no registration")
     held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
     health = {"healthStatus": describe_instance_health(instance)} if with_health else {}
-    return {**describe_container_instance(instance, registration, cp.arns, tasks=held), **health}
+    described = describe_container_instance(instance, registration, cp.arns, tasks=held, with_tags=with_tags)
+    return {**described, **health}

@@ -16,8 +16,12 @@ def require_cluster(cp: ControlPlane, name_or_arn: str | None) -> Cluster:
     """
     name = resource_name(name_or_arn or DEFAULT_CLUSTER)
     cluster = clusters.load(cp.table, name, consistent=False) or clusters.load(cp.table, name)
-    if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
+    if cluster is not None and cluster.status is ClusterStatus.INACTIVE:
+        cluster = clusters.load(cp.table, name)  # its name may have been used again a moment ago
+    if cluster is None:
         raise ClusterNotFoundException("Cluster not found.")
+    if cluster.status is not ClusterStatus.ACTIVE:
+        raise ClusterNotFoundException("The referenced cluster was inactive.")
     return cluster
 
 
@@ -31,24 +35,30 @@ def identifier(name_or_arn: str, cluster: Cluster) -> str:
     return resource_name(name_or_arn)
 
 
-def require_task_definition(cp: ControlPlane, family_and_revision_or_arn: str) -> dict[str, Any]:
+def require_task_definition(
+    cp: ControlPlane, family_and_revision_or_arn: str, *, with_tags: bool = False, recent: bool = False
+) -> dict[str, Any]:
     """The definition that `family`, `family:revision` or an ARN names; the newest ACTIVE one if no revision is.
 
-    Read from the table, strongly consistent: its status is true, whoever has deregistered it elsewhere.
+    Read from the table, strongly consistent, unless `recent` will do: then its status may be a minute old, where Amazon
+    ECS allows ten. Its tags are as they are now only `with_tags`.
     """
     name = resource_name(family_and_revision_or_arn)
     family, _, revision = name.partition(":")
+    now, known = cp.clock(), None
     if family_and_revision_or_arn not in {name, cp.arns.task_definition(name)}:
         definition = None  # another account's or region's
     elif not revision:
         definition = task_definitions.newest_active(cp.table, family)
     elif revision.isascii() and revision.isdecimal():
-        definition = task_definitions.load(cp.table, family, int(revision))
+        known = cp.definitions.recent(f"{family}:{int(revision)}", now) if recent and not with_tags else None
+        definition = known or task_definitions.load(cp.table, family, int(revision))
     else:
         raise ClientException(f"Invalid revision number. Number: {revision}")
     if definition is None:
         raise ClientException("Unable to describe task definition.")
-    cp.definitions.remember(definition_name(definition), definition)
+    if definition is not known:
+        cp.definitions.remember(definition_name(definition), definition, now)
     return definition
 
 

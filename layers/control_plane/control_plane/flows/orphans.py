@@ -145,7 +145,7 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
             f"Task {task_id} was started under an earlier identity of its machine, which its id names: it cannot be "
             "adopted. Start another one, and then: ecs-anywhere orphans stop"
         )
-    definition = cp.definitions.get(orphan.task_definition)
+    definition = cp.definitions.get(orphan.task_definition, with_tags=True)
     if definition is None:
         raise InvalidParameterException(
             f"Task definition {orphan.task_definition} of task {task_id} is not known. Register it until it has that "
@@ -166,6 +166,7 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
         group=orphan.group or f"family:{definition['family']}",
         service=service.name if service else None,
         deployment_id=service.deployment.deployment_id if service else None,
+        by_strategy=bool(service and service.deployment.capacity_provider_strategy) or None,
         started_by=orphan.started_by,
         overrides=orphan.overrides,
         cpu=orphan.cpu,

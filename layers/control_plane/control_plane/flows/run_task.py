@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from control_plane.domain.capacity_provider import Strategy as ProviderStrategy
+from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import port_names
 from control_plane.domain.description import describe_task
@@ -24,7 +26,7 @@ from control_plane.domain.placement.rules import Strategy, parse_constraints, pa
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
-from control_plane.domain.tags import checked
+from control_plane.domain.tags import checked, managed
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
 from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
@@ -86,7 +88,12 @@ class _Order:
     """What a request asks for, checked."""
 
     def __init__(
-        self, operation: str, request: Mapping[str, Any], cluster: Cluster, definition: dict[str, Any]
+        self,
+        operation: str,
+        request: Mapping[str, Any],
+        cluster: Cluster,
+        definition: dict[str, Any],
+        strategy: ProviderStrategy,
     ) -> None:
         self.operation = operation
         self.cluster = cluster
@@ -97,7 +104,9 @@ class _Order:
         self.token: str | None = request.get("clientToken")
         own = checked(request.get("tags", ()))
         propagated = tags_of_definition(definition) if request.get("propagateTags") == "TASK_DEFINITION" else {}
-        self.absence = absence_members(definition, own, {**propagated, **own}, in_service=False)
+        of_ecs = managed(cluster.name) if request.get("enableECSManagedTags") else {}
+        self.absence = absence_members(definition, own, {**propagated, **own, **of_ecs}, in_service=False)
+        self.by_strategy = bool(strategy) or None
         self.digest = digest_of(request)
         self.demand = demand_of(
             definition,
@@ -111,10 +120,14 @@ class _Order:
     def of(cls, cp: ControlPlane, request: Mapping[str, Any], operation: str) -> "_Order":
         """Raises the errors of RunTask."""
         cluster = require_cluster(cp, request.get("cluster"))
-        definition = require_task_definition(cp, request["taskDefinition"])
+        propagates = request.get("propagateTags") == "TASK_DEFINITION"
+        definition = require_task_definition(cp, request["taskDefinition"], with_tags=propagates, recent=True)
         require_external(definition)
         validate_overrides(definition, request.get("overrides", {}))
-        return cls(operation, request, cluster, definition)
+        strategy: ProviderStrategy = ()
+        if operation == "RunTask":
+            strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
+        return cls(operation, request, cluster, definition, strategy)
 
 
 def require_external(definition: Mapping[str, Any]) -> None:
@@ -229,6 +242,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 group=order.group,
                 started_by=order.started_by,
                 overrides=order.overrides,
+                by_strategy=order.by_strategy,
                 **order.absence,
             )
             for each in placed

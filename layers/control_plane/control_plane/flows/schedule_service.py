@@ -147,7 +147,8 @@ def _start(
     """`alive`: all tasks of the service that have not stopped."""
     if not planned.start:
         return
-    definition = cp.definitions.get(service.task_definition)
+    propagates = service.propagate_tags == "TASK_DEFINITION"
+    definition = cp.definitions.get(service.task_definition, with_tags=propagates)
     if definition is None:
         raise LookupError(f"task definition {service.task_definition} of service {service.name} is missing")
     demand = demand_of(
@@ -171,6 +172,7 @@ def _start(
             service=service.name,
             started_by=service.deployment.deployment_id,
             deployment_id=service.deployment.deployment_id,
+            by_strategy=bool(service.deployment.capacity_provider_strategy) or None,
             substitute=number < planned.substitutes or None,
             **absence_members(definition, *tags_of_tasks(service, definition), in_service=True),
         )

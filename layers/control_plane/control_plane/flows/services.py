@@ -11,9 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from control_plane.domain.arns import resource_name
+from control_plane.domain.capacity_provider import checked_strategy, strategy_of
+from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.description import describe_service
 from control_plane.domain.errors import (
     ClientException,
+    ClusterNotFoundException,
     InvalidParameterException,
     ServerException,
     ServiceNotActiveException,
@@ -24,13 +27,14 @@ from control_plane.domain.placement.rules import as_stored, parse_constraints, p
 from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent, ServiceStatus
-from control_plane.domain.tags import absence_of, checked, restarts_offline
+from control_plane.domain.tags import absence_of, checked, managed, restarts_offline
 from control_plane.flows.again import until_won
+from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.run_task import require_external
 from control_plane.flows.tasks_to_be import tags_of_definition
 from control_plane.runtime import ControlPlane
-from control_plane.store import reminders, services
+from control_plane.store import clusters, reminders, services
 
 TASKS_FOR_EACH_SHARD = 100
 MAX_SHARDS = 8
@@ -53,15 +57,17 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     if definition["status"] != "ACTIVE":
         raise ClientException("TaskDefinition is inactive")
     require_external(definition)
-    constraints, strategy = request.get("placementConstraints", ()), request.get("placementStrategy", ())
+    constraints, placement_strategy = request.get("placementConstraints", ()), request.get("placementStrategy", ())
     parse_constraints(constraints, definition.get("placementConstraints", ()))
-    parse_strategy(strategy)
+    parse_strategy(placement_strategy)
     tags = checked(request.get("tags", ()))
     propagate = request.get("propagateTags")
     absence_of(tags)
     restarts_offline(tags, by_default=True)
+    strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
 
-    def decide_and_commit(_attempt: int) -> Service:
+    def decide_and_commit(attempt: int) -> Service:
+        target = cluster if attempt == 0 else _cluster_to_put_into(cp, cluster.name)
         existing = services.load(cp.table, cluster.name, name)
         token = request.get("clientToken")
         if existing and existing.status is not ServiceStatus.INACTIVE:
@@ -75,6 +81,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         deployment = Deployment(
             deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
             task_definition=definition_name(definition),
+            capacity_provider_strategy=strategy or None,
             created_at=now,
             updated_at=now,
         )
@@ -88,7 +95,9 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             tags=tags,
             propagate_tags=None if propagate == "NONE" else propagate,
             placement_constraints=tuple(constraints),
-            placement_strategy=as_stored(strategy),
+            placement_strategy=as_stored(placement_strategy),
+            managed_tags=request.get("enableECSManagedTags") or None,
+            capacity_provider_strategy=strategy,
             created_at=now,
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
@@ -96,17 +105,23 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             look_at=now + FIRST_LOOK,
         )
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
-        cp.table.commit([services.created(service, existing), services.told(_deployment_began(cp, service))])
+        cp.table.commit(
+            [
+                services.created(service, existing),
+                services.told(_deployment_began(cp, service)),
+                clusters.open_for(target),
+            ]
+        )
         return service
 
     return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=(), with_tags=True)}
 
 
 def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {service}. The same values again wake the scheduler, too.
+    """Answers {service}. The same request again wakes the scheduler, too.
 
-    Placement constraints and strategies replace those that there are, for tasks that are placed from now on: that is no
-    new deployment.
+    How tasks are placed and started and which tags they get holds for those that are started afterwards: that is no new
+    deployment.
     """
     cluster = require_cluster(cp, request.get("cluster"))
     name = identifier(request["service"], cluster)
@@ -120,6 +135,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         now = cp.clock()
         after = service.model_copy(
             update={
+                **_changes(request, service, cluster),
                 "desired_count": desired,
                 "placement_constraints": constraints,
                 "placement_strategy": strategy,
@@ -134,9 +150,22 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         cp.table.commit([services.changed(service, after)])
         return after
 
-    return {
-        "service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=_events(cp, cluster.name, name))
-    }
+    service = _until_won(cp, decide_and_commit)
+    return {"service": describe_service(service, cp.arns, events=_events(cp, service))}
+
+
+def _changes(request: Mapping[str, Any], service: Service, cluster: Cluster) -> dict[str, Any]:
+    """What the request says of the tasks to be started. An empty strategy goes back to the launch type."""
+    changes: dict[str, Any] = {}
+    if "capacityProviderStrategy" in request:
+        strategy = checked_strategy(request["capacityProviderStrategy"], cluster.capacity_providers)
+        changes["capacity_provider_strategy"] = strategy
+        changes["deployment"] = service.deployment.model_copy(update={"capacity_provider_strategy": strategy or None})
+    if "propagateTags" in request:
+        changes["propagate_tags"] = None if request["propagateTags"] == "NONE" else request["propagateTags"]
+    if "enableECSManagedTags" in request:
+        changes["managed_tags"] = request["enableECSManagedTags"] or None
+    return changes
 
 
 def _placement(
@@ -188,13 +217,14 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
     """Answers {services, failures}."""
     cluster = require_cluster(cp, request.get("cluster"))
     names = {name: identifier(name, cluster) for name in request["services"]}
-    found = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
+    loaded = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
+    found = {name: service if service and _is_of(cluster, service) else None for name, service in loaded.items()}
     return {
         "services": [
             describe_service(
                 service,
                 cp.arns,
-                events=_events(cp, cluster.name, service.name),
+                events=_events(cp, service),
                 with_tags="TAGS" in request.get("include", ()),
             )
             for service in found.values()
@@ -206,6 +236,11 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
             if service is None
         ],
     }
+
+
+def _is_of(cluster: Cluster, service: Service) -> bool:
+    """And not of a former cluster of that name."""
+    return service.status is not ServiceStatus.INACTIVE or cluster.began_before(service.updated_at)
 
 
 def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,7 +261,9 @@ def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any
 def tags_of_tasks(service: Service, definition: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """The tags that say what an absence means for its tasks, and those that they get."""
     of_definition = tags_of_definition(definition) if service.propagate_tags == "TASK_DEFINITION" else {}
-    return {**of_definition, **service.tags}, service.tags if service.propagate_tags == "SERVICE" else of_definition
+    propagated = service.tags if service.propagate_tags == "SERVICE" else of_definition
+    of_ecs = managed(service.cluster, service.name) if service.managed_tags else {}
+    return {**of_definition, **service.tags}, {**propagated, **of_ecs}
 
 
 def shards_for(desired_count: int) -> int:
@@ -256,8 +293,19 @@ def _deployment_began(cp: ControlPlane, service: Service) -> ServiceEvent:
     return deployment_event(service, cp.new_id(), RolloutState.IN_PROGRESS, service.created_at)
 
 
-def _events(cp: ControlPlane, cluster: str, name: str) -> list[ServiceEvent]:
-    return services.events(cp.table, cluster, name)
+def _events(cp: ControlPlane, service: Service) -> list[ServiceEvent]:
+    """And not those of a former service of that name."""
+    found = services.events(cp.table, service.cluster, service.name)
+    return [event for event in found if event.created_at >= service.created_at]
+
+
+def _cluster_to_put_into(cp: ControlPlane, name: str) -> Cluster:
+    """As it is now, and open unless a deletion is looking at it."""
+    cluster = clusters.load(cp.table, name)
+    if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
+        raise ClusterNotFoundException("The referenced cluster was inactive.")
+    open_if_left_closed(cp, cluster)
+    return cluster
 
 
 def _require(cp: ControlPlane, cluster: str, name: str) -> Service:

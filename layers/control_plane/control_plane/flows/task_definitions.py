@@ -18,7 +18,7 @@ from control_plane.domain.pages import page_of
 from control_plane.domain.task_definition import normalise
 from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.flows.again import until_won
-from control_plane.flows.lookup import require_task_definition
+from control_plane.flows.lookup import definition_name, require_task_definition
 from control_plane.runtime import ControlPlane
 from control_plane.store import task_definitions
 
@@ -50,9 +50,9 @@ def register_task_definition(cp: ControlPlane, request: Mapping[str, Any]) -> di
 
 def describe_task_definition(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {taskDefinition, tags}, of any status; tags only if the request includes TAGS."""
-    found = require_task_definition(cp, request["taskDefinition"])
-    tags = {"tags": found.get("tags", [])} if "TAGS" in request.get("include", ()) else {}
-    return {"taskDefinition": _described(found), **tags}
+    with_tags = "TAGS" in request.get("include", ())
+    found = require_task_definition(cp, request["taskDefinition"], with_tags=with_tags)
+    return {"taskDefinition": _described(found), **({"tags": found.get("tags", [])} if with_tags else {})}
 
 
 def deregister_task_definition(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +71,9 @@ def deregister_task_definition(cp: ControlPlane, request: Mapping[str, Any]) -> 
             raise ClientException("The specified task definition does not exist.")
         return found if found["status"] != "ACTIVE" else task_definitions.deregister(cp.table, *named, cp.clock())
 
-    return {"taskDefinition": _described(until_won(cp, decide_and_commit))}
+    found = until_won(cp, decide_and_commit)
+    cp.definitions.remember(definition_name(found), found, cp.clock())
+    return {"taskDefinition": _described(found)}
 
 
 def delete_task_definitions(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:

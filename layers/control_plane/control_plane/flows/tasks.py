@@ -23,7 +23,11 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     wanted = {name: identifier(name, cluster) for name in request["tasks"]}
     found = tasks.load_many(cp.table, cluster.name, {each for each in wanted.values() if looks_like_an_id(each)})
     now = cp.clock()
-    shown = {task_id: task for task_id, task in found.items() if tasks.shown(task, now)}
+    shown = {
+        task_id: task
+        for task_id, task in found.items()
+        if tasks.shown(task, now) and (not task.stopped or cluster.began_before(task.updated_at))
+    }
     connected = _agents_connected(cp, shown)
     return {
         "tasks": [
@@ -51,7 +55,8 @@ def list_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     desired = request.get("desiredStatus", "RUNNING")
     found = tasks.of_cluster(cp.table, cluster.name, sorted(cluster.shards)) if cluster.shards else []
     if desired == "STOPPED":
-        found += tasks.stopped_in_cluster(cp.table, cluster.name, cp.clock())
+        ended = tasks.stopped_in_cluster(cp.table, cluster.name, cp.clock())
+        found += [task for task in ended if cluster.began_before(task.updated_at)]
     ids = {
         task.task_id
         for task in found

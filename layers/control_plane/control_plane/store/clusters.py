@@ -1,12 +1,16 @@
-"""Clusters."""
+"""Clusters. What puts a first thing into one goes with `open_for`; see flows/delete_cluster.py."""
 
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
 from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.races import ItemChangedError
 from control_plane.store import keys
-from control_plane.store.items import attributes
+from control_plane.store.items import attributes, replacing, unchanged
 from control_plane.store.table import Table, Write
+
+KEPT = timedelta(days=30)
+"""How long a deleted cluster is described as INACTIVE, unless its name is used again."""
 
 
 def load(table: Table, name: str, *, consistent: bool = True) -> Cluster | None:
@@ -14,13 +18,28 @@ def load(table: Table, name: str, *, consistent: bool = True) -> Cluster | None:
     return None if item is None else Cluster.model_validate(item)
 
 
-def created(cluster: Cluster) -> Write:
+def created(cluster: Cluster, replaces: Cluster | None) -> Write:
+    """A new cluster; its name may be that of one that is INACTIVE."""
     return Write(
         "Put",
         keys.cluster(cluster.name),
         ItemChangedError(cluster.name),
         item=attributes(cluster),
-        condition="attribute_not_exists(#pk)",
+        condition="#status = :inactive AND #createdAt = :before" if replaces else "attribute_not_exists(#pk)",
+        values={":inactive": ClusterStatus.INACTIVE, ":before": replaces.created_at} if replaces else {},
+    )
+
+
+def changed(after: Cluster, members: Iterable[str]) -> Write:
+    """These members as they are now, whole, and no others: nobody else's change is lost."""
+    now = after.model_dump(by_alias=True, include=set(members))
+    return Write(
+        "Update",
+        keys.cluster(after.name),
+        ItemChangedError(after.name),
+        update="SET " + ", ".join(f"#{member} = :{member}" for member in now),
+        condition="#status = :active",
+        values={":active": ClusterStatus.ACTIVE, **{f":{member}": value for member, value in now.items()}},
     )
 
 
@@ -33,6 +52,71 @@ def holds_instances_in(name: str, shard: int) -> Write:
         update="ADD #shards :shards",
         condition="#status = :active",
         values={":shards": {shard}, ":active": ClusterStatus.ACTIVE},
+    )
+
+
+def open_for(cluster: Cluster) -> Write:
+    """The cluster is the one that was read, and no deletion has closed it."""
+    return Write(
+        "ConditionCheck",
+        keys.cluster(cluster.name),
+        ItemChangedError(cluster.name),
+        condition="#status = :active AND #createdAt = :createdAt AND attribute_not_exists(#closedBy)",
+        values={":active": ClusterStatus.ACTIVE, ":createdAt": cluster.created_at},
+    )
+
+
+def closed(name: str, deletion: str, now: datetime) -> Write:
+    """For one deletion at a time; closing it again for the same one changes nothing."""
+    return Write(
+        "Update",
+        keys.cluster(name),
+        ItemChangedError(name),
+        update="SET #closedBy = :deletion, #closedAt = :now",
+        condition="#status = :active AND (attribute_not_exists(#closedBy) OR #closedBy = :deletion)",
+        values={":deletion": deletion, ":now": now, ":active": ClusterStatus.ACTIVE},
+    )
+
+
+def opened(name: str, deletion: str) -> Write:
+    """Raises ItemChangedError if it is not closed for this deletion any more."""
+    return Write(
+        "Update",
+        keys.cluster(name),
+        ItemChangedError(name),
+        update="REMOVE #closedBy, #closedAt",
+        condition="#closedBy = :deletion",
+        values={":deletion": deletion},
+    )
+
+
+def deleted(name: str, deletion: str, now: datetime) -> Write:
+    """INACTIVE, if it has been closed for this deletion all the while. Nothing is in it: its keys go, and its tags."""
+    return Write(
+        "Update",
+        keys.cluster(name),
+        ItemChangedError(name),
+        update="SET #status = :inactive, #expiresAt = :expiresAt REMOVE #closedBy, #closedAt, #shards, #tags",
+        condition="#closedBy = :deletion",
+        values={
+            ":inactive": ClusterStatus.INACTIVE,
+            ":expiresAt": int((now + KEPT).timestamp()),
+            ":deletion": deletion,
+        },
+    )
+
+
+def tagged(cluster: Cluster, tags: Mapping[str, str]) -> Write:
+    """Other tags, if they are those still that were read."""
+    condition, before = unchanged("tags", cluster.tags)
+    update, after = replacing("tags", tags)
+    return Write(
+        "Update",
+        keys.cluster(cluster.name),
+        ItemChangedError(cluster.name),
+        update=update,
+        condition=f"#status = :active AND {condition}",
+        values={":active": ClusterStatus.ACTIVE, **before, **after},
     )
 
 

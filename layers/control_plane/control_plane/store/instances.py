@@ -15,7 +15,7 @@ from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.races import InstanceChangedError, ItemChangedError
 from control_plane.domain.resources import Resources
 from control_plane.store import keys
-from control_plane.store.items import Item, attributes
+from control_plane.store.items import Item, attributes, replacing, unchanged
 from control_plane.store.table import Table, Write
 
 KIND = "containerInstance"
@@ -53,10 +53,12 @@ def load_registrations(table: Table, wanted: Iterable[ContainerInstance]) -> dic
     return {registration.instance_id: registration for registration in found}
 
 
-def of_cluster(table: Table, cluster: str, shards: Sequence[int]) -> list[ContainerInstance]:
-    """Every instance of a cluster, eventually consistent: candidates, never the answer (rule 3)."""
+def of_cluster(
+    table: Table, cluster: str, shards: Sequence[int], *, consistent: bool = False
+) -> list[ContainerInstance]:
+    """Every instance of a cluster; unless `consistent`, candidates, never the answer (rule 3)."""
     partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
-    return [from_item(item) for item in table.query_many(partitions, "I#", consistent=False)]
+    return [from_item(item) for item in table.query_many(partitions, "I#", consistent=consistent)]
 
 
 def created(instance: ContainerInstance) -> Write:
@@ -108,12 +110,30 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
 
 
 def described(registration: Registration) -> Write:
-    """The registration item; goes with the write of the instance, whose condition guards both."""
+    """The registration item, with the tags that it had; goes with the write of the instance, whose condition guards the
+    rest."""
+    condition, values = unchanged("tags", registration.tags)
     return Write(
         "Put",
         keys.registration(registration.cluster, registration.instance_id),
         InstanceChangedError(registration.instance_id),
         item={**attributes(registration), "kind": REGISTRATION_KIND},
+        condition=condition,
+        values=values,
+    )
+
+
+def tagged(registration: Registration, tags: Mapping[str, str]) -> Write:
+    """Other tags, if they are those still that were read."""
+    condition, before = unchanged("tags", registration.tags)
+    update, after = replacing("tags", tags)
+    return Write(
+        "Update",
+        keys.registration(registration.cluster, registration.instance_id),
+        InstanceChangedError(registration.instance_id),
+        update=update,
+        condition=f"attribute_exists(#pk) AND {condition}",
+        values={**before, **after},
     )
 
 

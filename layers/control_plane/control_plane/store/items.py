@@ -39,6 +39,18 @@ def attributes(entity: BaseModel) -> Item:
     return {name: value for name, value in members.items() if value not in ((), [], {}, set(), frozenset())}
 
 
+def unchanged(member: str, before: Any) -> tuple[str, dict[str, Any]]:
+    """The condition, and its values, that a member which is left out while empty is what it was."""
+    if before:
+        return f"#{member} = :before_{member}", {f":before_{member}": before}
+    return f"attribute_not_exists(#{member})", {}
+
+
+def replacing(member: str, after: Any) -> tuple[str, dict[str, Any]]:
+    """The update, and its values, that gives such a member a new value."""
+    return (f"SET #{member} = :{member}", {f":{member}": after}) if after else (f"REMOVE #{member}", {})
+
+
 def _plain(value: Any) -> Any:
     match value:
         case Enum():

@@ -18,6 +18,7 @@
     SERVICE#<cluster>#<name>#TASKS#n  <task>                 a task is on the service's list
     SERVICE#<cluster>#<name>#EVENTS   <time>#<id>            service event, kept for 30 days
     TOKEN#<operation>#<cluster>#<t>   TOKEN                  what the request with client token t was answered
+    SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation
                                       CSR#<digest>           one identity that it gave out
 
@@ -170,6 +171,14 @@ def service_events_partition(cluster_name: str, service_name: str) -> str:
 
 def token(operation: str, cluster_name: str, client_token: str) -> Key:
     return Key(f"TOKEN#{operation}#{cluster_name}#{client_token}", "TOKEN")
+
+
+def account_setting(principal: str, name: str) -> Key:
+    return Key(account_settings_partition(principal), name)
+
+
+def account_settings_partition(principal: str) -> str:
+    return f"SETTINGS#{principal}"
 
 
 def activation(activation_id: str) -> Key:

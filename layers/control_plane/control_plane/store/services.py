@@ -33,8 +33,8 @@ def load_many(table: Table, wanted: Iterable[ServiceKey]) -> dict[ServiceKey, Se
     return {ServiceKey(service.cluster, service.name): service for service in loaded}
 
 
-def of_cluster(table: Table, cluster: str) -> list[Service]:
-    items = table.query_many(keys.service_partitions(cluster), consistent=False)
+def of_cluster(table: Table, cluster: str, *, consistent: bool = False) -> list[Service]:
+    items = table.query_many(keys.service_partitions(cluster), consistent=consistent)
     return sorted((Service.model_validate(item) for item in items), key=lambda service: service.name)
 
 

@@ -1,4 +1,4 @@
-"""Task definitions. What a revision says never changes once written, so that whoever has read one may keep it.
+"""Task definitions. But for its tags, what a revision says never changes: whoever has read one may keep it.
 
 Its status does change, forwards only: ACTIVE, INACTIVE, DELETE_IN_PROGRESS. It stands next to the definition in the
 item, and whoever decides on it reads it then. No item is ever removed: which tasks and services refer to a revision
@@ -6,7 +6,7 @@ could only be told by reading all of them, of every cluster, and one placed mean
 deleted revision stays DELETE_IN_PROGRESS, a few kilobytes, and what runs is never broken.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,18 @@ def save(table: Table, family: str, revision: int, definition: Mapping[str, Any]
     changed = ItemChangedError(f"{family}:{revision}")
     item = {"definition": definition}
     table.commit([Write("Put", key, changed, item=item, condition="attribute_not_exists(#pk)")])
+
+
+def tagged(definition: Mapping[str, Any], tags: Sequence[Mapping[str, str]]) -> Write:
+    """Other tags, if they are those still that were read: of a revision nothing else ever changes."""
+    return Write(
+        "Update",
+        keys.task_definition(definition["family"], definition["revision"]),
+        ItemChangedError(f"{definition['family']}:{definition['revision']}"),
+        update="SET #definition.#tags = :after",
+        condition="#definition.#tags = :before",
+        values={":before": definition["tags"], ":after": tags},
+    )
 
 
 def load(table: Table, family: str, revision: int) -> Item | None:

@@ -116,10 +116,10 @@ def of_instance(table: Table, cluster: str, instance_id: str) -> list[Task]:
     return [from_item(item) for item in items if item["instanceId"] == instance_id]
 
 
-def of_cluster(table: Table, cluster: str, shards: Sequence[int]) -> list[Task]:
-    """A cluster's tasks that have not stopped; for List and Describe."""
+def of_cluster(table: Table, cluster: str, shards: Sequence[int], *, consistent: bool = False) -> list[Task]:
+    """A cluster's tasks that have not stopped; unless `consistent`, for List and Describe."""
     partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
-    return [from_item(item) for item in table.query_many(partitions, "T#", consistent=False)]
+    return [from_item(item) for item in table.query_many(partitions, "T#", consistent=consistent)]
 
 
 def stopped_in_cluster(table: Table, cluster: str, now: datetime) -> list[Task]:
