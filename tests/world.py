@@ -236,13 +236,16 @@ class World:
         memory: int = 2048,
         ports: Sequence[int] = (),
         capabilities: Sequence[str] | None = None,
+        attributes: Mapping[str, str] | None = None,
     ) -> str:
         """A machine with an identity that has registered. Answers its instance id."""
         instance_id = f"{self.random.getrandbits(128):032x}"
         self.registry.attach(
             Certificate(f"arn:aws:iot:::cert/cert-{instance_id}", "PEM"), thing_name(PREFIX, instance_id), cluster
         )
-        self.register(instance_id, cpu=cpu, memory=memory, ports=ports, capabilities=capabilities)
+        self.register(
+            instance_id, cpu=cpu, memory=memory, ports=ports, capabilities=capabilities, attributes=attributes
+        )
         return instance_id
 
     def register(
@@ -253,19 +256,24 @@ class World:
         memory: int = 2048,
         ports: Sequence[int] = (),
         capabilities: Sequence[str] | None = None,
+        attributes: Mapping[str, str] | None = None,
         digest: str | None = None,
     ) -> None:
         names = EVERY_CAPABILITY if capabilities is None else capabilities
+        valued = attributes or {}
         self.say(
             instance_id,
             RegisterContainerInstance(
                 request_id="register",
-                digest=digest or f"{cpu}-{memory}-{sorted(ports)}-{hash(tuple(names))}",
+                digest=digest or f"{cpu}-{memory}-{sorted(ports)}-{hash((tuple(names), tuple(valued.items())))}",
                 agent_version="1.0.0",
                 cpu=cpu,
                 memory=memory,
                 ports_in_use=tuple(HostPort(port=port) for port in ports),
-                attributes=tuple(Attribute(name=name) for name in names),
+                attributes=(
+                    *(Attribute(name=name) for name in names),
+                    *(Attribute(name=name, value=value) for name, value in valued.items()),
+                ),
             ),
         )
 

@@ -14,6 +14,7 @@ from control_plane.domain.races import LostRace
 from control_plane.domain.supported_members import check_limits, refusal_of_operation, refuse_unsupported
 from control_plane.flows import (
     account_settings,
+    attributes,
     capacity_providers,
     clusters,
     container_instances,
@@ -61,6 +62,11 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "ListContainerInstances": container_instances.list_container_instances,
     "DescribeContainerInstances": container_instances.describe_container_instances,
     "DeregisterContainerInstance": container_instances.deregister_container_instance,
+    "UpdateContainerInstancesState": container_instances.update_container_instances_state,
+    "UpdateContainerAgent": container_instances.update_container_agent,
+    "PutAttributes": attributes.put_attributes,
+    "DeleteAttributes": attributes.delete_attributes,
+    "ListAttributes": attributes.list_attributes,
     "CreateService": services.create_service,
     "UpdateService": services.update_service,
     "DescribeServices": services.describe_services,

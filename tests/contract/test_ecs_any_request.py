@@ -21,7 +21,11 @@ ODD_TEXTS = (
     *("", ":", "/", "a/b", "arn:", "arn:aws:ecs", "web:0", "web:²", "web:1:2", f"web:{'9' * 20}", "é", "\0"),
     *("x" * 300, "x" * 3000, "0" * 32, "AAAA", "e30=", "eyJhIjoxfQ==", "*", "a b", "😀"),
 )
-TEXTS = ("default", "web", "web:1", "svc", "main", "512", "1 GB", "busybox", "family:web", "EXTERNAL", "enabled")
+TEXTS = (
+    *("default", "web", "web:1", "svc", "main", "512", "1 GB", "busybox", "family:web", "site", "instanceId", "memory"),
+    *("EXTERNAL", "enabled"),
+    *("attribute:site exists", "not(task:group =~ 'family:(web)+')", "attribute:site =~ (a", "attribute:site"),
+)
 
 
 def inhabited(world: World) -> tuple[str, ...]:

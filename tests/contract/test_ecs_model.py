@@ -159,7 +159,13 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("StopTask", task=task, reason="enough")
     do("DescribeTasks", tasks=[task, "0" * 32], include=["TAGS"])
     do("ListContainerInstances")
-    do("DescribeContainerInstances", containerInstances=[instance, "missing"])
+    do("UpdateContainerInstancesState", containerInstances=[instance, "missing"], status="DRAINING")
+    site = {"name": "site", "targetType": "container-instance", "targetId": instance}
+    do("PutAttributes", attributes=[{**site, "value": "berlin"}])
+    do("ListAttributes", targetType="container-instance", maxResults=1)
+    do("DeleteAttributes", attributes=[site])
+    include = ["TAGS", "CONTAINER_INSTANCE_HEALTH"]
+    do("DescribeContainerInstances", containerInstances=[instance, "missing"], include=include)
     do("ListClusters")
     do("DeleteService", service="svc", force=True)
     do("DeregisterContainerInstance", containerInstance=instance, force=True)
@@ -168,7 +174,7 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
 
 def test_answers_have_no_member_and_no_value_that_amazon_does_not_know(world: World) -> None:
     given = answers(world)
-    assert set(given) == set(OPERATIONS)
+    assert set(given) == set(OPERATIONS) - {"UpdateContainerAgent"}, "which never answers"
     for operation, answer in given.items():
         shape: Any = service_model().operation_model(operation).output_shape
         report = ParamValidator().validate(answer, shape)

@@ -8,7 +8,8 @@ import pytest
 
 from control_plane.domain.errors import EcsError
 from control_plane.domain.inbox import ServiceKey
-from control_plane.flows.container_instances import deregister_container_instance
+from control_plane.flows.attributes import put_attributes
+from control_plane.flows.container_instances import deregister_container_instance, update_container_instances_state
 from control_plane.flows.run_task import run_task
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.services import create_service
@@ -157,6 +158,62 @@ def test_a_status_moves_forwards_only(world: World) -> None:
     last = delete_task_definitions(world.cp, {"taskDefinitions": [name]})["taskDefinitions"]
     assert [each["status"] for each in last] == ["DELETE_IN_PROGRESS"]
     assert deregister_task_definition(world.cp, {"taskDefinition": name})["taskDefinition"] == last[0]
+
+
+def test_one_task_of_a_group_on_each_instance_whoever_places_it(world: World) -> None:
+    """Each sees an instance without such a task; the instance's version in the commit lets only one of them win."""
+    world.cluster()
+    definition = world.task_definition(memory=10, cpu=1)
+    machines = [world.machine() for _ in range(3)]
+    functions = [world.function() for _ in range(THREADS)]
+
+    def run(number: int) -> int:
+        request = {"taskDefinition": definition, "placementConstraints": [{"type": "distinctInstance"}]}
+        try:
+            return len(run_task(functions[number % THREADS], request)["tasks"])
+        except EcsError as error:
+            assert error.status == 500  # noqa: PT017 - a race that was lost too often is refused
+            return 0
+
+    granted = sum(at_once(16, run))
+    granted += sum(run(number) for number in range(3))
+    held = [len(tasks.of_instance(world.table, "default", machine)) for machine in machines]
+    assert (granted, held) == (3, [1, 1, 1])
+
+
+def test_nothing_is_placed_on_an_instance_once_it_drains(world: World) -> None:
+    world.cluster()
+    definition = world.task_definition(memory=10, cpu=1)
+    machine = world.machine()
+    held: list[int] = []
+
+    def work(number: int) -> None:
+        if number == 5:
+            update_container_instances_state(world.function(), {"containerInstances": [machine], "status": "DRAINING"})
+            held.append(len(tasks.of_instance(world.table, "default", machine)))
+            return
+        try:
+            run_task(world.function(), {"taskDefinition": definition, "clientToken": str(number)})
+        except EcsError:
+            return
+
+    at_once(16, work)
+    assert [len(tasks.of_instance(world.table, "default", machine))] == held
+
+
+def test_attributes_that_are_put_at_once_are_all_there(world: World) -> None:
+    world.cluster()
+    machine = world.machine()
+
+    def put(number: int) -> int:
+        attribute = {"name": f"n{number}", "value": "x", "targetType": "container-instance", "targetId": machine}
+        try:
+            return len(put_attributes(world.function(), {"attributes": [attribute]})["attributes"])
+        except EcsError as error:
+            assert error.code in {"AttributeLimitExceededException", "ServerException"}  # noqa: PT017 - no other
+            return 0
+
+    assert sum(at_once(14, put)) == len(world.instance(machine).put_attributes) <= 10
 
 
 def test_deregistering_and_placing_at_once_leaves_no_task_on_an_inactive_instance(world: World) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.domain.errors import UnsupportedFeatureException
+from control_plane.domain.errors import InvalidParameterException
 from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service, describe_services
 from control_plane.flows.task_definitions import describe_task_definition
@@ -68,14 +68,18 @@ def test_what_runs_on_fargate_only_is_refused_in_amazons_words(world: World) -> 
     assert refused(world) == {("InvalidParameterException", "Task definition does not support launch_type EXTERNAL.")}
 
 
-def test_placement_constraints_are_refused_and_not_ignored(world: World) -> None:
+def test_a_definitions_placement_constraints_are_binding(world: World) -> None:
     world.cluster()
+    world.machine(attributes={"site": "attic"})
     register(world, placementConstraints=[{"type": "memberOf", "expression": "attribute:site == basement"}])
-    assert refused(world) == {
-        (
-            "UnsupportedFeatureException",
-            "placementConstraints of task definition web:1 are not supported yet: register one without them.",
-        )
-    }
-    with pytest.raises(UnsupportedFeatureException):
-        run_task(world.cp, {"taskDefinition": "web"})
+    [failure] = run_task(world.cp, {"taskDefinition": "web"})["failures"]
+    assert failure["reason"] == "MemberOf placement constraint unsatisfied."
+    basement = world.machine(attributes={"site": "basement"})
+    world.pass_time(5)
+    [task] = run_task(world.cp, {"taskDefinition": "web"})["tasks"]
+    assert task["containerInstanceArn"].endswith(basement)
+
+
+def test_an_expression_that_cannot_be_read_is_not_registered(world: World) -> None:
+    with pytest.raises(InvalidParameterException, match="at character 16, expected an operator"):
+        register(world, placementConstraints=[{"type": "memberOf", "expression": "attribute:site = basement"}])

@@ -166,9 +166,9 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
         pytest.param("list_daemons", {}, "UnsupportedFeatureException", "ListDaemons", id="operation"),
         pytest.param(
             "run_task",
-            {"taskDefinition": "web", "placementStrategy": [{"type": "spread"}]},
+            {"taskDefinition": "web", "referenceId": "x"},
             "UnsupportedFeatureException",
-            "placementStrategy",
+            "referenceId",
             id="member",
         ),
         pytest.param(
@@ -179,11 +179,11 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
             id="value",
         ),
         pytest.param(
-            "describe_container_instances",
-            {"containerInstances": ["0" * 32], "include": ["CONTAINER_INSTANCE_HEALTH"]},
+            "list_services",
+            {"resourceManagementType": "ECS"},
             "InvalidParameterException",
-            "TAGS",
-            id="include",
+            "resourceManagementType",
+            id="member-of-an-operation-without-such-an-error",
         ),
         pytest.param(
             "list_tasks", {"desiredStatus": "GONE"}, "InvalidParameterException", "enum value set", id="enumeration"

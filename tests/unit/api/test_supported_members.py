@@ -50,6 +50,7 @@ def test_unsupported_feature(operation: str, request_: dict[str, Any], words: st
 @pytest.mark.parametrize(
     ("operation", "request_", "words"),
     [
+        ("ListServices", {"resourceManagementType": "ECS"}, "resourceManagementType"),
         (
             "CreateCluster",
             {"serviceConnectDefaults": {"namespace": "n"}},
@@ -61,7 +62,6 @@ def test_unsupported_feature(operation: str, request_: dict[str, Any], words: st
             "serviceConnectDefaults is not supported yet",
         ),
         ("DescribeTasks", {"include": ["TAGS", "STATISTICS"]}, "include STATISTICS"),
-        ("ListContainerInstances", {"filter": "x"}, "filter"),
     ],
 )
 def test_where_amazon_has_no_such_error_it_is_a_parameters(

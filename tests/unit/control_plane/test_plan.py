@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.standing import Connection
-from control_plane.domain.service import ServiceStatus
+from control_plane.domain.service import DeploymentConfiguration, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from unit.control_plane.builders import NOW, a_service, a_task
@@ -281,3 +281,88 @@ def test_at_most_one_copy_of_what_may_still_run(
     assert planned.start == 0 or planned.start + len(may_run) <= desired
     assert not set(ids(planned.stop)) & set(ids(planned.give_up))
     assert planned.start == 0 or not planned.stop
+
+
+# --- container instances that are DRAINING ----------------------------------------------------------------------
+
+DRAINS = {A: Connection(connected=True, draining=True)}
+
+
+def on(place: str, number: int, **members: Any) -> Task:
+    return running(number, instance_id=place, **members)
+
+
+@pytest.mark.parametrize(
+    ("desired", "tasks", "starts", "stops"),
+    [
+        pytest.param(2, [on(A, 1), on(A, 2)], 2, [], id="others-start-first"),
+        pytest.param(2, [on(A, 1), on(A, 2), a_task(3, instance_id=B)], 1, [], id="and-what-starts-counts"),
+        pytest.param(
+            2, [on(A, 1), on(A, 2), on(B, 3), a_task(4, instance_id=B)], 0, [1], id="each-that-runs-frees-one"
+        ),
+        pytest.param(2, [on(A, 1), on(A, 2), on(B, 3), on(B, 4)], 0, [1, 2], id="then-all-leave"),
+        pytest.param(1, [a_task(1, instance_id=A)], 1, [1], id="what-does-not-run-yet-leaves-at-once"),
+        pytest.param(1, [on(A, 1), on(B, 2)], 0, [1], id="it-leaves-rather-than-one-that-may-stay"),
+        pytest.param(1, [on(A, 1), on(B, 2), on(B, 3)], 0, [1, 2], id="scaling-in-meanwhile"),
+        pytest.param(0, [on(A, 1)], 0, [1], id="nothing-is-wanted-any-more"),
+        pytest.param(
+            4,
+            [on(A, number) for number in (1, 2, 3, 4)] + [a_task(9, instance_id=B)],
+            3,
+            [],
+            id="never-over-200-percent",
+        ),
+    ],
+)
+def test_draining(desired: int, tasks: list[Task], starts: int, stops: list[int]) -> None:
+    planned = plan(a_service(desired_count=desired), tasks, NOW, DRAINS)
+    assert (planned.start, sorted(ids(planned.stop)), planned.steady) == (starts, stops, False)
+
+
+def test_a_task_that_may_have_one_copy_leaves_before_another_starts_if_it_may() -> None:
+    single = [on(A, 1, disconnect="stop-after=10m")]
+    planned = plan(a_service(desired_count=1), single, NOW, DRAINS)
+    assert (planned.start, planned.stop, planned.stuck) == (0, (), True)
+    may_be_gone = a_service(
+        desired_count=1, deployment_configuration=DeploymentConfiguration(minimum_healthy_percent=0)
+    )
+    planned = plan(may_be_gone, single, NOW, DRAINS)
+    assert (planned.start, ids(planned.stop), planned.stuck) == (0, [1], False)
+
+
+def test_a_task_that_crashes_in_the_place_of_one_that_drains_is_spaced_out() -> None:
+    service = a_service(desired_count=1, failed_starts=5, not_before=NOW - timedelta(seconds=1))
+    planned = plan(service, [on(A, 1), crashed_before_running(2)], NOW, DRAINS)
+    assert (planned.start, planned.failed_starts) == (0, 6)
+    planned = plan(service, [on(A, 1)], NOW, DRAINS)
+    assert (planned.start, planned.failed_starts) == (1, 5)
+
+
+statuses = st.sampled_from([S.PENDING, S.RUNNING, S.RUNNING])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([A, B, C]), statuses), max_size=8),
+    st.sets(st.sampled_from([A, B, C])),
+    st.integers(0, 4),
+)
+def test_draining_keeps_to_the_limits_and_ends(
+    tasks: list[tuple[str, TaskStatus]], draining: set[str], desired: int
+) -> None:
+    """A step stops no more of what runs than leaves those wanted, starts no more than fit twice, and all steps end."""
+    places = {name: Connection(connected=True, draining=name in draining) for name in (A, B, C, "d" * 32)}
+    alive = [
+        running(number, instance_id=place) if status is S.RUNNING else a_task(number, instance_id=place)
+        for number, (place, status) in enumerate(tasks)
+    ]
+    for step in range(4):
+        planned = plan(a_service(desired_count=desired), alive, NOW, places)
+        left = [task for task in alive if task not in planned.stop]
+        run_now, run_then = (sum(task.last_status is S.RUNNING for task in each) for each in (alive, left))
+        assert run_then >= min(run_now, desired)
+        assert not planned.start or len(left) + planned.start <= 2 * desired
+        started = [a_task(100 * (step + 1) + number, instance_id="d" * 32) for number in range(planned.start)]
+        alive = [running(int(task.task_id, 16), instance_id=task.instance_id) for task in (*left, *started)]
+    assert len(alive) == desired
+    assert not [task for task in alive if places[task.instance_id].draining]
+    assert plan(a_service(desired_count=desired), alive, NOW, places).steady

@@ -88,7 +88,7 @@ def test_what_fargate_takes() -> None:
         pytest.param({"ipcMode": "task"}, "Tasks using the Fargate launch type do not support ipcMode.", id="ipc"),
         pytest.param({"pidMode": "host"}, "do not support pidMode 'host'. The supported value", id="pid"),
         pytest.param(
-            {"placementConstraints": [{"type": "memberOf", "expression": "true"}]},
+            {"placementConstraints": [{"type": "memberOf", "expression": "agentConnected == true"}]},
             "Fargate compatible task definitions do not support constraints",
             id="constraints",
         ),

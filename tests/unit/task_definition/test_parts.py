@@ -235,7 +235,7 @@ def test_volumes_that_are_refused(volumes: list[dict[str, Any]], words: str) -> 
         ),
         pytest.param(
             [container()],
-            {"placementConstraints": [{"type": "memberOf", "expression": "true"}] * 11},
+            {"placementConstraints": [{"type": "memberOf", "expression": "agentConnected == true"}] * 11},
             "at most 10 placement constraints",
             id="constraints",
         ),

@@ -42,7 +42,18 @@ class ContainerInstance(Entity):
     capabilities: str
     """Digest of the set of capability attributes; the set itself is stored once."""
     attributes: dict[str, str] = Field(default_factory=dict)
-    """Custom attributes, and those built-in ones that have a value."""
+    """What the agent registered: custom attributes, and those built-in ones that have a value."""
+    put_attributes: dict[str, str] = Field(default_factory=dict)
+    """What PutAttributes said, which stands above what the agent registers; empty: no value."""
+    deleted_attributes: frozenset[str] = frozenset()
+    """Attributes of the agent's that DeleteAttributes took away."""
+    attributes_version: int | None = None
+    """Raised by PutAttributes and DeleteAttributes: what was decided by attributes is committed only if it stands."""
+    agent_version: str | None = None
+    registered_at: datetime | None = None
+    """None, like agent_version, of an instance that has not registered since these are stored here."""
+    settings_changed_at: datetime | None = None
+    """When somebody last changed its status or attributes, which may make room for tasks, or have some replaced."""
     agent_connected: bool = False
     transport: str = "mqtt"
     epoch: int = 0
@@ -56,6 +67,12 @@ class ContainerInstance(Entity):
     connection_changed_at: datetime | None = None
     """When it was last found connected or disconnected."""
     updated_at: datetime
+
+    def attribute(self, name: str) -> str | None:
+        """Its value, empty if it has none; None: neither the agent nor the API has given it a value."""
+        if name in self.put_attributes:
+            return self.put_attributes[name]
+        return None if name in self.deleted_attributes else self.attributes.get(name)
 
     def can_take(self, wanted: Resources) -> bool:
         """Whether what is left suffices; the condition of the commit says the same (store/instances.py)."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.domain.arns import Arns
+from control_plane.domain.attributes import described_attributes
 from control_plane.domain.capacity_provider import Strategy
 from control_plane.domain.capacity_provider import in_the_api as strategy_in_the_api
 from control_plane.domain.container_instance import ContainerInstance, Registration
@@ -59,11 +60,27 @@ def describe_container_instance(
         "agentConnected": instance.agent_connected,
         "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
         "pendingTasksCount": sum(is_pending(task) for task in tasks),
-        "attributes": [present(attribute.model_dump(by_alias=True)) for attribute in registration.attributes],
+        "attributes": described_attributes(instance, registration),
         "registeredAt": registration.registered_at,
         "attachments": [],
         "tags": in_the_api(registration.tags) if with_tags else [],
     }
+
+
+def describe_instance_health(instance: ContainerInstance) -> Described:
+    """What is known of it is whether its agent is connected.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstanceHealthStatus.html
+    """
+    status = "OK" if instance.agent_connected else "IMPAIRED"
+    connectivity = {
+        "type": "AGENT_CONNECTIVITY",
+        "status": status,
+        "statusReason": None if instance.agent_connected else "The agent is not connected.",
+        "lastUpdated": instance.updated_at,
+        "lastStatusChange": instance.connection_changed_at,
+    }
+    return {"overallStatus": status, "details": [present(connectivity)]}
 
 
 def is_pending(task: Task) -> bool:
@@ -212,8 +229,8 @@ def describe_service(
         "createdAt": service.created_at,
         "loadBalancers": [],
         "serviceRegistries": [],
-        "placementConstraints": [],
-        "placementStrategy": [],
+        "placementConstraints": list(service.placement_constraints),
+        "placementStrategy": list(service.placement_strategy),
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
         "enableECSManagedTags": bool(service.managed_tags),

@@ -79,6 +79,18 @@ class ServiceNotActiveException(EcsError):
     """The service is DRAINING or INACTIVE."""
 
 
+class TargetNotFoundException(EcsError):
+    """There is no such container instance to have attributes."""
+
+
+class AttributeLimitExceededException(EcsError):
+    """A container instance has ten custom attributes at most."""
+
+
+class MissingVersionException(EcsError):
+    """The agent is none whose versions Amazon ECS knows, so that it cannot be updated by it."""
+
+
 class UnsupportedFeatureException(EcsError):
     """What is asked for does not exist here (yet): docs/api.md."""
 

@@ -94,6 +94,9 @@ class Service(Entity):
     tags: dict[str, str] = Field(default_factory=dict)
     propagate_tags: str | None = None
     """SERVICE or TASK_DEFINITION; None: NONE."""
+    placement_constraints: tuple[dict[str, str], ...] = ()
+    placement_strategy: tuple[dict[str, str], ...] = ()
+    """As the ECS API has them; domain/placement/rules.py reads them."""
     managed_tags: bool | None = None
     """Whether its tasks get Amazon ECS's own tags, too; None: no."""
     capacity_provider_strategy: Strategy = ()

@@ -50,6 +50,8 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "propagateTags",
             "enableECSManagedTags",
             "tags",
+            "placementConstraints",
+            "placementStrategy",
         }
     ),
     "StartTask": frozenset(
@@ -71,9 +73,14 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
         {"cluster", "containerInstance", "family", "startedBy", "serviceName", "desiredStatus", "launchType"}
     )
     | _PAGE,
-    "ListContainerInstances": frozenset({"cluster", "status"}) | _PAGE,
+    "ListContainerInstances": frozenset({"cluster", "filter", "status"}) | _PAGE,
     "DescribeContainerInstances": frozenset({"cluster", "containerInstances", "include"}),
     "DeregisterContainerInstance": frozenset({"cluster", "containerInstance", "force"}),
+    "UpdateContainerInstancesState": frozenset({"cluster", "containerInstances", "status"}),
+    "UpdateContainerAgent": frozenset({"cluster", "containerInstance"}),
+    "PutAttributes": frozenset({"cluster", "attributes"}),
+    "DeleteAttributes": frozenset({"cluster", "attributes"}),
+    "ListAttributes": frozenset({"cluster", "targetType", "attributeName", "attributeValue"}) | _PAGE,
     "CreateService": frozenset(
         {
             "cluster",
@@ -90,6 +97,8 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "propagateTags",
             "enableECSManagedTags",
             "tags",
+            "placementConstraints",
+            "placementStrategy",
         }
     ),
     "UpdateService": frozenset(
@@ -105,6 +114,8 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "capacityProviderStrategy",
             "propagateTags",
             "enableECSManagedTags",
+            "placementConstraints",
+            "placementStrategy",
         }
     ),
     "DescribeServices": frozenset({"cluster", "services", "include"}),
@@ -133,7 +144,7 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
     "RunTask": {"launchType": ("EXTERNAL",), "propagateTags": ("TASK_DEFINITION", "NONE")},
     "StartTask": {"propagateTags": ("TASK_DEFINITION", "NONE")},
     "DescribeTasks": {"include": ("TAGS",)},
-    "DescribeContainerInstances": {"include": ("TAGS",)},
+    "DescribeContainerInstances": {"include": ("TAGS", "CONTAINER_INSTANCE_HEALTH")},
     "CreateService": {
         "launchType": ("EXTERNAL",),
         "schedulingStrategy": ("REPLICA",),
@@ -165,6 +176,10 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "ListTasks": {"maxResults": (1, 100)},
     "ListContainerInstances": {"maxResults": (1, 100)},
     "DescribeContainerInstances": {"containerInstances": (1, 100)},
+    "UpdateContainerInstancesState": {"containerInstances": (1, 10)},
+    "PutAttributes": {"attributes": (1, 10)},
+    "DeleteAttributes": {"attributes": (1, 10)},
+    "ListAttributes": {"maxResults": (1, 100)},
     "CreateService": {
         "desiredCount": (0, 5000),
         "clientToken": (0, 36),

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.errors import ClientException, InvalidParameterException
+from control_plane.domain.placement.query import parse_query
 from control_plane.domain.resources import Resources
 from control_plane.domain.tags import MAX_TAGS
 from control_plane.domain.task_definition_compatibilities import compatibilities
@@ -84,7 +85,7 @@ def normalise(request: Mapping[str, Any]) -> Definition:
 
 
 def _check_together(definition: Mapping[str, Any], network_mode: str) -> None:
-    """What concerns more than one part. Raises ClientException."""
+    """What concerns more than one part. Raises ClientException, InvalidParameterException."""
     containers = definition["containerDefinitions"]
     check_sizes(containers, *_task_sizes(definition, {}))
     check_links(containers)
@@ -102,6 +103,7 @@ def _check_together(definition: Mapping[str, Any], network_mode: str) -> None:
             raise ClientException(
                 f"A placement constraint has type memberOf and an expression of 1 to {MAX_EXPRESSION} characters."
             )
+        parse_query(constraint["expression"])
 
 
 def _check_tags(tags: Sequence[Mapping[str, str]]) -> None:

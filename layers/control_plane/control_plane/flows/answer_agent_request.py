@@ -181,6 +181,8 @@ def _instance(registration: Registration, before: ContainerInstance | None) -> C
         reserved_ports=frozenset(f"{port.port}/{port.protocol}" for port in registration.ports_in_use),
         capabilities=capabilities_digest(registration.attributes),
         attributes=valued,
+        agent_version=registration.agent_version,
+        registered_at=registration.registered_at,
         agent_connected=True,
         connection_changed_at=registration.registered_at,
         epoch=before.epoch + 1 if before else 1,

@@ -1,30 +1,38 @@
-"""ListContainerInstances, DescribeContainerInstances, DeregisterContainerInstance.
+"""ListContainerInstances, DescribeContainerInstances, UpdateContainerInstancesState, UpdateContainerAgent and
+DeregisterContainerInstance.
 
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateContainerInstancesState.html
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeregisterContainerInstance.html
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
-from control_plane.domain.description import describe_container_instance
-from control_plane.domain.errors import InvalidParameterException, ServerException
+from control_plane.domain.description import describe_container_instance, describe_instance_health
+from control_plane.domain.errors import InvalidParameterException, MissingVersionException, ServerException
 from control_plane.domain.inbox import InstanceLook, Look
 from control_plane.domain.pages import page_of
+from control_plane.domain.placement.filters import Candidate
+from control_plane.domain.placement.query import Expression, parse_query
+from control_plane.domain.placement.subjects import OF_TASKS
 from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import on_grid, watching_command
 from control_plane.domain.scheduling.standing import Connection, absence_of_task, connection_of, stopped_by
 from control_plane.domain.task import Task, stop_without_its_machine
 from control_plane.flows.again import until_won
+from control_plane.flows.choose_instances import with_registrations, with_tasks
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, reminders, tasks
+from control_plane.store import instance_settings, instances, reminders, tasks
 from ecs_protocol.statuses import StopCode
+
+T = TypeVar("T")
 
 STOPPED_AT_ONCE = 25
 """Tasks of a deregistered instance that one transaction stops."""
@@ -34,19 +42,35 @@ LOOK_AGAIN = timedelta(minutes=2)
 
 
 def list_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {containerInstanceArns, nextToken}; those that are deregistered are not listed."""
+    """Answers {containerInstanceArns, nextToken}; those that are deregistered are not listed.
+
+    `filter` is in the cluster query language (domain/placement/query.py).
+    """
     cluster = require_cluster(cp, request.get("cluster"))
     shards = sorted(cluster.shards)
     found = instances.of_cluster(cp.table, cluster.name, shards) if shards else []
     wanted = request.get("status")
-    ids = [
-        instance.instance_id
+    members = [
+        instance
         for instance in found
         if instance.status is not InstanceStatus.INACTIVE and wanted in {None, str(instance.status)}
     ]
+    if request.get("filter"):
+        members = _selected(cp, cluster, members, parse_query(request["filter"]))
+    ids = [instance.instance_id for instance in members]
     page, token = page_of(sorted(ids), request.get("nextToken"), request.get("maxResults", 100))
     arns = [cp.arns.container_instance(cluster.name, instance_id) for instance_id in page]
     return {"containerInstanceArns": arns, **({"nextToken": token} if token else {})}
+
+
+def _selected(
+    cp: ControlPlane, cluster: Cluster, members: Sequence[ContainerInstance], expression: Expression
+) -> list[ContainerInstance]:
+    candidates: Sequence[Candidate] = [Candidate(each, cp.fleet.capabilities_of(each)) for each in members]
+    if expression.subjects() & OF_TASKS:
+        candidates = with_tasks(cp, cluster.name, candidates)
+    candidates = with_registrations(cp, candidates, [expression])
+    return [candidate.instance for candidate in candidates if expression.matches(candidate)]
 
 
 def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,8 +84,61 @@ def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -
         if found is None:
             failures.append({"arn": cp.arns.container_instance(cluster.name, instance_id), "reason": "MISSING"})
         else:
-            described.append(_described(cp, found, with_tags="TAGS" in request.get("include", ())))
+            include = request.get("include", ())
+            health = "CONTAINER_INSTANCE_HEALTH" in include
+            described.append(_described(cp, found, with_health=health, with_tags="TAGS" in include))
     return {"containerInstances": described, "failures": failures}
+
+
+def update_container_instances_state(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers {containerInstances, failures}: MISSING, or INACTIVE of one that is deregistered.
+
+    From its commit on no task is placed on an instance that is DRAINING: the condition of that commit says so. Of the
+    services whose tasks it holds the scheduler learns from the stream; tasks of no service are left alone.
+    """
+    cluster = require_cluster(cp, request.get("cluster"))
+    if request["status"] not in {InstanceStatus.ACTIVE, InstanceStatus.DRAINING}:
+        raise InvalidParameterException(f"status should be ACTIVE or DRAINING, but is {request['status']}.")
+    status = InstanceStatus(request["status"])
+    described: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    for name in dict.fromkeys(request["containerInstances"]):
+        instance_id = identifier(name, cluster)
+        found = _until_won(cp, partial(_change_status, cp, cluster, instance_id, status))
+        if found is None or found.status is InstanceStatus.INACTIVE:
+            arn = cp.arns.container_instance(cluster.name, instance_id)
+            failures.append({"arn": arn, "reason": "MISSING" if found is None else "INACTIVE"})
+        else:
+            described.append(_described(cp, found))
+    cp.fleet.forget(cluster.name)
+    return {"containerInstances": described, "failures": failures}
+
+
+def _change_status(
+    cp: ControlPlane, cluster: Cluster, instance_id: str, status: InstanceStatus, _attempt: int
+) -> ContainerInstance | None:
+    """The instance as it is then; nothing is written that is so already."""
+    instance = _load(cp, cluster, instance_id)
+    if instance is None or instance.status in {status, InstanceStatus.INACTIVE}:
+        return instance
+    return instances.from_item(cp.table.update(instance_settings.status_changed(instance, status, cp.clock())))
+
+
+def update_container_agent(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Always refused: Amazon ECS updates its own agent, through ecs-init; this is another one.
+
+    Raises MissingVersionException, which is for an agent "that doesn't use our version information".
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateContainerAgent.html
+    """
+    cluster = require_cluster(cp, request.get("cluster"))
+    instance = _load(cp, cluster, identifier(request["containerInstance"], cluster))
+    if instance is None:
+        raise InvalidParameterException("Referenced container instance was not found.")
+    raise MissingVersionException(
+        "Amazon ECS is unable to determine an update for the container agent of this external instance. Update it on "
+        "the machine: install the new version, then restart the agent; its tasks run on."
+    )
 
 
 def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,10 +163,7 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
         cp.table.commit([instances.deregistered(instance, now, force=request.get("force", False))])
         return instance
 
-    try:
-        instance = until_won(cp, close)
-    except LostRace as race:
-        raise ServerException("The container instance is changing too often. Try again.") from race
+    instance = _until_won(cp, close)
     cp.fleet.forget(cluster.name)
     retire(cp, instance)
     closed = instances.load(cp.table, cluster.name, instance_id)
@@ -142,14 +216,25 @@ def _stop(cp: ControlPlane, chunk: Sequence[Task], _attempt: int) -> None:
         cp.table.commit([write for before, after in ends for write in tasks.stopped(before, after)])
 
 
+def _until_won(cp: ControlPlane, decide_and_commit: Callable[[int], T]) -> T:
+    try:
+        return until_won(cp, decide_and_commit)
+    except LostRace as race:
+        raise ServerException("The container instance is changing too often. Try again.") from race
+
+
 def _load(cp: ControlPlane, cluster: Cluster, instance_id: str) -> ContainerInstance | None:
     instance_id = resource_name(instance_id)
     return instances.load(cp.table, cluster.name, instance_id) if looks_like_an_id(instance_id) else None
 
 
-def _described(cp: ControlPlane, instance: ContainerInstance, *, with_tags: bool = False) -> dict[str, Any]:
+def _described(
+    cp: ControlPlane, instance: ContainerInstance, *, with_health: bool = False, with_tags: bool = False
+) -> dict[str, Any]:
     registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
     if registration is None:
         raise LookupError(f"container instance {instance.instance_id} has no registration")
     held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
-    return describe_container_instance(instance, registration, cp.arns, tasks=held, with_tags=with_tags)
+    health = {"healthStatus": describe_instance_health(instance)} if with_health else {}
+    described = describe_container_instance(instance, registration, cp.arns, tasks=held, with_tags=with_tags)
+    return {**described, **health}

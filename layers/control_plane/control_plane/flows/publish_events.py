@@ -108,18 +108,28 @@ def _registration_of(cp: ControlPlane, instance: ContainerInstance) -> Registrat
 
 
 def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[ServiceKey]:
-    """The services to which it matters that a machine has just gone or come back. Nothing is read for other changes."""
-    if instance.updated_at not in {instance.connection_changed_at, instance.session_ended_at}:
+    """The services to which it matters that a machine has just gone or come back, is to be emptied, or may take what
+    it could not take before. Nothing is read for other changes."""
+    changed = instance.updated_at == instance.settings_changed_at
+    if not changed and instance.updated_at not in {instance.connection_changed_at, instance.session_ended_at}:
         return []
     held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
-    return list(
-        dict.fromkeys(
-            ServiceKey(task.cluster, task.service)
-            for task in held
-            if task.service
-            and (task.disconnect or task.awaiting is not None or task.desired_status is DesiredStatus.STOPPED)
-        )
-    )
+    concerned = [
+        ServiceKey(task.cluster, task.service)
+        for task in held
+        if task.service
+        and (changed or task.disconnect or task.awaiting or task.desired_status is DesiredStatus.STOPPED)
+    ]
+    return list(dict.fromkeys([*concerned, *(_unsteady(cp, instance.cluster) if changed else ())]))
+
+
+def _unsteady(cp: ControlPlane, cluster: str) -> list[ServiceKey]:
+    """Those that may wait for room."""
+    return [
+        ServiceKey(service.cluster, service.name)
+        for service in services.of_cluster(cp.table, cluster)
+        if service.status is ServiceStatus.ACTIVE and not service.steady
+    ]
 
 
 def _just_made(task: Task) -> bool:
@@ -144,10 +154,6 @@ def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
         case instances.KIND:
             return _with_tasks_on(cp, instances.from_item(dict(image)))
         case instances.REGISTRATION_KIND:
-            return [
-                ServiceKey(service.cluster, service.name)
-                for service in services.of_cluster(cp.table, image["cluster"])
-                if service.status is ServiceStatus.ACTIVE and not service.steady
-            ]
+            return _unsteady(cp, image["cluster"])
         case _:
             return []

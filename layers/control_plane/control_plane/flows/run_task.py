@@ -15,18 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from control_plane.domain.arns import resource_name
-from control_plane.domain.capacity_provider import Strategy, strategy_of
+from control_plane.domain.capacity_provider import Strategy as ProviderStrategy
+from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import ContainerInstance, port_names
+from control_plane.domain.container_instance import port_names
 from control_plane.domain.description import describe_task
-from control_plane.domain.errors import (
-    ConflictException,
-    InvalidParameterException,
-    ServerException,
-    UnsupportedFeatureException,
-)
-from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
+from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
+from control_plane.domain.placement.place import Demand, Placed, Unplaced, place
+from control_plane.domain.placement.rules import Strategy, parse_constraints, parse_strategy
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
@@ -36,7 +32,9 @@ from control_plane.domain.task_definition import task_resources, validate_overri
 from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
 from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.flows.again import until_won
+from control_plane.flows.choose_instances import believing, choose_instances, look_at
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
+from control_plane.flows.tasks import looks_like_an_id
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, reminders, tasks, tokens
@@ -53,13 +51,8 @@ def run_task(cp: ControlPlane, request: Mapping[str, Any], *, kept: timedelta = 
     order = _Order.of(cp, request, "RunTask")
 
     def choose(attempt: int) -> tuple[list[Placed], Failures]:
-        candidates = cp.fleet.candidates(order.cluster.name, cp.clock(), fresh=attempt > 0)
-        answers = place(order.demand, request.get("count", 1), candidates)
-        if attempt == 0 and any(isinstance(answer, Unplaced) for answer in answers):
-            # What was remembered of the fleet may be old: no task is refused on that.
-            candidates = cp.fleet.candidates(order.cluster.name, cp.clock(), fresh=True)
-            answers = place(order.demand, request.get("count", 1), candidates)
-        if not candidates:
+        answers = choose_instances(cp, order.cluster.name, order.demand, request.get("count", 1), fresh=attempt > 0)
+        if Unplaced({}) in answers:
             raise InvalidParameterException("No Container Instances were found in your cluster.")
         return [answer for answer in answers if isinstance(answer, Placed)], _failures(cp, order, answers)
 
@@ -75,17 +68,17 @@ def start_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
         placed: list[Placed] = []
         failures: Failures = []
         for instance_id in dict.fromkeys(wanted):
-            arn = cp.arns.container_instance(order.cluster.name, instance_id)
-            instance = _load_instance(cp, order.cluster.name, instance_id)
-            if instance is None:
+            known = looks_like_an_id(instance_id)
+            candidate = look_at(cp, order.cluster.name, instance_id, order.demand) if known else None
+            if candidate is None:
+                arn = cp.arns.container_instance(order.cluster.name, instance_id)
                 failures.append({"arn": arn, "reason": "MISSING"})
                 continue
-            candidate = Candidate(instance, instances.load_capabilities(cp.table, instance.capabilities))
-            reasons = refusals(order.demand, candidate)
-            if reasons:
-                failures.append({"arn": arn, "reason": reasons[0], "detail": ", ".join(reasons)})
+            [answer] = place(order.demand, 1, [candidate])
+            if isinstance(answer, Unplaced):
+                failures += _failures(cp, order, [answer])
             else:
-                placed.append(Placed(instance_id, instance.registration))
+                placed.append(believing(answer, candidate) if order.demand.constraints.of_tasks else answer)
         return placed, failures
 
     return _carry_out(cp, order, choose, tokens.KEPT)
@@ -100,7 +93,7 @@ class _Order:
         request: Mapping[str, Any],
         cluster: Cluster,
         definition: dict[str, Any],
-        strategy: Strategy,
+        strategy: ProviderStrategy,
     ) -> None:
         self.operation = operation
         self.cluster = cluster
@@ -115,7 +108,13 @@ class _Order:
         self.absence = absence_members(definition, own, {**propagated, **own, **of_ecs}, in_service=False)
         self.by_strategy = bool(strategy) or None
         self.digest = digest_of(request)
-        self.demand = demand_of(definition, self.overrides)
+        self.demand = demand_of(
+            definition,
+            self.overrides,
+            group=self.group,
+            constraints=request.get("placementConstraints", ()),
+            strategy=parse_strategy(request.get("placementStrategy", ())),
+        )
 
     @classmethod
     def of(cls, cp: ControlPlane, request: Mapping[str, Any], operation: str) -> "_Order":
@@ -125,7 +124,7 @@ class _Order:
         definition = require_task_definition(cp, request["taskDefinition"], with_tags=propagates, recent=True)
         require_external(definition)
         validate_overrides(definition, request.get("overrides", {}))
-        strategy: Strategy = ()
+        strategy: ProviderStrategy = ()
         if operation == "RunTask":
             strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
         return cls(operation, request, cluster, definition, strategy)
@@ -133,7 +132,6 @@ class _Order:
 
 def require_external(definition: Mapping[str, Any]) -> None:
     """Refuse a definition that cannot run on one's own machines."""
-    _refuse_placement_constraints(definition)
     if "EXTERNAL" in definition.get("compatibilities", ()):
         return
     if definition.get("networkMode") == "awsvpc" and EXTERNAL_NETWORK_MODE not in definition:
@@ -143,24 +141,31 @@ def require_external(definition: Mapping[str, Any]) -> None:
     raise InvalidParameterException("Task definition does not support launch_type EXTERNAL.")
 
 
-def _refuse_placement_constraints(definition: Mapping[str, Any]) -> None:
-    if definition.get("placementConstraints"):
-        raise UnsupportedFeatureException(
-            f"placementConstraints of task definition {definition_name(dict(definition))} are not supported yet: "
-            "register one without them."
-        )
-
-
 def digest_of(request: Mapping[str, Any]) -> str:
     """Tells whether a request that comes with a used token is the same one."""
     body = {name: value for name, value in request.items() if name != "clientToken"}
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def demand_of(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> Demand:
-    """What one task of a definition asks of an instance."""
-    required = frozenset(attribute["name"] for attribute in definition.get("requiresAttributes", ()))
-    return Demand(task_resources(definition, overrides), required)
+def demand_of(
+    definition: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    *,
+    group: str,
+    constraints: Sequence[Mapping[str, str]] = (),
+    strategy: tuple[Strategy, ...] = (),
+) -> Demand:
+    """What one task of a definition asks of an instance, with the constraints of the request or service.
+
+    Raises InvalidParameterException.
+    """
+    return Demand(
+        task_resources(definition, overrides),
+        frozenset(attribute["name"] for attribute in definition.get("requiresAttributes", ())),
+        group,
+        parse_constraints(constraints, definition.get("placementConstraints", ())),
+        strategy,
+    )
 
 
 def new_task(
@@ -185,12 +190,19 @@ def new_task(
     )
 
 
-def placing(new_tasks: Sequence[Task], now: datetime) -> list[Write]:
-    """The writes that create tasks and take what they need: one for each task and one for each instance."""
+def placing(new_tasks: Sequence[Task], placed: Iterable[Placed], now: datetime) -> list[Write]:
+    """The writes that create tasks and take what they need: one for each task and one for each instance.
+
+    `placed`: what was decided, with what the decision rests on.
+    """
+    believed = {each.instance_id: each.believed for each in placed}
     by_instance: dict[tuple[str, str, int], list[Resources]] = defaultdict(list)
     for task in new_tasks:
         by_instance[task.cluster, task.instance_id, task.registration].append(task.resources)
-    takes = [instances.taken(*instance, wanted, now) for instance, wanted in by_instance.items()]
+    takes = [
+        instances.taken(cluster, instance_id, registration, wanted, now, believed=believed.get(instance_id))
+        for (cluster, instance_id, registration), wanted in by_instance.items()
+    ]
     return [tasks.placed(task) for task in new_tasks] + takes
 
 
@@ -237,7 +249,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
         ]
         if not new:
             return {"tasks": [], "failures": failures}
-        writes = placing(new, now)
+        writes = placing(new, placed, now)
         if order.token:
             answered = tokens.Answered(
                 request=order.digest,
@@ -256,6 +268,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
         except InstanceChangedError:
             cp.fleet.forget(order.cluster.name)
             raise
+        cp.fleet.took(new)
         return {"tasks": [_described(cp, order, task) for task in new], "failures": failures}
 
     try:
@@ -297,14 +310,7 @@ def _failures(cp: ControlPlane, order: _Order, answers: Iterable[Placed | Unplac
         {
             "arn": cp.arns.container_instance(order.cluster.name, instance_id),
             "reason": reasons[0],
-            "detail": ", ".join(reasons),
+            "detail": unplaced.detail(instance_id),
         }
         for instance_id, reasons in list(unplaced.refusals.items())[:MAX_FAILURES]
     ]
-
-
-def _load_instance(cp: ControlPlane, cluster: str, instance_id: str) -> ContainerInstance | None:
-    try:
-        return instances.load(cp.table, cluster, resource_name(instance_id))
-    except ValueError:  # not hexadecimal: no instance has such an id
-        return None

@@ -17,7 +17,8 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.place import Placed, Unplaced, place
+from control_plane.domain.placement.place import Placed, Unplaced
+from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.plan import ServicePlan, plan
@@ -26,6 +27,7 @@ from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.again import until_won
+from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.services import tags_of_tasks
 from control_plane.flows.tasks_to_be import absence_members
@@ -92,14 +94,15 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     listed = services.list_of(cp.table, service)
     planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
     chunk = _Chunk()
-    _start(cp, service, planned, chunk, now, fresh=attempt > 0)
+    alive = [task for _, task in listed.values() if task is not None and not task.stopped]
+    _start(cp, service, planned, chunk, now, alive=alive, fresh=attempt > 0)
     scaled = f"Scaling activity initiated by (deployment {service.deployment.deployment_id})"
     stopping = [
         *((task, scaled) for task in planned.stop),
         *((task, UNHEALTHY) for task in planned.sick),
         *((task, GIVEN_UP) for task in planned.give_up),
     ]
-    # An instance may be written only once in a transaction: what starts goes first, what stops in the next one.
+    # An item may occur once in a transaction, and an instance might both get a task and lose one: stops come later.
     now_stopping = [] if chunk.started else stopping[:CHUNK]
     _stop(cp, service, now_stopping, chunk, now)
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
@@ -147,17 +150,29 @@ def _definition(cp: ControlPlane, service: Service, name: str, *, with_tags: boo
 
 
 def _start(
-    cp: ControlPlane, service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, fresh: bool
+    cp: ControlPlane,
+    service: Service,
+    planned: ServicePlan,
+    chunk: _Chunk,
+    now: datetime,
+    *,
+    alive: Sequence[Task],
+    fresh: bool,
 ) -> None:
+    """`alive`: all tasks of the service that have not stopped."""
     if not planned.start:
         return
     propagates = service.propagate_tags == "TASK_DEFINITION"
     definition = _definition(cp, service, service.task_definition, with_tags=propagates)
-    demand = demand_of(definition, {})
+    demand = demand_of(
+        definition,
+        {},
+        group=f"service:{service.name}",
+        constraints=service.placement_constraints,
+        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
+    )
     count = min(planned.start, CHUNK)
-    answers = place(demand, count, cp.fleet.candidates(service.cluster, now, fresh=fresh))
-    if not fresh and any(isinstance(answer, Unplaced) for answer in answers):
-        answers = place(demand, count, cp.fleet.candidates(service.cluster, now, fresh=True))
+    answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
     new = [
         new_task(
@@ -166,7 +181,7 @@ def _start(
             each,
             definition,
             demand,
-            group=f"service:{service.name}",
+            group=demand.group,
             service=service.name,
             started_by=service.deployment.deployment_id,
             deployment_id=service.deployment.deployment_id,
@@ -177,15 +192,14 @@ def _start(
         for number, each in enumerate(placed)
     ]
     chunk.reminders += watching(new)
-    chunk.writes += placing(new, now) + [services.listed(service, task.task_id) for task in new]
+    chunk.writes += placing(new, placed, now) + [services.listed(service, task.task_id) for task in new]
     chunk.started = len(new)
     if new:
         names = " ".join(f"(task {task.task_id})" for task in new)
         chunk.events.append(
             service_events.told(service, f"has started {len(new)} tasks: {names}.", now=now, new_id=cp.new_id)
         )
-        # What was just taken is not in what is remembered of the fleet: the next choice reads it afresh.
-        cp.fleet.forget(service.cluster)
+        cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
         chunk.short = True

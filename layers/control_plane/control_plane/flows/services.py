@@ -24,6 +24,7 @@ from control_plane.domain.errors import (
     ServiceNotFoundException,
 )
 from control_plane.domain.pages import page_of
+from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
 from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.scheduling import service_events
@@ -55,6 +56,9 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     if "taskDefinition" not in request:
         raise InvalidParameterException("TaskDefinition can not be blank.")
     definition = _require_definition(cp, request["taskDefinition"])
+    constraints, placement_strategy = request.get("placementConstraints", ()), request.get("placementStrategy", ())
+    parse_constraints(constraints, definition.get("placementConstraints", ()))
+    parse_strategy(placement_strategy)
     tags = checked(request.get("tags", ()))
     propagate = request.get("propagateTags")
     require_sense(tags)
@@ -84,6 +88,8 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             client_token=token,
             tags=tags,
             propagate_tags=None if propagate == "NONE" else propagate,
+            placement_constraints=tuple(constraints),
+            placement_strategy=as_stored(placement_strategy),
             managed_tags=request.get("enableECSManagedTags") or None,
             capacity_provider_strategy=strategy,
             created_at=now,
@@ -120,6 +126,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         if service.status is not ServiceStatus.ACTIVE:
             raise ServiceNotActiveException("Service was not ACTIVE.")
         desired = request.get("desiredCount", service.desired_count)
+        constraints, strategy = _placement(cp, service, request, definition)
         now = cp.clock()
         changes = _changes(request, service, cluster, definition)
         begun = _begun(cp, service, changes, now, force=request.get("forceNewDeployment", False))
@@ -130,6 +137,8 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "failed_starts": 0,
                 "not_before": None,
                 "desired_count": desired,
+                "placement_constraints": constraints,
+                "placement_strategy": strategy,
                 "updated_at": now,
                 "steady": False,
                 "planned": False,
@@ -200,6 +209,22 @@ def _require_definition(cp: ControlPlane, name: str) -> dict[str, Any]:
         raise ClientException("TaskDefinition is inactive")
     require_external(definition)
     return definition
+
+
+def _placement(
+    cp: ControlPlane, service: Service, request: Mapping[str, Any], definition: dict[str, Any] | None
+) -> tuple[tuple[dict[str, str], ...], tuple[dict[str, str], ...]]:
+    """Constraints and strategies once a request has been heeded; an empty list, or an empty strategy, removes them.
+
+    Raises InvalidParameterException.
+    """
+    constraints = tuple(request.get("placementConstraints", service.placement_constraints))
+    strategy = tuple(each for each in request.get("placementStrategy", service.placement_strategy) if each)
+    if definition or constraints != service.placement_constraints or strategy != service.placement_strategy:
+        definition = definition or require_task_definition(cp, service.task_definition)
+        parse_constraints(constraints, definition.get("placementConstraints", ()))
+        parse_strategy(strategy)
+    return constraints, as_stored(strategy)
 
 
 def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What a warm function remembers. Only what cannot have changed, or what a commit's condition checks anyway."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceIdentity
-from control_plane.domain.placement.place import Candidate
+from control_plane.domain.placement.place import Candidate, take
+from control_plane.domain.task import Task
 from control_plane.store import clusters, instances, task_definitions
 from control_plane.store.items import Item
 from control_plane.store.table import Table
@@ -94,20 +95,23 @@ class Fleet:
                     for instance in (instances.of_cluster(self._table, cluster, shards) if shards else ())
                 }
                 self._read[cluster] = (now, members)
-            return [Candidate(instance, self._capabilities_of(instance)) for instance in members.values()]
+            return [Candidate(instance, self.capabilities_of(instance)) for instance in members.values()]
 
-    def note(self, instance: ContainerInstance) -> None:
-        """An instance as it is after a commit of ours: the next choice should know."""
+    def took(self, placed: Iterable[Task]) -> None:
+        """These tasks are ours: the next choice should know, without reading the fleet again."""
         with self._lock:
-            if instance.cluster in self._read:
-                self._read[instance.cluster][1][instance.instance_id] = instance
+            for task in placed:
+                _, members = self._read.get(task.cluster, (None, {}))
+                if task.instance_id in members:
+                    members[task.instance_id] = take(members[task.instance_id], task.resources)
 
     def forget(self, cluster: str) -> None:
         """What was read of a cluster has turned out to be old."""
         with self._lock:
             self._read.pop(cluster, None)
 
-    def _capabilities_of(self, instance: ContainerInstance) -> frozenset[str]:
+    def capabilities_of(self, instance: ContainerInstance) -> frozenset[str]:
+        """The names of its attributes that have no value: a digest stands for one set for ever."""
         digest = instance.capabilities
         if digest not in self._capabilities:
             self._capabilities[digest] = instances.load_capabilities(self._table, digest)

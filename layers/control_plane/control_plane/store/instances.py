@@ -46,6 +46,13 @@ def load_registration(table: Table, cluster: str, instance_id: str) -> Registrat
     return None if item is None else Registration.model_validate(item)
 
 
+def load_registrations(table: Table, wanted: Iterable[ContainerInstance]) -> dict[str, Registration]:
+    """Those that exist, by instance id; eventually consistent."""
+    places = [keys.registration(instance.cluster, instance.instance_id) for instance in wanted]
+    found = [Registration.model_validate(item) for item in table.get_many(places, consistent=False).values()]
+    return {registration.instance_id: registration for registration in found}
+
+
 def of_cluster(
     table: Table, cluster: str, shards: Sequence[int], *, consistent: bool = False
 ) -> list[ContainerInstance]:
@@ -76,6 +83,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
         InstanceChangedError(after.instance_id),
         update=(
             "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
+            " #agentVersion = :agentVersion, #registeredAt = :now,"
             " #agentConnected = :true, #updatedAt = :now"
             + ("" if before.agent_connected else ", #connectionChangedAt = :now")
             + (", #reservedPorts = :reservedPorts" if after.reserved_ports else "")
@@ -90,6 +98,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             ":inactive": InstanceStatus.INACTIVE,
             ":capabilities": after.capabilities,
             ":attributes": after.attributes,
+            ":agentVersion": after.agent_version,
             **({":reservedPorts": after.reserved_ports} if after.reserved_ports else {}),
             ":true": True,
             ":now": after.updated_at,
@@ -128,8 +137,18 @@ def tagged(registration: Registration, tags: Mapping[str, str]) -> Write:
     )
 
 
-def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Resources], now: datetime) -> Write:
+def taken(
+    cluster: str,
+    instance_id: str,
+    registration: int,
+    wanted: Sequence[Resources],
+    now: datetime,
+    *,
+    believed: Mapping[str, int] | None = None,
+) -> Write:
     """Take the resources of tasks that are placed together, if they suffice (rule 1).
+
+    `believed`: other numbers of the item that the decision rests on, which must be as they were; 0: it has none.
 
     The conditions say what ContainerInstance.shortages says. A resource that is not wanted is not looked at, so that
     an instance below zero still takes what costs it nothing. Host ports of one placement never clash among
@@ -143,6 +162,10 @@ def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Re
         "CPU suffices": "#cpu >= :cpu" if total.cpu else None,
         "memory suffices": "#memory >= :memory" if total.memory else None,
     }
+    beliefs = [
+        f"#{name} = :believed{number}" if value else f"attribute_not_exists(#{name})"
+        for number, (name, value) in enumerate((believed or {}).items())
+    ]
     free_ports = [
         f"NOT contains(#{held}, :port{number})" for number in range(len(ports)) for held in ("ports", "reservedPorts")
     ]
@@ -154,7 +177,7 @@ def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Re
             "SET #updatedAt = :now ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
             + (", #ports :ports" if ports else "")
         ),
-        condition=" AND ".join([condition for condition in conditions.values() if condition] + free_ports),
+        condition=" AND ".join([condition for condition in conditions.values() if condition] + beliefs + free_ports),
         values={
             ":registration": registration,
             ":active": InstanceStatus.ACTIVE,
@@ -167,6 +190,7 @@ def taken(cluster: str, instance_id: str, registration: int, wanted: Sequence[Re
             ":now": now,
             **({":ports": ports} if ports else {}),
             **{f":port{number}": port for number, port in enumerate(sorted(ports))},
+            **{f":believed{number}": value for number, value in enumerate((believed or {}).values()) if value},
         },
     )
 

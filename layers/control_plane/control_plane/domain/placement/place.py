@@ -1,39 +1,38 @@
-"""Where tasks go: a pipeline of filters, then the strategy.
+"""Where tasks go: a pipeline of filters, then the strategies.
 
-instances ── status ── agent ── attributes ── resources ──► those left ── strategy ──► one for each task
-               │         │          │             │
-               └─────────┴──────────┴─────────────┴──► refusals: why not, for each instance
+instances ── status ── agent ── attributes ── constraints ── resources ──► those left ── strategies ──► one for each
+               │         │          │              │             │                                       task
+               └─────────┴──────────┴──────────────┴─────────────┴──► refusals: why not, for each instance
+
+Each filter is asked once for each instance, and again only of an instance that a task was placed on: nothing else can
+have changed by it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, port_names
-from control_plane.domain.resources import Resources
+from control_plane.domain.placement.filters import (
+    Candidate,
+    Demand,
+    can_take,
+    refusals,
+    take,
+    unsatisfied,
+    with_task,
+)
+from control_plane.domain.placement.ranking import Ranking
 
-
-@dataclass(frozen=True)
-class Demand:
-    """What one task asks of an instance."""
-
-    resources: Resources
-    required_attributes: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An instance as placement sees it, with its capability attributes."""
-
-    instance: ContainerInstance
-    capabilities: frozenset[str]
+__all__ = ["Candidate", "Demand", "Placed", "Unplaced", "place", "refusals", "take"]
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a task goes."""
+    """Where a task goes. `believed`: attributes of the instance's item that the commit must find as they are here."""
 
     instance_id: str
     registration: int
+    believed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,62 +40,61 @@ class Unplaced:
     """Why each instance refused: instance id to the reasons, in the words of RunTask's failures."""
 
     refusals: Mapping[str, tuple[str, ...]]
+    unsatisfied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Instance id to the expressions that it does not satisfy."""
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """How many instances refused for each reason, the most frequent first."""
+        counts = Counter(reason for reasons in self.refusals.values() for reason in reasons)
+        return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+
+    @property
+    def closest(self) -> str | None:
+        """The instance with the fewest reasons. None: there are no instances."""
+        return min(self.refusals, key=lambda name: (len(self.refusals[name]), name), default=None)
+
+    def detail(self, instance_id: str) -> str:
+        """All reasons of an instance, and the expressions that it does not satisfy."""
+        reasons = ", ".join(self.refusals[instance_id])
+        expressions = "; ".join(self.unsatisfied.get(instance_id, ()))
+        return f"{reasons} ({expressions})" if expressions else reasons
 
 
-Filter = Callable[[Demand, Candidate], tuple[str, ...]]
-"""The reasons for which an instance cannot take a task; none: it can."""
+def place(demand: Demand, count: int, candidates: Iterable[Candidate], seed: str = "") -> list[Placed | Unplaced]:
+    """Place `count` equal tasks by the demand's strategies, then by the fewest tasks, ties broken by id.
 
-
-def _active(_demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    return () if candidate.instance.status is InstanceStatus.ACTIVE else (str(candidate.instance.status),)
-
-
-def _connected(_demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    return () if candidate.instance.agent_connected else ("AGENT",)
-
-
-def _attributes(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    return ("ATTRIBUTE",) if demand.required_attributes - candidate.capabilities else ()
-
-
-def _resources(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    return candidate.instance.shortages(demand.resources)
-
-
-FILTERS: Sequence[Filter] = (_active, _connected, _attributes, _resources)
-
-
-def refusals(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    """Every reason, so that nobody mends one shortage to meet the next."""
-    return tuple(reason for reason_of in FILTERS for reason in reason_of(demand, candidate))
-
-
-def place(demand: Demand, count: int, candidates: Iterable[Candidate]) -> list[Placed | Unplaced]:
-    """Place `count` equal tasks: each goes to the instance with the fewest tasks, ties broken by id.
-
-    Returns one answer a task, in order. Nothing is random, so that the same snapshot gives the same answer.
+    Returns one answer a task, in order. Chance is drawn from `seed`: the same snapshot and seed give the same answer.
     """
-    left = {candidate.instance.instance_id: candidate for candidate in candidates}
+    fleet = {candidate.instance.instance_id: candidate for candidate in candidates}
+    ranking = Ranking(demand, seed)
+    ranking.fill((each for each in fleet.values() if can_take(demand, each)), fleet.values())
     answers: list[Placed | Unplaced] = []
     for _ in range(count):
-        able = [candidate for candidate in left.values() if not refusals(demand, candidate)]
-        if not able:
-            refused = Unplaced({name: refusals(demand, candidate) for name, candidate in sorted(left.items())})
-            answers.extend([refused] * (count - len(answers)))
+        chosen = ranking.take_best()
+        if chosen is None:
+            answers.extend([_unplaced(demand, fleet)] * (count - len(answers)))
             break
-        chosen = min(able, key=lambda candidate: (candidate.instance.tasks, candidate.instance.instance_id))
-        left[chosen.instance.instance_id] = replace(chosen, instance=take(chosen.instance, demand.resources))
-        answers.append(Placed(chosen.instance.instance_id, chosen.instance.registration))
+        after = with_task(chosen, demand)
+        fleet[chosen.instance.instance_id] = after
+        ranking.put_back(after, able=can_take(demand, after))
+        answers.append(_placed(demand, chosen))
     return answers
 
 
-def take(instance: ContainerInstance, wanted: Resources) -> ContainerInstance:
-    """The instance with one task more."""
-    return instance.model_copy(
-        update={
-            "cpu": instance.cpu - wanted.cpu,
-            "memory": instance.memory - wanted.memory,
-            "ports": instance.ports | port_names(wanted),
-            "tasks": instance.tasks + 1,
-        }
+def _placed(demand: Demand, candidate: Candidate) -> Placed:
+    """What expressions say of attributes holds only as long as nobody changes these."""
+    instance = candidate.instance
+    believed = {"attributesVersion": instance.attributes_version or 0} if demand.constraints.expressions else {}
+    return Placed(instance.instance_id, instance.registration, believed)
+
+
+def _unplaced(demand: Demand, fleet: Mapping[str, Candidate]) -> Unplaced:
+    return Unplaced(
+        {name: refusals(demand, candidate) for name, candidate in sorted(fleet.items())},
+        {
+            name: failed
+            for name, candidate in sorted(fleet.items())
+            if demand.constraints.expressions and (failed := unsatisfied(demand, candidate))
+        },
     )

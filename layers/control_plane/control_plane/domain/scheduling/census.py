@@ -36,6 +36,8 @@ class Census:
     """Ids of kept tasks."""
     sick: frozenset[str]
     """Ids of current tasks that are to be replaced for their health."""
+    draining: frozenset[str]
+    """Ids of current tasks that are to be replaced since their container instances are to be emptied."""
     sick_later: tuple[datetime, ...]
     """When others will be, if they do not get well."""
 
@@ -46,6 +48,15 @@ class Census:
         return self.standings[task.task_id].away
 
     @property
+    def replaced(self) -> frozenset[str]:
+        """Current tasks that run on until others have taken their place, and are none of those wanted."""
+        return self.sick | self.draining
+
+    @property
+    def staying(self) -> tuple[Task, ...]:
+        return tuple(task for task in self.current if task.task_id not in self.replaced)
+
+    @property
     def occupied(self) -> int:
         """What counts against maximumPercent: a machine that is away and is to stop a task blocks nothing."""
         return len(self.kept) + sum(task.last_status in OCCUPIES and not self.away(task) for task in self.leaving)
@@ -53,7 +64,7 @@ class Census:
     @property
     def holding(self) -> int:
         """Tasks that are not of the kind that is wanted, and yet hold a place: at most one copy of them may run."""
-        others = [*self.former, *(task for task in self.current if task.task_id in self.sick)]
+        others = [*self.former, *(task for task in self.current if task.task_id in self.replaced)]
         single = sum(absence_of_task(task).kind == "stop-after" for task in others)
         return single + sum(self.counts(task) for task in self.leaving)
 
@@ -97,6 +108,7 @@ def take_census(
         former=tuple(task for task in kept if not is_of(service.deployment, task)),
         healthy=frozenset(task.task_id for task in kept if is_healthy(task, checks)),
         sick=frozenset(task_id for task_id, at in sick_at.items() if at <= now),
+        draining=frozenset(task.task_id for task in current if connections.get(task.instance_id, CONNECTED).draining),
         sick_later=tuple(at for at in sick_at.values() if at > now),
     )
 

@@ -49,8 +49,9 @@ def delays(
 def _held(members: Sequence[ContainerInstance], limits: Limits, resumed_at: datetime | None) -> frozenset[str]:
     groups: dict[str, list[ContainerInstance]] = defaultdict(list)
     for instance in members:
-        if SITE in instance.attributes:
-            groups[instance.attributes[SITE]].append(instance)
+        site = instance.attribute(SITE)
+        if site:
+            groups[site].append(instance)
     held: set[str] = set()
     for group in (members, *groups.values()):
         held |= _vanished_together(group, limits)

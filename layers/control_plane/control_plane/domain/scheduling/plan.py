@@ -16,6 +16,7 @@ from control_plane.domain.scheduling.rollout import Checks, bounds, failed_to_st
 from control_plane.domain.scheduling.standing import Connection, standing
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
+from ecs_protocol.statuses import TaskStatus
 
 STARTS_BEFORE_THROTTLING = 3
 FIRST_WAIT_SECONDS = 10
@@ -83,7 +84,7 @@ def plan(
     places, waits_of = connections or {}, delays or {}
     census = take_census(service, tasks, now, connections=places, delays=waits_of, checks=checks or {})
     wanted = service.desired_count if service.status is ServiceStatus.ACTIVE else 0
-    failed_starts, not_before = _throttle(service, census.ended, now, all_run=running(census.current) >= wanted)
+    failed_starts, not_before = _throttle(service, census.ended, now, all_run=running(census.staying) >= wanted)
     steps = _steps(service, census, wanted, places, throttled=not_before is not None)
     well = [task for task in census.current if task.task_id in census.healthy]
     own_ends = [task for task in census.ended if is_of(service.deployment, task)]
@@ -115,7 +116,9 @@ def plan(
         older=older,
         tripped=went.tripped,
         stuck=not (not_before or went.tripped) and _is_stuck(service, census, steps),
-        waits=wanted > len(census.current) or bool(older or proving) or not _all_well(service, census),
+        waits=wanted > len(census.staying)
+        or bool(older or proving or census.draining)
+        or not _all_well(service, census),
         until=_next_change(census, proving),
     )
 
@@ -136,22 +139,24 @@ def _steps(
     """Within the bounds of the deployment: never more than `most` that run or are about to, never fewer than `least`
     that are healthy by our doing."""
     limits = bounds(service, wanted)
-    missing = max(0, wanted - (len(census.current) - len(census.sick)) - census.holding)
+    missing = max(0, wanted - len(census.staying) - census.holding)
     room = max(0, limits.most - census.occupied)
     failed = service.deployment.rollout_state is RolloutState.FAILED
     stops = _Stops(census.healthy, spare=len(census.healthy) - limits.least)
     if not failed:
         stops.take(ranked(census.former, census, places))
+    in_order = ranked(census.current, census, places)
     surplus = max(0, len(census.current) - wanted)
-    stops.take(ranked(census.current, census, places)[:surplus])
-    chosen = {task.task_id for task in stops.chosen}
-    # Where there is no room for its replacement beside it, an unhealthy task ends first.
-    sick = [task for task in census.current if task.task_id in census.sick and task.task_id not in chosen]
-    crowded = sick[: max(0, missing - room)]
+    stops.take(in_order[:surplus])
+    # Where there is no room for its replacement beside it, a task ends first; and at once, if it does not run yet.
+    crowded = [task for task in in_order[surplus:] if task.task_id in census.replaced]
+    first = max(0, wanted - len(census.staying) - room)
+    stops.take(crowded[:first])
+    stops.take([task for task in crowded[first:] if task.last_status is not TaskStatus.RUNNING])
     return _Steps(
         start=0 if throttled or failed else min(missing, room),
         stop=tuple(task for task in stops.chosen if task.task_id not in census.sick),
-        sick=(*(task for task in stops.chosen if task.task_id in census.sick), *crowded),
+        sick=tuple(task for task in stops.chosen if task.task_id in census.sick),
         missing=missing,
     )
 
@@ -212,10 +217,12 @@ def _all_well(service: Service, census: Census) -> bool:
 
 
 def _is_stuck(service: Service, census: Census, steps: _Steps) -> bool:
-    """Whether tasks of former deployments stay, since neither may one of them stop nor one of the new ones start."""
+    """Whether tasks that are to be replaced stay, since neither may one of them stop nor one of the new ones start."""
+    if service.deployment.rollout_state is RolloutState.FAILED or not (census.former or census.draining):
+        return False
     moves = steps.start or steps.stop or steps.sick
     leaving = any(not census.away(task) for task in census.leaving)
-    return bool(census.former) and not (moves or leaving) and _all_well(service, census) and _in_progress(service)
+    return not (moves or leaving) and _all_well(service, census)
 
 
 def _throttle(service: Service, ended: Iterable[Task], now: datetime, *, all_run: bool) -> tuple[int, datetime | None]:

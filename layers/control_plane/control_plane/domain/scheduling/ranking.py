@@ -11,8 +11,9 @@ from ecs_protocol.statuses import TaskStatus
 
 
 def ranked(kept: Sequence[Task], census: Census, places: Mapping[str, Connection]) -> list[Task]:
-    """Who goes first: who is unhealthy, whose machine is away, who runs least, who is the copy that is not preferred
-    once a machine is back, who is on the fullest instance, and then the newest."""
+    """Who goes first: who is unhealthy, who is on an instance that is to be emptied, whose machine is away, who runs
+    least, who is the copy that is not preferred once a machine is back, who is on the fullest instance, and then the
+    newest."""
     on_instance = Counter(task.instance_id for task in kept)
     copies = any(task.substitute for task in kept)
     not_preferred = _copy_rank(places) if copies else lambda _task: 0.0
@@ -20,6 +21,7 @@ def ranked(kept: Sequence[Task], census: Census, places: Mapping[str, Connection
         kept,
         key=lambda task: (
             task.task_id not in census.sick,
+            task.task_id not in census.draining,
             not census.away(task),
             task.last_status is TaskStatus.RUNNING,
             not_preferred(task),

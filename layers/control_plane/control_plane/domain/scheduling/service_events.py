@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.h
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -79,24 +79,47 @@ def of_deployment(service: Service, deployment: Deployment, *, now: datetime, ne
 
 
 def short(service: Service, unplaced: Unplaced, *, now: datetime, new_id: NewId) -> ServiceEvent:
-    """A task that no container instance can take, and what the closest one lacked."""
-    closest = min(unplaced.refusals.items(), key=lambda refusal: (len(refusal[1]), refusal[0]), default=None)
-    if closest is None:
-        why = "No Container Instances were found in your cluster."
-        reason = "MISSING"
-    else:
-        why = f"The closest matching (container-instance {closest[0]}) refused: {', '.join(closest[1])}."
-        reason = closest[1][0]
-    if service.older and reason.startswith("RESOURCE"):
-        why += " Lower minimumHealthyPercent to let a task of the former deployment stop first."
+    """A task that no container instance can take."""
+    closest = unplaced.closest
+    reason = "MISSING" if closest is None else unplaced.refusals[closest][0]
+    hint = (
+        " Lower minimumHealthyPercent to let a task of the former deployment stop first."
+        if service.older and reason.startswith("RESOURCE")
+        else ""
+    )
     return _action(
         service,
-        f"was unable to place a task because no container instance met all of its requirements. {why}",
+        f"was unable to place a task because no container instance met all of its requirements. {_why(unplaced)}{hint}",
         "SERVICE_TASK_PLACEMENT_FAILURE",
         now=now,
         new_id=new_id,
         event_type="ERROR",
         reason=reason,
+    )
+
+
+_LACKS: Mapping[str, str] = {
+    "RESOURCE:CPU": "has insufficient CPU units available.",
+    "RESOURCE:MEMORY": "has insufficient memory available.",
+    "RESOURCE:PORTS": "is already using a port required by your task.",
+    "ATTRIBUTE": "is missing an attribute required by your task.",
+}
+
+
+def _why(unplaced: Unplaced) -> str:
+    """Names what the closest instance lacked; what Amazon ECS does not say, the expressions that it does not satisfy
+    and how many instances refused for which reason, follows after it."""
+    closest = unplaced.closest
+    if closest is None:
+        return "Reason: No Container Instances were found in your cluster."
+    reason = unplaced.refusals[closest][0]
+    lacks = _LACKS.get(reason, f'encountered error "{reason}".')
+    expressions = "; ".join(unplaced.unsatisfied.get(closest, ()))
+    counts = ", ".join(f"{reason.rstrip('.')} ({count})" for reason, count in unplaced.counted.items())
+    return (
+        f"The closest matching (container-instance {closest}) {lacks}"
+        + (f" It does not satisfy: {expressions}." if expressions else "")
+        + f" Refusals of {len(unplaced.refusals)} container instances: {counts}."
     )
 
 

@@ -12,7 +12,7 @@ What the tag said when a task was started is stored with the task. See docs/offl
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from control_plane.domain.container_instance import ContainerInstance
+from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 from control_plane.domain.tags import KEEP, Absence, parse_absence
 from control_plane.domain.task import Awaiting, Task
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
@@ -24,13 +24,14 @@ STOP_MARGIN = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Connection:
-    """What is known of a container instance's connection."""
+    """What is known of a container instance's connection, and whether it is to be emptied."""
 
     connected: bool
     changed_at: datetime | None = None
     """When it was found connected or disconnected."""
     session_ended_at: datetime | None = None
     """When a lifecycle event said that its session had ended. A machine that only does not answer has none."""
+    draining: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,12 @@ class Standing:
 def connection_of(instance: ContainerInstance | None) -> Connection:
     if instance is None:
         return Connection(connected=False)
-    return Connection(instance.agent_connected, instance.connection_changed_at, instance.session_ended_at)
+    return Connection(
+        instance.agent_connected,
+        instance.connection_changed_at,
+        instance.session_ended_at,
+        draining=instance.status is InstanceStatus.DRAINING,
+    )
 
 
 def absence_of_task(task: Task) -> Absence:

@@ -1,0 +1,257 @@
+"""Where tasks go by constraints and strategies.
+
+Fleets are written as pictures: `a:berlin/2x1` is instance a, at the site berlin, which holds two tasks of the group and
+one of another. Instances have 1,024 CPU units and MiB less 100 for each task on them.
+"""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control_plane.domain.container_instance import InstanceStatus
+from control_plane.domain.placement.filters import (
+    MEMBER_OF,
+    Candidate,
+    Demand,
+    can_take,
+    with_task,
+)
+from control_plane.domain.placement.place import Placed, Unplaced, place
+from control_plane.domain.placement.rules import (
+    Binpack,
+    Constraints,
+    Random,
+    Spread,
+    Strategy,
+    parse_constraints,
+)
+from control_plane.domain.resources import Resources
+from unit.control_plane.builders import an_instance
+
+GROUP = "service:web"
+
+
+def fleet(picture: str, **members: Any) -> list[Candidate]:
+    found = []
+    for word in picture.split():
+        place, _, held = word.partition("/")
+        name, _, site = place.partition(":")
+        own, _, others = held.partition("x")
+        tasks = int(own or 0) + int(others or 0)
+        instance = an_instance(
+            name,
+            attributes={"site": site} if site else {},
+            tasks=tasks,
+            cpu=1024 - 100 * tasks,
+            memory=1024 - 100 * tasks,
+            **members,
+        )
+        groups = {GROUP: int(own or 0), "family:other": int(others or 0)}
+        found.append(Candidate(instance, frozenset(), {name: count for name, count in groups.items() if count}, tasks))
+    return found
+
+
+def demand(*strategy: Strategy, constraints: Constraints | None = None, size: int = 100) -> Demand:
+    needs = Resources(cpu=size, memory=size)
+    return Demand(needs, group=GROUP, constraints=constraints or Constraints(), strategy=strategy)
+
+
+def ids(answers: list[Placed | Unplaced]) -> str:
+    return "".join(answer.instance_id[0] if isinstance(answer, Placed) else "-" for answer in answers)
+
+
+def member_of(*expressions: str) -> Constraints:
+    return parse_constraints([{"type": "memberOf", "expression": each} for each in expressions])
+
+
+DISTINCT = parse_constraints([{"type": "distinctInstance"}])
+SITE, HOST, CPU, MEMORY = Spread("site"), Spread(), Binpack("cpu"), Binpack("memory")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "picture", "goes"),
+    [
+        pytest.param([], "a b c/x1", "abab", id="no-strategy-goes-by-the-fewest-tasks"),
+        pytest.param([MEMORY], "a b/1 c", "bbbb", id="binpack-fills-the-fullest"),
+        pytest.param([CPU], "a/8 b/9", "baa-", id="binpack-goes-on-with-the-next-fullest"),
+        pytest.param([HOST], "a/2 b/x5 c/1", "bcba", id="spread-counts-the-tasks-of-the-group"),
+        pytest.param([SITE], "a:x/2 b:y c:y", "bcba", id="spread-over-an-attribute-evens-out"),
+        pytest.param([SITE], "a:x b:x c:x d:y", "adbd", id="spread-over-an-attribute-counts-sites-not-instances"),
+        pytest.param([SITE], "a b:y", "abab", id="instances-without-the-attribute-are-one-more-value"),
+        pytest.param([SITE, HOST], "a:x/1 b:x c:y d:y", "cbdacb", id="sites-first-then-instances-within-each"),
+        pytest.param([SITE, MEMORY], "a:x b:x/x3 c:y d:y/x1", "bdbdbd", id="sites-first-then-the-fullest"),
+        pytest.param([SITE, MEMORY], "a:x b:y/x3", "bab", id="equal-sites-are-chosen-by-the-next-strategy"),
+        pytest.param([MEMORY, SITE], "a:x/x1 b:y/x1 c:y", "aaaaaaaaabbb", id="a-spread-that-comes-second"),
+    ],
+)
+def test_strategies(strategy: list[Strategy], picture: str, goes: str) -> None:
+    assert ids(place(demand(*strategy), len(goes), fleet(picture))) == goes
+
+
+def test_tasks_on_an_instance_that_drains_do_not_count() -> None:
+    gone = fleet("a:x/5", status=InstanceStatus.DRAINING)
+    assert ids(place(demand(SITE), 2, [*gone, *fleet("b:x c:y")])) == "bc"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "picture", "goes"),
+    [
+        pytest.param(member_of("attribute:site == x"), "a:x b:y", "aa", id="member-of"),
+        pytest.param(member_of("attribute:site exists", "attribute:site != x"), "a:x b:y c", "b", id="all-must-hold"),
+        pytest.param(DISTINCT, "a b c/1", "ab-", id="one-task-of-the-group-on-each"),
+        pytest.param(DISTINCT, "a/x3 b", "ba-", id="tasks-of-other-groups-do-not-matter"),
+        pytest.param(member_of("task:group == family:other"), "a b/x1", "bb", id="with-others"),
+        pytest.param(member_of("not(task:group == family:other)"), "a b/x1", "aa", id="away-from-others"),
+        pytest.param(member_of("task:group == service:web"), "a b/1", "bb", id="with-its-own-kind"),
+        pytest.param(member_of("!(task:group == service:web)"), "a b", "ab-", id="away-from-its-own-kind"),
+        pytest.param(member_of("runningTasksCount < 1"), "a b/1", "aa", id="tasks-that-start-do-not-run-yet"),
+    ],
+)
+def test_constraints(constraints: Constraints, picture: str, goes: str) -> None:
+    assert ids(place(demand(constraints=constraints), len(goes), fleet(picture))) == goes
+
+
+def test_why_not_is_counted_and_names_the_closest() -> None:
+    wanted = demand(constraints=member_of("attribute:site == z", "attribute:site exists"), size=900)
+    [answer] = place(wanted, 1, fleet("a:x b c:z/x2"))
+    assert isinstance(answer, Unplaced)
+    assert answer.counted == {MEMBER_OF: 2, "RESOURCE:CPU": 1, "RESOURCE:MEMORY": 1}
+    assert answer.closest == "a" * 32
+    assert answer.detail("a" * 32) == f"{MEMBER_OF} (attribute:site == z)"
+    assert answer.detail("b" * 32) == f"{MEMBER_OF} (attribute:site == z; attribute:site exists)"
+    assert answer.detail("c" * 32) == "RESOURCE:CPU, RESOURCE:MEMORY"
+
+
+def test_what_was_decided_by_attributes_must_stand() -> None:
+    [candidate] = fleet("a:x", attributes_version=3)
+    wanted = demand(constraints=member_of("attribute:site == x"))
+    assert place(wanted, 1, [candidate]) == [Placed("a" * 32, 1, {"attributesVersion": 3})]
+    assert place(demand(), 1, [candidate]) == [Placed("a" * 32, 1, {})]
+
+
+def test_an_attribute_is_what_the_api_said_last_then_what_the_agent_said() -> None:
+    instance = an_instance(
+        attributes={"site": "agent", "rack": "r1", "row": "1"},
+        put_attributes={"site": "api", "plain": ""},
+        deleted_attributes=frozenset({"rack", "gone"}),
+    )
+    candidate = Candidate(instance, frozenset({"ecs.capability.external", "gone"}))
+    names = ["site", "rack", "row", "plain", "ecs.capability.external", "gone", "none"]
+    assert [candidate.attribute(name) for name in names] == ["api", None, "1", "", "", None, None]
+
+
+def test_chance_is_fair_and_its_seed_decides() -> None:
+    answers = place(demand(Random(), size=0), 3000, fleet("a b c"), "seed")
+    assert all(900 < count < 1100 for count in Counter(ids(answers)).values())
+    assert place(demand(Random(), size=0), 50, fleet("a b c"), "seed") == answers[:50]
+    assert place(demand(Random(), size=0), 50, fleet("a b c"), "other") != answers[:50]
+
+
+# --- against a placer that looks at everything each time -----------------------------------------------------------
+
+
+def by_looking_at_all(wanted: Demand, count: int, candidates: list[Candidate]) -> list[str]:
+    left = {each.instance.instance_id: each for each in candidates}
+    answers = []
+    for _ in range(count):
+        able = [each for each in left.values() if can_take(wanted, each)]
+        if not able:
+            answers.append("-")
+            continue
+        chosen = min(able, key=lambda each: (*_score(wanted, each, list(left.values())), each.instance.instance_id))
+        answers.append(chosen.instance.instance_id[0])
+        left[chosen.instance.instance_id] = with_task(chosen, wanted)
+    return answers
+
+
+def _score(wanted: Demand, candidate: Candidate, everyone: list[Candidate]) -> list[float]:
+    score: list[float] = []
+    names: list[str] = []
+    for strategy in wanted.strategy:
+        if isinstance(strategy, Spread) and strategy.attribute:
+            names.append(strategy.attribute)
+            alike = [each for each in everyone if all(each.attribute(n) == candidate.attribute(n) for n in names)]
+            active = [each for each in alike if each.instance.status is InstanceStatus.ACTIVE]
+            score.append(sum(each.groups.get(GROUP, 0) for each in active))
+        elif isinstance(strategy, Spread):
+            score.append(candidate.groups.get(GROUP, 0))
+        elif isinstance(strategy, Binpack):
+            score.append(getattr(candidate.instance, strategy.resource))
+    return [*score, candidate.instance.tasks]
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> list[Candidate]:
+    found = []
+    for name in "abcdef"[: draw(st.integers(0, 6))]:
+        attributes = draw(
+            st.fixed_dictionaries({}, optional={"site": st.sampled_from("xy"), "rack": st.sampled_from("12")})
+        )
+        own, others = draw(st.integers(0, 3)), draw(st.integers(0, 2))
+        instance = an_instance(
+            name,
+            attributes=attributes,
+            cpu=draw(st.integers(-100, 600)),
+            memory=draw(st.integers(-100, 600)),
+            tasks=own + others,
+            status=draw(st.sampled_from([InstanceStatus.ACTIVE] * 4 + [InstanceStatus.DRAINING])),
+            agent_connected=draw(st.sampled_from([True, True, True, False])),
+        )
+        groups = {"family:other": others, GROUP: own}
+        found.append(Candidate(instance, frozenset(), {each: count for each, count in groups.items() if count}, own))
+    return found
+
+
+demands = st.builds(
+    demand,
+    *[st.sampled_from([SITE, Spread("rack"), HOST, CPU, MEMORY])] * 3,
+    constraints=st.sampled_from(
+        [
+            Constraints(),
+            DISTINCT,
+            member_of("attribute:site == x"),
+            member_of("not(task:group == family:other)"),
+            member_of("!(task:group == service:web)", "attribute:rack exists"),
+            member_of("task:group == service:web or runningTasksCount == 0"),
+        ]
+    ),
+    size=st.sampled_from([0, 50, 200]),
+)
+
+
+@given(demands, st.integers(1, 12), fleets())
+def test_it_agrees_with_one_that_looks_at_everything_each_time(
+    wanted: Demand, count: int, candidates: list[Candidate]
+) -> None:
+    assert list(ids(place(wanted, count, candidates))) == by_looking_at_all(wanted, count, candidates)
+
+
+@given(demands, st.integers(1, 12), fleets(), st.text(max_size=3), st.booleans())
+def test_never_on_an_instance_that_refuses_and_never_over_what_is_left(
+    wanted: Demand, count: int, candidates: list[Candidate], seed: str, by_chance: bool
+) -> None:
+    if by_chance:
+        wanted = demand(Random(), constraints=wanted.constraints, size=wanted.resources.cpu)
+    left = {each.instance.instance_id: each for each in candidates}
+    for answer in place(wanted, count, candidates, seed):
+        if isinstance(answer, Placed):
+            assert can_take(wanted, left[answer.instance_id])
+            left[answer.instance_id] = with_task(left[answer.instance_id], wanted)
+        else:
+            assert not any(can_take(wanted, each) for each in left.values())
+            assert set(answer.refusals) == set(left)
+            assert all(answer.refusals.values())
+
+
+@given(st.lists(st.sampled_from("xyz"), min_size=1, max_size=8), st.integers(1, 30))
+def test_a_spread_differs_by_at_most_one(sites: list[str], count: int) -> None:
+    candidates = fleet(" ".join(f"{name}:{site}" for name, site in zip("abcdefgh", sites, strict=False)))
+    site_of = {each.instance.instance_id: each.attribute("site") for each in candidates}
+    placed = place(demand(SITE, HOST, size=0), count, candidates)
+    counts = Counter(dict.fromkeys(site_of.values(), 0))
+    counts.update(site_of[answer.instance_id] for answer in placed if isinstance(answer, Placed))
+    assert sum(counts.values()) == count
+    assert max(counts.values()) - min(counts.values()) <= 1
