@@ -80,8 +80,8 @@ def _described(operation: str, member: str) -> str:
 
 def _values(only: Any) -> str:
     if isinstance(only, Mapping):
-        return ", ".join(f"`{member}` {_values(values)}" for member, values in only.items())
-    return " or ".join(str(value) for value in only)
+        return ", ".join(f"`{member}` {_values(values)}".rstrip() for member, values in only.items())
+    return "" if only is None else " or ".join(str(value) for value in only)
 
 
 def _structure(path: str) -> str:

@@ -163,8 +163,9 @@ def test_a_service_moves_by_its_strategy(world: World, machine: str) -> None:
     world.deliver()
     by_strategy = {"capacityProviderStrategy": EXTERNAL}
     assert launched(service(world)) == launched(service(world)["deployments"][0]) == by_strategy
+    assert launched(service(world)["deployments"][1]) == {"launchType": "EXTERNAL"}, "that is a deployment"
     started = [task.by_strategy for task in tasks.of_instance(world.table, "default", machine)]
-    assert sorted(started, key=str) == [None, True]
+    assert sorted(started, key=str) == [None, True, True]
     update_service(world.cp, {"service": "web", "capacityProviderStrategy": []})
     assert launched(service(world)) == {"launchType": "EXTERNAL"}
     update_service(world.cp, {"service": "web", "desiredCount": 1})

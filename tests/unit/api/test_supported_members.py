@@ -35,10 +35,14 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
         ("RunTask", {"propagateTags": "SERVICE"}, "propagateTags SERVICE"),
         ("StartTask", {"capacityProviderStrategy": [{"capacityProvider": "x"}]}, "capacityProviderStrategy"),
         ("StartTask", {"clientToken": "x"}, "clientToken"),
-        ("CreateService", {"deploymentConfiguration": {"minimumHealthyPercent": 0}}, "minimumHealthyPercent 0"),
+        (
+            "CreateService",
+            {"deploymentConfiguration": {"strategy": "BLUE_GREEN"}},
+            "deploymentConfiguration.strategy BLUE_GREEN",
+        ),
         ("CreateService", {"deploymentConfiguration": {"alarms": {"enable": True}}}, "deploymentConfiguration.alarms"),
-        ("CreateService", {"healthCheckGracePeriodSeconds": 0}, "healthCheckGracePeriodSeconds"),
-        ("UpdateService", {"taskDefinition": "web:2"}, "taskDefinition"),
+        ("CreateService", {"loadBalancers": [{"containerName": "web"}]}, "loadBalancers"),
+        ("UpdateService", {"deploymentController": {"type": "EXTERNAL"}}, "deploymentController.type EXTERNAL"),
     ],
 )
 def test_unsupported_feature(operation: str, request_: dict[str, Any], words: str) -> None:

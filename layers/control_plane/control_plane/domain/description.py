@@ -234,7 +234,7 @@ def describe_service(
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
         "enableECSManagedTags": bool(service.managed_tags),
-        "healthCheckGracePeriodSeconds": service.health_check_grace_period_seconds,
+        **present({"healthCheckGracePeriodSeconds": service.health_check_grace_period_seconds}),
         "propagateTags": service.propagate_tags or "NONE",
         "enableExecuteCommand": False,
         "tags": in_the_api(service.tags) if with_tags else [],

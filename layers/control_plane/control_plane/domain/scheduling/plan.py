@@ -150,7 +150,7 @@ def _steps(
     stops.take(in_order[:surplus])
     # Where there is no room for its replacement beside it, a task ends first; and at once, if it does not run yet.
     crowded = [task for task in in_order[surplus:] if task.task_id in census.replaced]
-    first = max(0, wanted - len(census.staying) - room)
+    first = max(0, wanted - len(census.staying) - min(missing, room))
     stops.take(crowded[:first])
     stops.take([task for task in crowded[first:] if task.last_status is not TaskStatus.RUNNING])
     return _Steps(
