@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.rollout import FAILED, after_failure, bounds
 from control_plane.domain.scheduling.standing import Connection
-from control_plane.domain.service import CircuitBreaker, Deployment, DeploymentConfiguration, RolloutState, Service
+from control_plane.domain.service import (
+    CircuitBreaker,
+    Deployment,
+    DeploymentConfiguration,
+    RolloutState,
+    Service,
+    ServiceStatus,
+)
 from control_plane.domain.task import Task
 from ecs_protocol.messages import ContainerReport
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
@@ -267,6 +274,18 @@ def test_an_end_soon_after_the_start_counts_if_the_tag_says_so() -> None:
 def test_a_failed_deployment_starts_and_stops_nothing_more() -> None:
     service = rolling(2, deployment=deployment(rollout_state=RolloutState.FAILED))
     assert steps(plan(service, [old(1), old(2), new(3)], NOW)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("members", "stops"),
+    [
+        pytest.param({"desired_count": 1}, [1], id="scaled-in"),
+        pytest.param({"status": ServiceStatus.DRAINING, "desired_count": 0}, [1, 2], id="deleted"),
+    ],
+)
+def test_what_a_failed_deployment_has_left_is_no_more_than_is_wanted(members: dict[str, Any], stops: list[int]) -> None:
+    service = rolling(2, deployment=deployment(rollout_state=RolloutState.FAILED)).model_copy(update=members)
+    assert steps(plan(service, [old(1), old(2)], NOW)) == (0, stops)
 
 
 def test_rolled_back_the_last_completed_deployment_goes_on_with_its_tasks() -> None:

@@ -143,8 +143,9 @@ def _steps(
     room = max(0, limits.most - census.occupied)
     failed = service.deployment.rollout_state is RolloutState.FAILED
     stops = _Stops(census.healthy, spare=len(census.healthy) - limits.least)
-    if not failed:
-        stops.take(ranked(census.former, census, places))
+    former = ranked(census.former, census, places)
+    # What a failed deployment has not replaced goes on, as far as it is wanted.
+    stops.take(former[: max(0, len(census.kept) - wanted)] if failed else former)
     in_order = ranked(census.current, census, places)
     surplus = max(0, len(census.current) - wanted)
     stops.take(in_order[:surplus])
