@@ -271,9 +271,11 @@ def test_an_end_soon_after_the_start_counts_if_the_tag_says_so() -> None:
     assert (untagged.deployment.failed_tasks, untagged.steady) == (0, True)
 
 
-def test_a_failed_deployment_starts_and_stops_nothing_more() -> None:
+def test_a_failed_deployment_starts_nothing_and_stops_nothing_that_is_wanted() -> None:
     service = rolling(2, deployment=deployment(rollout_state=RolloutState.FAILED))
-    assert steps(plan(service, [old(1), old(2), new(3)], NOW)) == (0, [])
+    assert steps(plan(service, [old(1)], NOW)) == (0, [])
+    assert steps(plan(service, [old(1), old(2)], NOW)) == (0, [])
+    assert steps(plan(service, [old(1), old(2), new(3)], NOW)) == (0, [1])
 
 
 @pytest.mark.parametrize(
