@@ -1,6 +1,5 @@
 """A cluster: the scope of names, and where its container instances are found."""
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -53,16 +52,6 @@ class Cluster(Entity):
     def began_before(self, ended_at: datetime) -> bool:
         """Whether what ended then was this cluster's: a former one of its name had the same keys, and was empty."""
         return self.created_at <= ended_at
-
-
-def checked_name(name: str) -> str:
-    """Raises InvalidParameterException."""
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", name):
-        raise InvalidParameterException(
-            "The specified cluster name is invalid: up to 255 letters (uppercase and lowercase), numbers, underscores, "
-            "and hyphens are allowed."
-        )
-    return name
 
 
 def checked_settings(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -275,8 +275,8 @@ def _what_follows(service: Service) -> str:
 
 
 def rollout_reason(deployment: Deployment) -> str:
-    words = {"IN_PROGRESS": "in progress", "COMPLETED": "completed", "FAILED": "failed"}[str(deployment.rollout_state)]
-    return deployment.rollout_reason or f"ECS deployment {deployment.deployment_id} {words}."
+    state = deployment.rollout_state
+    return deployment.rollout_reason or f"ECS deployment {deployment.deployment_id} {state.words}."
 
 
 def _deployment_configuration(configuration: DeploymentConfiguration) -> Described:

@@ -28,6 +28,11 @@ class RolloutState(StrEnum):
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
 
+    @property
+    def words(self) -> str:
+        """As reasons and events have it."""
+        return self.value.replace("_", " ").lower()
+
 
 class Deployment(Entity):
     """What a service is being brought to, or was before. The counts are what the scheduler last saw.

@@ -11,6 +11,21 @@ from control_plane.domain.arns import resource_name
 from control_plane.domain.errors import ClientException, InvalidParameterException, UnsupportedFeatureException
 
 _PAGE = frozenset({"maxResults", "nextToken"})
+_SERVICE = frozenset(
+    {
+        "cluster",
+        "taskDefinition",
+        "desiredCount",
+        "deploymentController",
+        "deploymentConfiguration",
+        "healthCheckGracePeriodSeconds",
+        "capacityProviderStrategy",
+        "propagateTags",
+        "enableECSManagedTags",
+        "placementConstraints",
+        "placementStrategy",
+    }
+)
 
 SUPPORTED: Mapping[str, frozenset[str]] = {
     "CreateCluster": frozenset(
@@ -81,43 +96,8 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "PutAttributes": frozenset({"cluster", "attributes"}),
     "DeleteAttributes": frozenset({"cluster", "attributes"}),
     "ListAttributes": frozenset({"cluster", "targetType", "attributeName", "attributeValue"}) | _PAGE,
-    "CreateService": frozenset(
-        {
-            "cluster",
-            "serviceName",
-            "taskDefinition",
-            "desiredCount",
-            "clientToken",
-            "launchType",
-            "schedulingStrategy",
-            "deploymentController",
-            "deploymentConfiguration",
-            "healthCheckGracePeriodSeconds",
-            "capacityProviderStrategy",
-            "propagateTags",
-            "enableECSManagedTags",
-            "tags",
-            "placementConstraints",
-            "placementStrategy",
-        }
-    ),
-    "UpdateService": frozenset(
-        {
-            "cluster",
-            "service",
-            "desiredCount",
-            "taskDefinition",
-            "forceNewDeployment",
-            "deploymentController",
-            "deploymentConfiguration",
-            "healthCheckGracePeriodSeconds",
-            "capacityProviderStrategy",
-            "propagateTags",
-            "enableECSManagedTags",
-            "placementConstraints",
-            "placementStrategy",
-        }
-    ),
+    "CreateService": _SERVICE | {"serviceName", "clientToken", "launchType", "schedulingStrategy", "tags"},
+    "UpdateService": _SERVICE | {"service", "forceNewDeployment"},
     "DescribeServices": frozenset({"cluster", "services", "include"}),
     "ListServices": frozenset({"cluster", "launchType", "schedulingStrategy"}) | _PAGE,
     "DeleteService": frozenset({"cluster", "service", "force"}),

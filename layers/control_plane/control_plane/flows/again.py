@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from aws_lambda_powertools import Logger
 
+from control_plane.domain.errors import ServerException
 from control_plane.domain.races import LostRace
 from control_plane.runtime import ControlPlane
 
@@ -27,3 +28,14 @@ def until_won(cp: ControlPlane, decide_and_commit: Callable[[int], T]) -> T:
             logger.info("Lost a race, deciding again", extra={"race": type(race).__name__, "attempt": attempt})
             cp.sleep(cp.random() * min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempt))
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def until_answered(cp: ControlPlane, decide_and_commit: Callable[[int], T], *, what: str) -> T:
+    """The same for whoever asks through the ECS API: `what` is changing too often, if every race is lost.
+
+    Raises ServerException.
+    """
+    try:
+        return until_won(cp, decide_and_commit)
+    except LostRace as race:
+        raise ServerException(f"The {what} is changing too often. Try again.") from race

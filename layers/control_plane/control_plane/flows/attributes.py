@@ -12,10 +12,9 @@ from typing import Any
 from control_plane.domain import attributes
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
-from control_plane.domain.errors import InvalidParameterException, ServerException, TargetNotFoundException
+from control_plane.domain.errors import InvalidParameterException, TargetNotFoundException
 from control_plane.domain.pages import page_of
-from control_plane.domain.races import LostRace
-from control_plane.flows.again import until_won
+from control_plane.flows.again import until_answered
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
@@ -128,10 +127,7 @@ def _change(
             cp.table.commit(writes)
         return known
 
-    try:
-        before = until_won(cp, decide_and_commit)
-    except LostRace as race:
-        raise ServerException("The container instance is changing too often. Try again.") from race
+    before = until_answered(cp, decide_and_commit, what="container instance")
     cp.fleet.forget(cluster.name)
     return before
 

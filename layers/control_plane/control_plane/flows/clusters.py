@@ -16,16 +16,15 @@ from control_plane.domain.cluster import (
     Cluster,
     ClusterStatus,
     checked_configuration,
-    checked_name,
     checked_settings,
 )
 from control_plane.domain.cluster_description import describe_cluster
-from control_plane.domain.errors import InvalidParameterException, ServerException
+from control_plane.domain.errors import InvalidParameterException
+from control_plane.domain.names import checked_name
 from control_plane.domain.pages import page_of
-from control_plane.domain.races import LostRace
 from control_plane.domain.tags import checked
 from control_plane.flows.account_settings import value_of
-from control_plane.flows.again import until_won
+from control_plane.flows.again import until_answered
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, services, tasks
@@ -36,7 +35,7 @@ EVERYTHING = ("CONFIGURATIONS", "SETTINGS", "TAGS")
 
 def create_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {cluster}. One that exists already is answered as it is, as by Amazon ECS."""
-    name = checked_name(request.get("clusterName") or DEFAULT_CLUSTER)
+    name = checked_name(request.get("clusterName") or DEFAULT_CLUSTER, what="cluster")
     members = _members(request)
 
     def decide_and_commit(_attempt: int) -> Cluster:
@@ -49,10 +48,7 @@ def create_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         cp.table.commit([clusters.created(cluster, existing)])
         return cluster
 
-    try:
-        cluster = until_won(cp, decide_and_commit)
-    except LostRace as race:
-        raise ServerException("The cluster is changing too often. Try again.") from race
+    cluster = until_answered(cp, decide_and_commit, what="cluster")
     return {"cluster": _described(cp, cluster, EVERYTHING)}
 
 
@@ -128,10 +124,7 @@ def _change(cp: ControlPlane, request: Mapping[str, Any], members: Mapping[str, 
             return cluster
         return Cluster.model_validate(cp.table.update(clusters.changed(cluster.model_copy(update=members), members)))
 
-    try:
-        cluster = until_won(cp, decide_and_commit)
-    except LostRace as race:
-        raise ServerException("The cluster is changing too often. Try again.") from race
+    cluster = until_answered(cp, decide_and_commit, what="cluster")
     return {"cluster": _described(cp, cluster, EVERYTHING)}
 
 

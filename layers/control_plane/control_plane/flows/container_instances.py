@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateContainerIns
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeregisterContainerInstance.html
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -20,11 +20,10 @@ from control_plane.domain.pages import page_of
 from control_plane.domain.placement.filters import Candidate
 from control_plane.domain.placement.query import Expression, parse_query
 from control_plane.domain.placement.subjects import OF_TASKS
-from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import on_grid, watching_command
 from control_plane.domain.scheduling.standing import Connection, absence_of_task, connection_of, stopped_by
 from control_plane.domain.task import Task, stop_without_its_machine
-from control_plane.flows.again import until_won
+from control_plane.flows.again import until_answered, until_won
 from control_plane.flows.choose_instances import with_registrations, with_tasks
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
@@ -104,7 +103,7 @@ def update_container_instances_state(cp: ControlPlane, request: Mapping[str, Any
     failures: list[dict[str, str]] = []
     for name in dict.fromkeys(request["containerInstances"]):
         instance_id = identifier(name, cluster)
-        found = _until_won(cp, partial(_change_status, cp, cluster, instance_id, status))
+        found = until_answered(cp, partial(_change_status, cp, cluster, instance_id, status), what="container instance")
         if found is None or found.status is InstanceStatus.INACTIVE:
             arn = cp.arns.container_instance(cluster.name, instance_id)
             failures.append({"arn": arn, "reason": "MISSING" if found is None else "INACTIVE"})
@@ -163,7 +162,7 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
         cp.table.commit([instances.deregistered(instance, now, force=request.get("force", False))])
         return instance
 
-    instance = _until_won(cp, close)
+    instance = until_answered(cp, close, what="container instance")
     cp.fleet.forget(cluster.name)
     retire(cp, instance)
     closed = instances.load(cp.table, cluster.name, instance_id)
@@ -214,13 +213,6 @@ def _stop(cp: ControlPlane, chunk: Sequence[Task], _attempt: int) -> None:
     if ends:
         tasks.note_ends(cp.table, [after for _, after in ends])
         cp.table.commit([write for before, after in ends for write in tasks.stopped(before, after)])
-
-
-def _until_won(cp: ControlPlane, decide_and_commit: Callable[[int], T]) -> T:
-    try:
-        return until_won(cp, decide_and_commit)
-    except LostRace as race:
-        raise ServerException("The container instance is changing too often. Try again.") from race
 
 
 def _load(cp: ControlPlane, cluster: Cluster, instance_id: str) -> ContainerInstance | None:

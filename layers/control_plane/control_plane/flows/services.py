@@ -5,8 +5,7 @@ The scheduler learns of it from the table's stream and makes it so (flows/schedu
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,18 +18,17 @@ from control_plane.domain.errors import (
     ClientException,
     ClusterNotFoundException,
     InvalidParameterException,
-    ServerException,
     ServiceNotActiveException,
     ServiceNotFoundException,
 )
+from control_plane.domain.names import checked_name
 from control_plane.domain.pages import page_of
 from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
-from control_plane.domain.races import LostRace
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.scheduling import service_events
 from control_plane.domain.service import Deployment, DeploymentConfiguration, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.tags import checked, managed, require_sense
-from control_plane.flows.again import until_won
+from control_plane.flows.again import until_answered
 from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.run_task import require_external
@@ -47,12 +45,7 @@ FIRST_LOOK = timedelta(seconds=30)
 def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {service}. The same request with the same client token is answered with the service as it is."""
     cluster = require_cluster(cp, request.get("cluster"))
-    name = request["serviceName"]
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", name):
-        raise InvalidParameterException(
-            "The specified service name is invalid: up to 255 letters (uppercase and lowercase), numbers, underscores, "
-            "and hyphens are allowed."
-        )
+    name = checked_name(request["serviceName"], what="service")
     if "taskDefinition" not in request:
         raise InvalidParameterException("TaskDefinition can not be blank.")
     definition = _require_definition(cp, request["taskDefinition"])
@@ -108,7 +101,8 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         )
         return service
 
-    return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=(), with_tags=True)}
+    service = until_answered(cp, decide_and_commit, what="service")
+    return {"service": describe_service(service, cp.arns, events=(), with_tags=True)}
 
 
 def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +145,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         cp.table.commit([services.changed(service, after), *told])
         return after
 
-    service = _until_won(cp, decide_and_commit)
+    service = until_answered(cp, decide_and_commit, what="service")
     return {"service": describe_service(service, cp.arns, events=_events(cp, service))}
 
 
@@ -253,7 +247,7 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         cp.table.commit([services.changed(service, after)])
         return after
 
-    return {"service": describe_service(_until_won(cp, decide_and_commit), cp.arns, events=())}
+    return {"service": describe_service(until_answered(cp, decide_and_commit, what="service"), cp.arns, events=())}
 
 
 def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -340,10 +334,3 @@ def _require(cp: ControlPlane, cluster: str, name: str) -> Service:
     if service is None or service.status is ServiceStatus.INACTIVE:
         raise ServiceNotFoundException("Service not found.")
     return service
-
-
-def _until_won(cp: ControlPlane, decide_and_commit: Callable[[int], Service]) -> Service:
-    try:
-        return until_won(cp, decide_and_commit)
-    except LostRace as race:
-        raise ServerException("The service is changing too often. Try again.") from race

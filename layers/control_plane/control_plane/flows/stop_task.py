@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from control_plane.domain.description import describe_task
-from control_plane.domain.errors import InvalidParameterException, ServerException
-from control_plane.domain.races import LostRace
+from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.reminders import watching_command
 from control_plane.domain.task import Task, request_stop
-from control_plane.flows.again import until_won
+from control_plane.flows.again import until_answered
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import definition_of, looks_like_an_id
 from control_plane.runtime import ControlPlane
@@ -35,8 +34,5 @@ def stop_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
             cp.table.commit([tasks.changed(task, after), instances.told(task.cluster, task.instance_id, now)])
         return after
 
-    try:
-        task = until_won(cp, decide_and_commit)
-    except LostRace as race:
-        raise ServerException("The task is changing too often. Try again.") from race
+    task = until_answered(cp, decide_and_commit, what="task")
     return {"task": describe_task(task, definition_of(cp, task), cp.arns)}

@@ -10,10 +10,9 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from control_plane.domain.errors import InvalidParameterException, ResourceNotFoundException, ServerException
-from control_plane.domain.races import LostRace
+from control_plane.domain.errors import InvalidParameterException, ResourceNotFoundException
 from control_plane.domain.tags import checked, checked_keys, in_the_api, require_room, require_sense
-from control_plane.flows.again import until_won
+from control_plane.flows.again import until_answered
 from control_plane.flows.tagged_resources import NoSuchResourceError, find
 from control_plane.runtime import ControlPlane
 
@@ -53,8 +52,6 @@ def _change(cp: ControlPlane, arn: str, changed: Callable[[Tags], Tags]) -> None
         cp.table.commit([resource.write(after)])
 
     try:
-        until_won(cp, decide_and_commit)
+        until_answered(cp, decide_and_commit, what="resource")
     except NoSuchResourceError as missing:
         raise ResourceNotFoundException(missing.message) from missing
-    except LostRace as race:
-        raise ServerException("The resource is changing too often. Try again.") from race

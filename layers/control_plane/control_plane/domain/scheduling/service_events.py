@@ -64,10 +64,9 @@ def of_deployments(before: Service, after: Service, *, now: datetime, new_id: Ne
 
 def of_deployment(service: Service, deployment: Deployment, *, now: datetime, new_id: NewId) -> ServiceEvent:
     state = deployment.rollout_state
-    words = {"IN_PROGRESS": "in progress", "COMPLETED": "completed", "FAILED": "failed"}[str(state)]
     return told(
         service,
-        f"(deployment {deployment.deployment_id}) deployment {words}.",
+        f"(deployment {deployment.deployment_id}) deployment {state.words}.",
         now=now,
         new_id=new_id,
         detail_type="ECS Deployment State Change",
