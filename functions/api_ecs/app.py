@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from control_plane.domain.errors import EcsError, ServerException, ThrottlingException
 from control_plane.domain.races import LostRace
-from control_plane.domain.supported_members import check_limits, refusal_of_operation, refuse_unsupported
+from control_plane.domain.request_checks import check_limits, refusal_of_operation, refuse_unsupported
 from control_plane.flows import (
     account_settings,
     attributes,

@@ -30,7 +30,7 @@ MAY_IMPORT = {
         "control_plane.domain.errors",
         "control_plane.domain.inbox",
         "control_plane.domain.races",
-        "control_plane.domain.supported_members",
+        "control_plane.domain.request_checks",
         "control_plane.gateways.ecs_model",
         "control_plane.gateways.inbox",
         "control_plane.gateways.sigv4",

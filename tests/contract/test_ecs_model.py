@@ -10,7 +10,7 @@ from botocore.model import StructureShape
 from botocore.validate import ParamValidator
 from functions.api_ecs.app import OPERATIONS
 
-from control_plane.domain import errors, supported_members
+from control_plane.domain import errors, request_checks
 from control_plane.domain.errors import EcsError
 from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED, WHY_NOT
 from control_plane.gateways.ecs_model import service_model
@@ -69,7 +69,7 @@ def test_the_operations_that_declare_unsupported_features_are_amazons() -> None:
         for shape in service_model().operation_model(name).error_shapes
         if shape.name == "UnsupportedFeatureException"
     }
-    assert declare == supported_members._DECLARE_UNSUPPORTED_FEATURE
+    assert declare == request_checks._DECLARE_UNSUPPORTED_FEATURE
 
 
 def test_errors_have_amazons_names_statuses_and_members() -> None:

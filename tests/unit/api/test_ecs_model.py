@@ -16,7 +16,8 @@ from control_plane.domain.errors import (
     UnknownOperationException,
     UnsupportedFeatureException,
 )
-from control_plane.domain.supported_members import SUPPORTED, check_limits, refuse_unsupported
+from control_plane.domain.request_checks import check_limits, refuse_unsupported
+from control_plane.domain.supported_members import SUPPORTED
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, validate_request
 
 TARGET = "AmazonEC2ContainerServiceV20141113"

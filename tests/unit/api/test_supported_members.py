@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from control_plane.domain.errors import ClientException, InvalidParameterException, UnsupportedFeatureException
-from control_plane.domain.supported_members import check_limits, check_names, refuse_unsupported
+from control_plane.domain.request_checks import check_limits, check_names, refuse_unsupported
 
 
 @pytest.mark.parametrize(

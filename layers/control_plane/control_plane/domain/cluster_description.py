@@ -9,10 +9,11 @@ from control_plane.domain import capacity_provider
 from control_plane.domain.arns import Arns
 from control_plane.domain.cluster import CONTAINER_INSIGHTS, Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
-from control_plane.domain.description import Described, is_pending
+from control_plane.domain.description import Described
 from control_plane.domain.service import Service, ServiceStatus
 from control_plane.domain.tags import in_the_api
 from control_plane.domain.task import Task
+from control_plane.domain.task_description import is_pending
 from ecs_protocol.statuses import TaskStatus
 
 STATISTICS = (

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.errors import ClientException
-from control_plane.domain.supported_members import says_nothing
+from control_plane.domain.request_checks import says_nothing
 
 Container = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
-from control_plane.domain.description import describe_container_instance, describe_instance_health
+from control_plane.domain.container_instance_description import describe_container_instance, describe_instance_health
 from control_plane.domain.errors import InvalidParameterException, MissingVersionException, ServerException
 from control_plane.domain.inbox import InstanceLook, Look
 from control_plane.domain.pages import page_of

@@ -20,8 +20,7 @@ from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import require_cluster
-from control_plane.flows.services import tags_of_tasks
-from control_plane.flows.tasks_to_be import absence_members
+from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, orphans, reminders, services, tasks
 from control_plane.store.table import Write

@@ -10,10 +10,12 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from control_plane.domain.container_instance import ContainerInstance, Registration
-from control_plane.domain.description import describe_container_instance, describe_task, service_event_detail
+from control_plane.domain.container_instance_description import describe_container_instance
 from control_plane.domain.inbox import ServiceKey, StreamRecord
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
+from control_plane.domain.service_description import service_event_detail
 from control_plane.domain.task import Task
+from control_plane.domain.task_description import describe_task
 from control_plane.flows.tasks import definition_of
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, services, tasks

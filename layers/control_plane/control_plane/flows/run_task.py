@@ -19,7 +19,6 @@ from control_plane.domain.capacity_provider import Strategy as ProviderStrategy
 from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import port_names
-from control_plane.domain.description import describe_task
 from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
 from control_plane.domain.placement.place import Demand, Placed, Unplaced, place
 from control_plane.domain.placement.rules import Strategy, parse_constraints, parse_strategy
@@ -31,6 +30,7 @@ from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_definition import task_resources, validate_overrides
 from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
 from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
+from control_plane.domain.task_description import describe_task
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import believing, choose_instances, look_at
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition

@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.errors import EcsError
-from control_plane.domain.supported_members import check_limits, refuse_unsupported
+from control_plane.domain.request_checks import check_limits, refuse_unsupported
 from control_plane.flows.run_task import run_task
 from control_plane.gateways.ecs_model import validate_request
 from control_plane.runtime import ControlPlane

@@ -21,16 +21,15 @@ from control_plane.domain.placement.place import Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
+from control_plane.domain.scheduling.aftermath import deployments_after, next_look
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.rollout import after_failure
 from control_plane.domain.scheduling.standing import connection_of
-from control_plane.domain.service import RolloutState, Service, ServiceEvent, ServiceStatus
+from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
-from control_plane.flows.services import tags_of_tasks
-from control_plane.flows.tasks_to_be import absence_members
+from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, services, tasks
 from control_plane.store.table import Write
@@ -44,15 +43,9 @@ CHUNK = 20
 MAX_CHUNKS = 40
 """Of one run; what is left then, the sweeper brings back."""
 
-LOOK_AGAIN = timedelta(seconds=30)
-"""After which a service that could not place all its tasks is looked at again: FIRST_GAP of domain/reminders.py."""
-
 UNHEALTHY = "Task failed container health checks"
 
 GIVEN_UP = "The container instance was disconnected for too long, and the task is not to run there again."
-
-LOOK_ANYWAY = timedelta(hours=1)
-"""After which a service that wants nothing is looked at, in case that nobody said so when it began to."""
 
 
 def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[ServiceKey]:
@@ -246,49 +239,10 @@ def _after(
             "not_before": planned.not_before,
             "short": chunk.short,
             "stuck": planned.stuck,
-            "look_at": _next_look(service, planned, now, soon=chunk.short or more),
-            **_deployments(service, planned, chunk, now, steady=steady),
+            "look_at": next_look(service, planned, now, soon=chunk.short or more),
+            **deployments_after(service, planned, now, started=chunk.started, short=chunk.short, steady=steady),
         }
     )
     if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
         chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
     return after
-
-
-def _deployments(
-    service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, steady: bool
-) -> dict[str, Any]:
-    """What becomes of the service's deployments."""
-    deployment = planned.deployment.model_copy(
-        update={"pending_count": (planned.deployment.pending_count or 0) + chunk.started}
-    )
-    # A task that cannot be placed is a failure of its deployment, once each time that this is tried by the clock.
-    if chunk.short and (not service.short or service.look_at is None or service.look_at <= now):
-        deployment = deployment.model_copy(update={"failed_tasks": deployment.failed_tasks + 1})
-    if planned.tripped:
-        # Nothing of the failed deployment holds up what comes after it.
-        return {
-            **after_failure(service, planned.deployment, planned.older, now),
-            "failed_starts": 0,
-            "not_before": None,
-        }
-    found = {"older": planned.older, "deployment": deployment}
-    if steady and deployment.rollout_state is RolloutState.IN_PROGRESS:
-        completed = deployment.model_copy(
-            update={"rollout_state": RolloutState.COMPLETED, "rollout_reason": None, "updated_at": now}
-        )
-        found |= {"deployment": completed, "completed": completed}
-    return found
-
-
-def _next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: bool) -> datetime | None:
-    """A time that still lies ahead stays, so that a run with nothing to do writes nothing."""
-    if planned.status is ServiceStatus.INACTIVE:
-        return None
-    if planned.not_before is not None:
-        return planned.not_before
-    latest = now + (LOOK_AGAIN if soon or planned.held else LOOK_ANYWAY)
-    if planned.until is not None and planned.until < latest:
-        return planned.until
-    ahead = service.planned and service.look_at is not None and now < service.look_at <= latest
-    return service.look_at if ahead else latest

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from control_plane.domain.description import describe_task
 from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.reminders import watching_command
 from control_plane.domain.task import Task, request_stop
+from control_plane.domain.task_description import describe_task
 from control_plane.flows.again import until_answered
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import definition_of, looks_like_an_id

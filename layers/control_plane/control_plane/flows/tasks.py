@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from control_plane.domain.arns import resource_name
-from control_plane.domain.description import describe_task
 from control_plane.domain.pages import page_of
 from control_plane.domain.task import Task
+from control_plane.domain.task_description import describe_task
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, tasks

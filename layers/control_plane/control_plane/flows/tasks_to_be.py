@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.tags import DISCONNECT, absence_of, restarts_offline
+from control_plane.domain.service import Service
+from control_plane.domain.tags import DISCONNECT, absence_of, managed, restarts_offline
 
 DEFAULT_STOP_TIMEOUT = 30
 """Seconds. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
@@ -36,3 +37,11 @@ def absence_members(
         "stop_timeout": max(timeouts) if absence.kind == "stop-after" else None,
         "restarts_offline": restarts_offline(policy, by_default=in_service) or None,
     }
+
+
+def tags_of_tasks(service: Service, definition: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The tags that say what an absence means for its tasks, and those that they get."""
+    of_definition = tags_of_definition(definition) if service.propagate_tags == "TASK_DEFINITION" else {}
+    propagated = service.tags if service.propagate_tags == "SERVICE" else of_definition
+    of_ecs = managed(service.cluster, service.name) if service.managed_tags else {}
+    return {**of_definition, **service.tags}, {**propagated, **of_ecs}

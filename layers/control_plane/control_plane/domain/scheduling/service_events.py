@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from control_plane.domain.description import rollout_reason
 from control_plane.domain.placement.place import Unplaced
 from control_plane.domain.scheduling.plan import ServicePlan
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
+from control_plane.domain.service_description import rollout_reason
 
 NewId = Callable[[], str]
 

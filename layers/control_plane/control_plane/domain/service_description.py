@@ -1,0 +1,127 @@
+"""Services and their deployments as the ECS API describes them, and as its events carry them.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Service.html
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from control_plane.domain.arns import Arns
+from control_plane.domain.capacity_provider import Strategy
+from control_plane.domain.capacity_provider import in_the_api as strategy_in_the_api
+from control_plane.domain.description import Described, present
+from control_plane.domain.service import Deployment, DeploymentConfiguration, Service, ServiceEvent, ServiceStatus
+from control_plane.domain.tags import in_the_api
+
+
+def describe_service(
+    service: Service, arns: Arns, *, events: Sequence[ServiceEvent], with_tags: bool = False
+) -> Described:
+    """The counts are what the scheduler last saw: a service that it has not looked at since is not steady."""
+    active = service.status is not ServiceStatus.INACTIVE
+    return {
+        "serviceArn": arns.service(service.cluster, service.name),
+        "serviceName": service.name,
+        "clusterArn": arns.cluster(service.cluster),
+        "status": str(service.status),
+        "desiredCount": service.desired_count,
+        "runningCount": service.running_count,
+        "pendingCount": service.pending_count,
+        **_launched(service.capacity_provider_strategy),
+        "taskDefinition": arns.task_definition(service.task_definition),
+        "deploymentConfiguration": _deployment_configuration(service.deployment_configuration),
+        "deployments": [
+            _deployment(service, service.deployment, arns, status="PRIMARY"),
+            *(_deployment(service, each, arns, status="ACTIVE") for each in service.older),
+        ]
+        if active
+        else [],
+        "events": [{"id": event.event_id, "createdAt": event.created_at, "message": event.message} for event in events],
+        "createdAt": service.created_at,
+        "loadBalancers": [],
+        "serviceRegistries": [],
+        "placementConstraints": list(service.placement_constraints),
+        "placementStrategy": list(service.placement_strategy),
+        "schedulingStrategy": "REPLICA",
+        "deploymentController": {"type": "ECS"},
+        "enableECSManagedTags": bool(service.managed_tags),
+        **present({"healthCheckGracePeriodSeconds": service.health_check_grace_period_seconds}),
+        "propagateTags": service.propagate_tags or "NONE",
+        "enableExecuteCommand": False,
+        "tags": in_the_api(service.tags) if with_tags else [],
+    }
+
+
+def _deployment(service: Service, deployment: Deployment, arns: Arns, *, status: str) -> Described:
+    """An older deployment is wanted as far as it still has tasks."""
+    primary = status == "PRIMARY"
+    running = service.running_count if deployment.running_count is None else deployment.running_count
+    pending = service.pending_count if deployment.pending_count is None else deployment.pending_count
+    return {
+        "id": deployment.deployment_id,
+        "status": status,
+        "taskDefinition": arns.task_definition(deployment.task_definition),
+        "desiredCount": service.desired_count if primary else running + pending,
+        "runningCount": running,
+        "pendingCount": pending,
+        "failedTasks": deployment.failed_tasks,
+        "createdAt": deployment.created_at,
+        "updatedAt": deployment.updated_at,
+        **_launched(deployment.capacity_provider_strategy),
+        "rolloutState": str(deployment.rollout_state),
+        "rolloutStateReason": rollout_reason(deployment) + (_what_follows(service) if primary else ""),
+    }
+
+
+def _launched(strategy: Strategy | None) -> Described:
+    """Either a launch type or a strategy, as Amazon ECS shows it."""
+    return {"capacityProviderStrategy": strategy_in_the_api(strategy)} if strategy else {"launchType": "EXTERNAL"}
+
+
+def _what_follows(service: Service) -> str:
+    """A deployment does not wait for machines that are away."""
+    if not service.away_count:
+        return ""
+    return f" {service.away_count} of its tasks are on disconnected container instances and follow when these return."
+
+
+def rollout_reason(deployment: Deployment) -> str:
+    state = deployment.rollout_state
+    return deployment.rollout_reason or f"ECS deployment {deployment.deployment_id} {state.words}."
+
+
+def _deployment_configuration(configuration: DeploymentConfiguration) -> Described:
+    breaker = configuration.circuit_breaker
+    threshold = breaker and present({"type": breaker.threshold_type, "value": breaker.threshold_value})
+    return present(
+        {
+            "deploymentCircuitBreaker": breaker
+            and present(
+                {
+                    "enable": breaker.enable,
+                    "rollback": breaker.rollback,
+                    "resetOnHealthyTask": breaker.reset_on_healthy_task,
+                    "thresholdConfiguration": threshold or None,
+                }
+            ),
+            "maximumPercent": configuration.maximum_percent,
+            "minimumHealthyPercent": configuration.minimum_healthy_percent,
+        }
+    )
+
+
+def service_event_detail(event: ServiceEvent, arns: Arns, at: datetime) -> Described:
+    """Of `ECS Service Action` and `ECS Deployment State Change`.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html
+    """
+    return present(
+        {
+            "eventType": event.event_type,
+            "eventName": event.event_name,
+            "clusterArn": arns.cluster(event.cluster) if event.detail_type == "ECS Service Action" else None,
+            "deploymentId": event.deployment_id,
+            "updatedAt" if event.deployment_id else "createdAt": at,
+            "reason": event.reason,
+        }
+    )

@@ -1,0 +1,112 @@
+"""Tasks as the ECS API describes them, and as its events carry them.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from control_plane.domain.arns import Arns
+from control_plane.domain.description import Described, present
+from control_plane.domain.health import checked_containers, task_health
+from control_plane.domain.tags import in_the_api
+from control_plane.domain.task import Task
+from ecs_protocol.messages import ContainerReport
+from ecs_protocol.statuses import TaskStatus
+
+
+def describe_task(
+    task: Task,
+    definition: Mapping[str, Any],
+    arns: Arns,
+    *,
+    agent_connected: bool | None = None,
+    with_tags: bool = False,
+) -> Described:
+    """`agent_connected` is its instance's; None where it is not known, as in events."""
+    connectivity = None if agent_connected is None or task.stopped else agent_connected
+    return present(
+        {
+            "taskArn": arns.task(task.cluster, task.task_id),
+            "clusterArn": arns.cluster(task.cluster),
+            "taskDefinitionArn": arns.task_definition(task.task_definition),
+            "containerInstanceArn": arns.container_instance(task.cluster, task.instance_id),
+            "group": task.group,
+            "startedBy": task.started_by,
+            "launchType": "EXTERNAL",
+            "capacityProviderName": task.capacity_provider_name if task.by_strategy else None,
+            "lastStatus": str(task.last_status),
+            "desiredStatus": str(task.desired_status),
+            "connectivity": None if connectivity is None else "CONNECTED" if connectivity else "DISCONNECTED",
+            "healthStatus": str(task_health(task, checked_containers(definition))),
+            "cpu": str(task.cpu),
+            "memory": str(task.memory),
+            "containers": _containers(task, definition, arns),
+            "overrides": {
+                "containerOverrides": [{"name": each["name"]} for each in definition["containerDefinitions"]],
+                "inferenceAcceleratorOverrides": [],
+                **task.overrides,
+            },
+            "attachments": [],
+            "attributes": _task_attributes(task),
+            "enableExecuteCommand": False,
+            "tags": in_the_api(task.tags) if with_tags else [],
+            "version": task.version,
+            "createdAt": task.created_at,
+            "pullStartedAt": task.pull_started_at,
+            "pullStoppedAt": task.pull_stopped_at,
+            "startedAt": task.started_at,
+            "stoppingAt": task.stopping_at,
+            "executionStoppedAt": task.execution_stopped_at,
+            "stoppedAt": task.stopped_at,
+            "stopCode": None if task.stop_code is None else str(task.stop_code),
+            "stoppedReason": task.stopped_reason,
+        }
+    )
+
+
+def _task_attributes(task: Task) -> list[Described]:
+    """What its machine did while it was cut off."""
+    if task.restarts is None:
+        return []
+    codes = ",".join(f"{name}={code}" for name, code in sorted(task.restarts.exit_codes.items()))
+    return [
+        {"name": "ecs-anywhere.restarts", "value": str(task.restarts.count)},
+        {"name": "ecs-anywhere.lastExitCode", "value": codes},
+    ]
+
+
+def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[Described]:
+    """One for each container definition; what its machine has said of it, if it has said anything yet."""
+    reports = {report.name: report for report in task.containers}
+    silent = TaskStatus.STOPPED if task.stopped else TaskStatus.PENDING
+    described = []
+    for each in definition["containerDefinitions"]:
+        report = reports.get(each["name"]) or ContainerReport(name=each["name"], last_status=silent)
+        status = TaskStatus.STOPPED if task.stopped else report.last_status
+        described.append(
+            present(
+                {
+                    "containerArn": arns.container(task.cluster, task.task_id, each["name"]),
+                    "taskArn": arns.task(task.cluster, task.task_id),
+                    "name": each["name"],
+                    "image": each["image"],
+                    "imageDigest": report.image_digest,
+                    "runtimeId": report.runtime_id,
+                    "lastStatus": str(status),
+                    "exitCode": report.exit_code,
+                    "reason": report.reason,
+                    "networkBindings": [binding.model_dump(by_alias=True) for binding in report.network_bindings],
+                    "networkInterfaces": [],
+                    "healthStatus": str(report.health_status),
+                    "cpu": str(each.get("cpu", 0)),
+                    "memory": str(each["memory"]) if "memory" in each else None,
+                    "memoryReservation": str(each["memoryReservation"]) if "memoryReservation" in each else None,
+                }
+            )
+        )
+    return described
+
+
+def is_pending(task: Task) -> bool:
+    return task.last_status in {TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING}

@@ -1,0 +1,95 @@
+"""What requests about services say: checked, and as members of the service."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from control_plane.domain.capacity_provider import Strategy, checked_strategy
+from control_plane.domain.cluster import Cluster
+from control_plane.domain.deployment_configuration import checked_configuration
+from control_plane.domain.errors import ClientException
+from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
+from control_plane.domain.service import Deployment, Service
+from control_plane.flows.lookup import definition_name, require_task_definition
+from control_plane.flows.run_task import require_external
+from control_plane.runtime import ControlPlane
+
+TASKS_FOR_EACH_SHARD = 100
+MAX_SHARDS = 8
+
+
+def changes_of(
+    request: Mapping[str, Any], service: Service, cluster: Cluster, definition: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What the request says of the service. An empty strategy goes back to the launch type."""
+    changes: dict[str, Any] = {}
+    if definition is not None:
+        changes["task_definition"] = definition_name(definition)
+    if "capacityProviderStrategy" in request:
+        strategy = checked_strategy(request["capacityProviderStrategy"], cluster.capacity_providers)
+        changes["capacity_provider_strategy"] = strategy
+    if "deploymentConfiguration" in request:
+        given, before = request["deploymentConfiguration"], service.deployment_configuration
+        changes["deployment_configuration"] = checked_configuration(given, before)
+    if "healthCheckGracePeriodSeconds" in request:
+        changes["health_check_grace_period_seconds"] = request["healthCheckGracePeriodSeconds"]
+    if "propagateTags" in request:
+        changes["propagate_tags"] = None if request["propagateTags"] == "NONE" else request["propagateTags"]
+    if "enableECSManagedTags" in request:
+        changes["managed_tags"] = request["enableECSManagedTags"] or None
+    return changes
+
+
+def begun(
+    cp: ControlPlane, service: Service, changes: Mapping[str, Any], now: datetime, *, force: bool
+) -> dict[str, Any]:
+    """The members that a new deployment changes; none if there is to be none. The former one has its tasks still."""
+    definition = changes.get("task_definition", service.task_definition)
+    strategy = changes.get("capacity_provider_strategy", service.capacity_provider_strategy)
+    if not force and (definition, strategy) == (service.task_definition, service.capacity_provider_strategy):
+        return {}
+    return {
+        "deployment": new_deployment(cp, definition, strategy, now),
+        "older": (service.deployment, *service.older),
+        "stuck": False,
+    }
+
+
+def new_deployment(cp: ControlPlane, definition: str, strategy: Strategy, now: datetime) -> Deployment:
+    return Deployment(
+        deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
+        task_definition=definition,
+        capacity_provider_strategy=strategy or None,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def require_definition(cp: ControlPlane, name: str) -> dict[str, Any]:
+    """One that services may use here."""
+    definition = require_task_definition(cp, name)
+    if definition["status"] != "ACTIVE":
+        raise ClientException("TaskDefinition is inactive")
+    require_external(definition)
+    return definition
+
+
+def placement_of(
+    cp: ControlPlane, service: Service, request: Mapping[str, Any], definition: dict[str, Any] | None
+) -> tuple[tuple[dict[str, str], ...], tuple[dict[str, str], ...]]:
+    """Constraints and strategies once a request has been heeded; an empty list, or an empty strategy, removes them.
+
+    Raises InvalidParameterException.
+    """
+    constraints = tuple(request.get("placementConstraints", service.placement_constraints))
+    strategy = tuple(each for each in request.get("placementStrategy", service.placement_strategy) if each)
+    if definition or constraints != service.placement_constraints or strategy != service.placement_strategy:
+        definition = definition or require_task_definition(cp, service.task_definition)
+        parse_constraints(constraints, definition.get("placementConstraints", ()))
+        parse_strategy(strategy)
+    return constraints, as_stored(strategy)
+
+
+def shards_for(desired_count: int) -> int:
+    """Over how many keys the list of a service's tasks is spread: a small one is read with one query."""
+    return min(MAX_SHARDS, 1 + desired_count // TASKS_FOR_EACH_SHARD)
