@@ -174,7 +174,7 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
 
 def test_answers_have_no_member_and_no_value_that_amazon_does_not_know(world: World) -> None:
     given = answers(world)
-    assert set(given) == set(OPERATIONS) - {"UpdateContainerAgent"}, "which never answers"
+    assert set(given) == set(OPERATIONS) - {"UpdateContainerAgent", "ListServicesByNamespace"}, "which never answer"
     for operation, answer in given.items():
         shape: Any = service_model().operation_model(operation).output_shape
         report = ParamValidator().validate(answer, shape)
