@@ -35,8 +35,8 @@ administrator's key was replaced. A token names where its page ended, so that wh
 nor repeats what stays. Only a task that stops meanwhile may be listed twice, if `desiredStatus` is STOPPED.
 
 A call reads about what it answers, and at most some 2,000 items. Where a filter lets few of them through (ListTasks by
-`family` or `startedBy`, ListContainerInstances by `filter`) a page may be shorter than `maxResults`, even empty, and have
-a `nextToken` all the same: the list ends where there is no token, as with Amazon ECS. Paginators and the AWS CLI
+`family` or `startedBy`, ListContainerInstances by `filter`) a page may be shorter than `maxResults`, even empty, and
+have a `nextToken` all the same: the list ends where there is no token, as with Amazon ECS. Paginators and the AWS CLI
 go by that.
 """
 
