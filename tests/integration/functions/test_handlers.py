@@ -338,6 +338,13 @@ def test_nobody_registers_without_an_activation(world: World, call: Call) -> Non
     assert world.registry.made == 0
 
 
+def test_who_tries_too_often_is_told_when_to_come_back(call: Call) -> None:
+    for _ in range(10):
+        assert "retry-after" not in call("api_registration", "activation")["headers"]
+    answer = call("api_registration", "activation")
+    assert (answer["statusCode"], answer["headers"]["retry-after"]) == (429, "600")
+
+
 def test_the_api_refuses_what_is_not_signed(call: Call) -> None:
     answer = call("api_ecs", "unsigned")
     assert answer["statusCode"] == 400

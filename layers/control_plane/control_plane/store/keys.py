@@ -21,6 +21,8 @@
     SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation
                                       CSR#<digest>           one identity that it gave out
+    ACTIVATIONS#<0-3>                 <id>                   there is this activation
+    FAILURES#<source or activation>   FAILURES               registrations with a wrong code, counted for ten minutes
 
 Times are epoch seconds in 12 digits, so that their order is that of the keys. There is no index: each would cost one
 more write for each write, at twice the price in a transaction.
@@ -187,3 +189,15 @@ def activation(activation_id: str) -> Key:
 
 def activation_use(activation_id: str, csr_digest: str) -> Key:
     return Key(f"ACTIVATION#{activation_id}", f"CSR#{csr_digest}")
+
+
+def listed_activation(activation_id: str) -> Key:
+    return Key(f"ACTIVATIONS#{_shard(activation_id, CLUSTER_SHARDS)}", activation_id)
+
+
+def activation_partitions() -> list[str]:
+    return [f"ACTIVATIONS#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def failures(of: str, name: str) -> Key:
+    return Key(f"FAILURES#{of}#{name}", "FAILURES")
