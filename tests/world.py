@@ -19,6 +19,7 @@ from control_plane.flows.clusters import create_cluster
 from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.note_presence import note_presence
 from control_plane.flows.publish_events import publish_events
+from control_plane.flows.run_task_event import run_waiting_event
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.submit_task_state_change import submit_task_state_changes
@@ -125,6 +126,8 @@ class FakeQueues:
     commands: list[Mapping[str, str]] = field(default_factory=list)
     looks: list[InstanceLook] = field(default_factory=list)
     events: list[Mapping[str, Any]] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
 
     def wake_services(self, keys: Sequence[tuple[ServiceKey, str]]) -> None:
         self.services += keys
@@ -138,6 +141,12 @@ class FakeQueues:
 
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.events += entries
+
+    def run_waiting(self, request_ids: Sequence[str]) -> None:
+        self.waiting += request_ids
+
+    def give_up_event(self, event: str) -> None:
+        self.given_up.append(event)
 
     def replay(self, name: str) -> int:
         del name
@@ -366,12 +375,15 @@ class World:
 
     def deliver(self) -> None:
         """Hand on what the stream holds, until nothing comes of it any more."""
-        while self.table.stream or self.queues.services:
+        while self.table.stream or self.queues.services or self.queues.waiting:
             records, self.table.stream = self.table.stream, []
             self.deliver_commands(records)
             publish_events(self.cp, records)
             keys, self.queues.services = self.queues.services, []
             assert not schedule_services(self.cp, [key for key, _ in keys])
+            events, self.queues.waiting = self.queues.waiting, []
+            for request_id in events:
+                run_waiting_event(self.cp, request_id)
 
     def deliver_commands(self, records: Sequence[StreamRecord]) -> None:
         """To the agents: what the template's filter lets through."""
