@@ -6,6 +6,7 @@ is lost, repeated or late.
 
 import copy
 import itertools
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.submit_task_state_change import submit_task_state_changes
 from control_plane.flows.sweep import sweep
 from control_plane.flows.task_definitions import register_task_definition
+from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import Certificate, RegistryBusyError
 from control_plane.runtime import ControlPlane
@@ -199,6 +201,14 @@ class FakeRegistry:
         return "mqtt.example.com:8883"
 
 
+class FakeSecrets:
+    """Stands for boto3's secretsmanager client."""
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
+        del SecretId
+        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
+
+
 def _client_error(operation: str) -> Exception:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - only where it is raised
 
@@ -232,6 +242,7 @@ class World:
             registry=self.registry,  # type: ignore[arg-type]
             bus=EventBus(self.events, "bus"),
             queues=self.queues,  # type: ignore[arg-type]
+            administrator_key=AdministratorKey(FakeSecrets(), "arn", lambda: self.now),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
             random=self.random.random,

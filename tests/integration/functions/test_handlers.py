@@ -16,7 +16,6 @@ from control_plane.flows.run_task import run_task
 from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service
 from control_plane.flows.tasks import describe_tasks
-from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.identities import Certificate
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, services, tasks
@@ -38,18 +37,9 @@ class Context:
     aws_request_id = "invocation-1"
 
 
-class Secrets:
-    """Stands for boto3's secretsmanager client."""
-
-    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
-        del SecretId
-        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
-
-
 @pytest.fixture
 def call(world: World, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Invoke a function with a sample; its control plane is the test's world."""
-    world.cp.administrator_key = AdministratorKey(Secrets(), "arn", lambda: world.now)
 
     def control_plane() -> ControlPlane:
         return world.cp

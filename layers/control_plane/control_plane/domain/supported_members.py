@@ -99,6 +99,7 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "UpdateService": _SERVICE | {"service", "forceNewDeployment"},
     "DescribeServices": frozenset({"cluster", "services", "include"}),
     "ListServices": frozenset({"cluster", "launchType", "schedulingStrategy"}) | _PAGE,
+    "ListServicesByNamespace": frozenset({"namespace"}) | _PAGE,
     "DeleteService": frozenset({"cluster", "service", "force"}),
 }
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
@@ -237,6 +238,7 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "UpdateService": {"desiredCount": (0, 5000), "healthCheckGracePeriodSeconds": (0, 2_147_483_647)},
     "DescribeServices": {"services": (1, 10)},
     "ListServices": {"maxResults": (1, 100)},
+    "ListServicesByNamespace": {"maxResults": (1, 100)},
 }
 """Least and most of a number, or of the length of a list or text: Amazon's documentation has them, its model has not.
 

@@ -105,6 +105,11 @@ def instance_tasks(cluster_name: str, instance_id: str) -> Key:
     return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"T#{instance_id[:TAIL]}#")
 
 
+def task_of(sk: str) -> str:
+    """The task that a key `sk` names: of the task itself, of its end, or of its line on a service's list."""
+    return sk.rpartition("#")[2]
+
+
 def stopped_task(cluster_name: str, task_id: str) -> Key:
     """In the same partition, so that what a transaction changes comes in one batch of the table's stream."""
     tail = task_id[-TAIL:]
