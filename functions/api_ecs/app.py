@@ -20,6 +20,7 @@ from control_plane.flows import (
     container_instances,
     delete_cluster,
     run_task,
+    service_deployments,
     services,
     stop_task,
     tags,
@@ -72,6 +73,10 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "DescribeServices": services.describe_services,
     "ListServices": services.list_services,
     "DeleteService": services.delete_service,
+    "ListServiceDeployments": service_deployments.list_service_deployments,
+    "DescribeServiceDeployments": service_deployments.describe_service_deployments,
+    "DescribeServiceRevisions": service_deployments.describe_service_revisions,
+    "StopServiceDeployment": service_deployments.stop_service_deployment,
 }
 
 THROTTLES = frozenset(

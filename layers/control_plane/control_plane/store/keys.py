@@ -17,6 +17,7 @@
     SERVICES#<cluster>#<0-7>          <service>              service
     SERVICE#<cluster>#<name>#TASKS#n  <task>                 a task is on the service's list
     SERVICE#<cluster>#<name>#EVENTS   <time>#<id>            service event, kept for 30 days
+    SERVICE#<cl...>#<name>#DEPLOYMENTS <revision>            service deployment and revision, kept for 90 days
     TOKEN#<operation>#<cluster>#<t>   TOKEN                  what the request with client token t was answered
     SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation
@@ -167,6 +168,14 @@ def service_event(cluster_name: str, service_name: str, created_at: datetime, ev
 
 def service_events_partition(cluster_name: str, service_name: str) -> str:
     return f"SERVICE#{cluster_name}#{service_name}#EVENTS"
+
+
+def service_deployment(cluster_name: str, service_name: str, revision_id: str) -> Key:
+    return Key(service_deployments_partition(cluster_name, service_name), revision_id)
+
+
+def service_deployments_partition(cluster_name: str, service_name: str) -> str:
+    return f"SERVICE#{cluster_name}#{service_name}#DEPLOYMENTS"
 
 
 def token(operation: str, cluster_name: str, client_token: str) -> Key:
