@@ -25,6 +25,7 @@ from control_plane.flows import (
     list_task_definitions,
     list_tasks,
     run_task,
+    service_deployments,
     services,
     stop_task,
     tags,
@@ -79,6 +80,10 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "ListServices": list_services.list_services,
     "ListServicesByNamespace": list_services.list_services_by_namespace,
     "DeleteService": services.delete_service,
+    "ListServiceDeployments": service_deployments.list_service_deployments,
+    "DescribeServiceDeployments": service_deployments.describe_service_deployments,
+    "DescribeServiceRevisions": service_deployments.describe_service_revisions,
+    "StopServiceDeployment": service_deployments.stop_service_deployment,
 }
 
 THROTTLES = frozenset(

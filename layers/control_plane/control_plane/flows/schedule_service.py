@@ -22,6 +22,7 @@ from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import deployments_after, next_look
+from control_plane.domain.scheduling.history import followed
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
@@ -32,7 +33,7 @@ from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, reminders, services, tasks
+from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
 from control_plane.store import waiting as waiting_store
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
@@ -271,4 +272,7 @@ def _after(
     )
     if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
         chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
-    return after
+    newest = followed(service, after, tripped=planned.tripped, now=now)
+    if newest != service.service_deployment:
+        chunk.writes += service_deployments.recorded(after, newest)
+    return after.model_copy(update={"service_deployment": newest})

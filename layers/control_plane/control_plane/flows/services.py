@@ -21,7 +21,7 @@ from control_plane.domain.errors import (
 from control_plane.domain.names import checked_name
 from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
 from control_plane.domain.reminders import watching_service
-from control_plane.domain.scheduling import service_events
+from control_plane.domain.scheduling import history, service_events
 from control_plane.domain.service import DeploymentConfiguration, Service, ServiceEvent, ServiceStatus
 from control_plane.domain.service_description import describe_service
 from control_plane.domain.tags import checked, require_sense
@@ -37,7 +37,8 @@ from control_plane.flows.service_requests import (
     shards_for,
 )
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, reminders, services
+from control_plane.store import clusters, reminders, service_deployments, services
+from control_plane.store.table import Write
 
 FIRST_LOOK = timedelta(seconds=30)
 """After which the sweeper brings a changed service to the scheduler, should the stream not have."""
@@ -92,10 +93,12 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             shards=max(shards_for(desired), existing.shards if existing else 1),
             look_at=now + FIRST_LOOK,
         )
+        service = service.model_copy(update={"service_deployment": history.begun(service, None, now)})
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
         cp.table.commit(
             [
                 services.created(service, existing),
+                *service_deployments.recorded(service, service.service_deployment),
                 services.told(_deployment_began(cp, service)),
                 clusters.open_for(target),
             ]
@@ -141,8 +144,14 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "shards": max(service.shards, shards_for(desired)),
             }
         )
+        told: list[Write] = []
+        if deployment:
+            after = after.model_copy(update={"service_deployment": history.begun(after, service, now)})
+            told = [
+                *service_deployments.recorded(after, history.replaced(service, now), after.service_deployment),
+                services.told(_deployment_began(cp, after)),
+            ]
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
-        told = [services.told(_deployment_began(cp, after))] if deployment else []
         cp.table.commit([services.changed(service, after), *told])
         return after
 
@@ -166,6 +175,7 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             update={
                 "status": ServiceStatus.DRAINING,
                 "desired_count": 0,
+                "service_deployment": None,
                 "updated_at": now,
                 "steady": False,
                 "planned": False,
