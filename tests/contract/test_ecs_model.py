@@ -21,6 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 OF_EVERY_API = {
     "UnknownOperationException",
     "SerializationException",
+    "RequestEntityTooLargeException",
     "ThrottlingException",
     "MissingAuthenticationTokenException",
     "IncompleteSignatureException",
@@ -89,7 +90,7 @@ def test_errors_have_amazons_names_statuses_and_members() -> None:
             continue
         raised = error("what to do")
         assert raised.code in shapes or raised.code in OF_EVERY_API
-        assert raised.status == (500 if raised.code == "ServerException" else 400)
+        assert raised.status == {"ServerException": 500, "RequestEntityTooLargeException": 413}.get(raised.code, 400)
         if raised.code in shapes:
             assert set(raised.body()) == set(shapes[raised.code].members)
 

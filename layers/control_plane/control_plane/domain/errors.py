@@ -131,6 +131,12 @@ class SerializationException(EcsError):
     """The body is no JSON object of the right types."""
 
 
+class RequestEntityTooLargeException(EcsError):
+    """The body is longer than any request of ECS needs to be."""
+
+    status = 413
+
+
 class ThrottlingException(EcsError):
     """Too many requests; SDKs try again by themselves."""
 
