@@ -13,6 +13,7 @@ from control_plane.flows.activate import code_digest
 from control_plane.flows.check import check
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
+from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, clusters
 from control_plane.store.activations import Activation
@@ -58,6 +59,16 @@ class _Check(BaseModel):
     repair: bool = False
 
 
+class _Why(BaseModel):
+    """Why a task, a service or a waiting event does not run."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["Why"]
+    cluster: str = "default"
+    name: str = Field(min_length=1)
+
+
 class _Orphans(BaseModel):
     """List, or decide about the one that is named."""
 
@@ -68,9 +79,9 @@ class _Orphans(BaseModel):
     task: str = ""
 
 
-_REQUEST: TypeAdapter[_CreateActivation | _ReplayDeadLetters | _Resume | _Check | _Orphans] = TypeAdapter(
-    Annotated[_CreateActivation | _ReplayDeadLetters | _Resume | _Check | _Orphans, Field(discriminator="operation")]
-)
+_Request = _CreateActivation | _ReplayDeadLetters | _Resume | _Check | _Why | _Orphans
+
+_REQUEST: TypeAdapter[_Request] = TypeAdapter(Annotated[_Request, Field(discriminator="operation")])
 
 
 def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +95,8 @@ def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
                 return {"replayed": cp.queues.replay(parsed.queue)}
             case _Check():
                 return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
+            case _Why():
+                return why(cp, parsed.cluster, parsed.name)
             case _Orphans(operation="ListOrphans"):
                 return {"orphans": list_orphans(cp, parsed.cluster)}
             case _Orphans(operation="StopOrphan"):
