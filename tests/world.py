@@ -6,6 +6,7 @@ is lost, repeated or late.
 
 import copy
 import itertools
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.submit_task_state_change import submit_task_state_changes
 from control_plane.flows.sweep import sweep
 from control_plane.flows.task_definitions import register_task_definition
+from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.event_bus import EventBus
-from control_plane.gateways.identities import Certificate
+from control_plane.gateways.identities import Certificate, RegistryBusyError
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys
 from control_plane.store.items import Item
@@ -155,30 +157,56 @@ class FakeQueues:
 
 @dataclass
 class FakeRegistry:
-    """AWS IoT's registry: certificates are numbered, and remember what they were attached to."""
+    """AWS IoT's registry: certificates are numbered, and remember what they were attached to and their status."""
 
-    attached: dict[str, tuple[str, str]] = field(default_factory=dict)
-    retired: set[str] = field(default_factory=set)
+    attached: dict[str, tuple[set[str], str]] = field(default_factory=dict)
+    """By thing: its certificates, and its cluster."""
+    status: dict[str, Literal["INACTIVE", "ACTIVE", "REVOKED"]] = field(default_factory=dict)
+    """By certificate."""
+    busy: bool = False
     made: int = 0
 
+    @property
+    def retired(self) -> set[str]:
+        return {principal for principal, status in self.status.items() if status == "REVOKED"}
+
+    @property
+    def in_use(self) -> set[str]:
+        return {principal for principal, status in self.status.items() if status == "ACTIVE"}
+
     def certify(self, csr_pem: str) -> Certificate:
+        if self.busy:
+            raise RegistryBusyError("certify")
         if "CERTIFICATE REQUEST" not in csr_pem:
             raise ValueError("not a CSR")
         self.made += 1
+        self.status[f"certificate-{self.made}"] = "INACTIVE"
         return Certificate(f"arn:aws:iot:eu-west-1:123456789012:cert/certificate-{self.made}", "PEM")
 
     def attach(self, certificate: Certificate, thing: str, cluster: str) -> None:
-        self.attached[thing] = (certificate.principal, cluster)
+        principals, _ = self.attached.get(thing, (set(), cluster))
+        self.attached[thing] = (principals | {certificate.principal}, cluster)
+
+    def activate(self, principal: str) -> None:
+        self.status[principal] = "ACTIVE"
 
     def cluster_of(self, thing: str, principal: str) -> str | None:
-        attached, cluster = self.attached.get(thing, ("", ""))
-        return cluster if attached == principal else None
+        principals, cluster = self.attached.get(thing, (set(), ""))
+        return cluster if principal in principals else None
 
     def retire(self, principal: str) -> None:
-        self.retired.add(principal)
+        self.status[principal] = "REVOKED"
 
     def mqtt_endpoint(self) -> str:
         return "mqtt.example.com:8883"
+
+
+class FakeSecrets:
+    """Stands for boto3's secretsmanager client."""
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
+        del SecretId
+        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
 
 
 def _client_error(operation: str) -> Exception:
@@ -214,6 +242,7 @@ class World:
             registry=self.registry,  # type: ignore[arg-type]
             bus=EventBus(self.events, "bus"),
             queues=self.queues,  # type: ignore[arg-type]
+            administrator_key=AdministratorKey(FakeSecrets(), "arn", lambda: self.now),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
             random=self.random.random,

@@ -16,7 +16,6 @@ from control_plane.flows.run_task import run_task
 from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service
 from control_plane.flows.tasks import describe_tasks
-from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.identities import Certificate
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, services, tasks
@@ -38,18 +37,9 @@ class Context:
     aws_request_id = "invocation-1"
 
 
-class Secrets:
-    """Stands for boto3's secretsmanager client."""
-
-    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
-        del SecretId
-        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
-
-
 @pytest.fixture
 def call(world: World, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Invoke a function with a sample; its control plane is the test's world."""
-    world.cp.administrator_key = AdministratorKey(Secrets(), "arn", lambda: world.now)
 
     def control_plane() -> ControlPlane:
         return world.cp
@@ -350,6 +340,13 @@ def test_nobody_registers_without_an_activation(world: World, call: Call) -> Non
     answer = call("api_registration", "no_activation_request")
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (400, "InvalidRequest")
     assert world.registry.made == 0
+
+
+def test_who_tries_too_often_is_told_when_to_come_back(call: Call) -> None:
+    for _ in range(10):
+        assert "retry-after" not in call("api_registration", "activation")["headers"]
+    answer = call("api_registration", "activation")
+    assert (answer["statusCode"], answer["headers"]["retry-after"]) == (429, "600")
 
 
 def test_the_api_refuses_what_is_not_signed(call: Call) -> None:

@@ -21,7 +21,7 @@ from control_plane.domain.placement.query import Expression
 from control_plane.domain.placement.rules import Random
 from control_plane.domain.task import Task
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, tasks
+from control_plane.store import instances, keys, tasks
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
 
 OF_REGISTRATION = frozenset({"agentVersion", "registeredAt"})
@@ -88,9 +88,9 @@ def with_registrations(
 
 
 def with_tasks(cp: ControlPlane, cluster: str, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """With the cluster's tasks, eventually consistent."""
-    found = clusters.load(cp.table, cluster, consistent=False)
-    return _each_holding(candidates, tasks.of_cluster(cp.table, cluster, sorted(found.shards)) if found else ())
+    """With their tasks, eventually consistent. A task lies in its instance's partition."""
+    shards = {keys.instance_shard(each.instance.instance_id) for each in candidates}
+    return _each_holding(candidates, tasks.of_cluster(cp.table, cluster, sorted(shards)) if shards else ())
 
 
 def _choose(

@@ -27,10 +27,10 @@ from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
 from control_plane.domain.tags import checked, managed
 from control_plane.domain.task import Awaiting, Task
-from control_plane.domain.task_definition import task_resources, validate_overrides
 from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
 from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.domain.task_description import describe_task
+from control_plane.domain.task_overrides import task_requirements, task_resources, validate_overrides
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import believing, choose_instances, look_at
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
@@ -112,6 +112,7 @@ class _Order:
         self.overrides: dict[str, Any] = request.get("overrides", {})
         self.group: str = request.get("group") or f"family:{definition['family']}"
         self.started_by: str | None = request.get("startedBy")
+        self.reference_id: str | None = request.get("referenceId") or None
         self.token: str | None = request.get("clientToken")
         own = checked(request.get("tags", ()))
         propagated = tags_of_definition(definition) if request.get("propagateTags") == "TASK_DEFINITION" else {}
@@ -172,7 +173,7 @@ def demand_of(
     """
     return Demand(
         task_resources(definition, overrides),
-        frozenset(attribute["name"] for attribute in definition.get("requiresAttributes", ())),
+        task_requirements(definition, overrides),
         group,
         parse_constraints(constraints, definition.get("placementConstraints", ())),
         strategy,
@@ -252,6 +253,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 order.demand,
                 group=order.group,
                 started_by=order.started_by,
+                reference_id=order.reference_id,
                 overrides=order.overrides,
                 by_strategy=order.by_strategy,
                 **order.absence,
@@ -309,7 +311,7 @@ def _answered_before(cp: ControlPlane, order: _Order, now: datetime) -> dict[str
 
 
 def _described(cp: ControlPlane, order: _Order, task: Task) -> dict[str, Any]:
-    return describe_task(task, order.definition, cp.arns, agent_connected=True, with_tags=True)
+    return describe_task(task, order.definition, cp.arns, with_tags=True)
 
 
 def _failures(cp: ControlPlane, order: _Order, answers: Iterable[Placed | Unplaced]) -> Failures:

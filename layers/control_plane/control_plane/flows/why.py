@@ -51,8 +51,7 @@ def why(cp: ControlPlane, cluster_name: str, name: str) -> dict[str, Any]:
 
 def _of_task(cp: ControlPlane, task: Task) -> dict[str, Any]:
     instance = None if task.stopped else instances.load(cp.table, task.cluster, task.instance_id)
-    connected = None if instance is None else instance.agent_connected
-    described = describe_task(task, definition_of(cp, task), cp.arns, agent_connected=connected)
+    described = describe_task(task, definition_of(cp, task), cp.arns, instance=instance)
     return {"kind": "task", "task": _plain(described)}
 
 

@@ -25,6 +25,8 @@
     SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation
                                       CSR#<digest>           one identity that it gave out
+    ACTIVATIONS#<0-3>                 <id>                   there is this activation
+    FAILURES#<source or activation>   FAILURES               registrations with a wrong code, counted for ten minutes
 
 Times are epoch seconds in 12 digits, so that their order is that of the keys; of who waits, milliseconds in 15. There
 is no index: each would cost one more write for each write, at twice the price in a transaction.
@@ -101,6 +103,11 @@ def task(cluster_name: str, task_id: str) -> Key:
 def instance_tasks(cluster_name: str, instance_id: str) -> Key:
     """`sk` is the beginning of the keys of an instance's tasks; another instance may share it, once in 4 billion."""
     return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"T#{instance_id[:TAIL]}#")
+
+
+def task_of(sk: str) -> str:
+    """The task that a key `sk` names: of the task itself, of its end, or of its line on a service's list."""
+    return sk.rpartition("#")[2]
 
 
 def stopped_task(cluster_name: str, task_id: str) -> Key:
@@ -210,3 +217,15 @@ def activation(activation_id: str) -> Key:
 
 def activation_use(activation_id: str, csr_digest: str) -> Key:
     return Key(f"ACTIVATION#{activation_id}", f"CSR#{csr_digest}")
+
+
+def listed_activation(activation_id: str) -> Key:
+    return Key(f"ACTIVATIONS#{_shard(activation_id, CLUSTER_SHARDS)}", activation_id)
+
+
+def activation_partitions() -> list[str]:
+    return [f"ACTIVATIONS#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def failures(of: str, name: str) -> Key:
+    return Key(f"FAILURES#{of}#{name}", "FAILURES")
