@@ -11,6 +11,7 @@ from control_plane.flows.activations import create_activation, delete_activation
 from control_plane.flows.check import check
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
+from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters
 
@@ -70,6 +71,16 @@ class _Check(BaseModel):
     repair: bool = False
 
 
+class _Why(BaseModel):
+    """Why a task, a service or a waiting event does not run."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["Why"]
+    cluster: str = "default"
+    name: str = Field(min_length=1)
+
+
 class _Orphans(BaseModel):
     """List, or decide about the one that is named."""
 
@@ -80,44 +91,52 @@ class _Orphans(BaseModel):
     task: str = ""
 
 
-_Operation = _CreateActivation | _ListActivations | _DeleteActivation | _ReplayDeadLetters | _Resume | _Check | _Orphans
+_Operation = (
+    _CreateActivation | _ListActivations | _DeleteActivation | _ReplayDeadLetters | _Resume | _Check | _Why | _Orphans
+)
 _REQUEST: TypeAdapter[_Operation] = TypeAdapter(Annotated[_Operation, Field(discriminator="operation")])
 
 
 def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers what the operation gives, or {error, message}."""
     try:
-        parsed = _REQUEST.validate_python(dict(request))
-        match parsed:
-            case _CreateActivation():
-                return create_activation(
-                    cp,
-                    cluster_name=parsed.cluster,
-                    registration_limit=parsed.registration_limit,
-                    expires_in_seconds=parsed.expires_in_seconds,
-                    machine_attributes=parsed.attributes,
-                )
-            case _ListActivations():
-                return list_activations(cp, parsed.cluster)
-            case _DeleteActivation():
-                return delete_activation(cp, parsed.activation_id)
-            case _ReplayDeadLetters():
-                return {"replayed": cp.queues.replay(parsed.queue)}
-            case _Check():
-                return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
-            case _Orphans(operation="ListOrphans"):
-                return {"orphans": list_orphans(cp, parsed.cluster)}
-            case _Orphans(operation="StopOrphan"):
-                return stop_orphan(cp, parsed.cluster, parsed.task)
-            case _Orphans():
-                return adopt_orphan(cp, parsed.cluster, parsed.task)
-            case _Resume():
-                cluster = require_cluster(cp, parsed.cluster)
-                cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
-                return {"cluster": cluster.name}
+        return _carry_out(cp, _REQUEST.validate_python(dict(request)))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return {"error": "InvalidParameterException", "message": f"{where}: {first['msg']}"}
     except EcsError as error:
         return {"error": error.code, "message": error.message}
+
+
+def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
+    """Raises the errors of the operation."""
+    match parsed:
+        case _CreateActivation():
+            return create_activation(
+                cp,
+                cluster_name=parsed.cluster,
+                registration_limit=parsed.registration_limit,
+                expires_in_seconds=parsed.expires_in_seconds,
+                machine_attributes=parsed.attributes,
+            )
+        case _ListActivations():
+            return list_activations(cp, parsed.cluster)
+        case _DeleteActivation():
+            return delete_activation(cp, parsed.activation_id)
+        case _ReplayDeadLetters():
+            return {"replayed": cp.queues.replay(parsed.queue)}
+        case _Check():
+            return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
+        case _Why():
+            return why(cp, parsed.cluster, parsed.name)
+        case _Orphans(operation="ListOrphans"):
+            return {"orphans": list_orphans(cp, parsed.cluster)}
+        case _Orphans(operation="StopOrphan"):
+            return stop_orphan(cp, parsed.cluster, parsed.task)
+        case _Orphans():
+            return adopt_orphan(cp, parsed.cluster, parsed.task)
+        case _Resume():
+            cluster = require_cluster(cp, parsed.cluster)
+            cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
+            return {"cluster": cluster.name}

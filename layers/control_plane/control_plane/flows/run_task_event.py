@@ -23,6 +23,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.errors import EcsError, InvalidParameterException
+from control_plane.domain.placement.place import Demand
 from control_plane.domain.reminders import EventLook
 from control_plane.domain.request_checks import check_limits, refuse_unsupported
 from control_plane.domain.waiting import WaitingEvent, next_look, waiting
@@ -98,6 +99,12 @@ def _order(cp: ControlPlane, event: Mapping[str, Any]) -> _Order:
         raise InvalidParameterException(f"{WAIT} is a whole number from 1 to {longest}.")
     until = None if seconds is None else _time_of(event, cp.clock()) + timedelta(seconds=seconds)
     return _Order(event["id"], event, {"startedBy": started_by(event, cp.prefix), **request}, until)
+
+
+def demand_of_event(cp: ControlPlane, event: Mapping[str, Any]) -> Demand:
+    """What each of its tasks asks of an instance. Raises the errors of RunTask."""
+    _, demand = demand_of_request(cp, _order(cp, event).request)
+    return demand
 
 
 def _time_of(event: Mapping[str, Any], now: datetime) -> datetime:

@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.place import Placed, Unplaced
+from control_plane.domain.placement.place import Demand, Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
@@ -155,6 +155,22 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
     return plan(service, tasks, now, connections, delays, checks=checks)
 
 
+def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
+    """From which its next task is made; with its tags as they are now, if tasks get them."""
+    return _definition(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
+
+
+def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand:
+    """What its next task asks of an instance."""
+    return demand_of(
+        definition,
+        {},
+        group=f"service:{service.name}",
+        constraints=service.placement_constraints,
+        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
+    )
+
+
 def _definition(cp: ControlPlane, service: Service, name: str, *, with_tags: bool = False) -> dict[str, Any]:
     definition = cp.definitions.get(name, with_tags=with_tags)
     if definition is None:
@@ -175,15 +191,8 @@ def _start(
     """`alive`: all tasks of the service that have not stopped."""
     if not planned.start:
         return
-    propagates = service.propagate_tags == "TASK_DEFINITION"
-    definition = _definition(cp, service, service.task_definition, with_tags=propagates)
-    demand = demand_of(
-        definition,
-        {},
-        group=f"service:{service.name}",
-        constraints=service.placement_constraints,
-        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
-    )
+    definition = definition_of_service(cp, service)
+    demand = demand_of_service(service, definition)
     count = min(planned.start, CHUNK)
     answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
