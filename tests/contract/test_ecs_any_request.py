@@ -22,7 +22,21 @@ ODD_TEXTS = (
     *("x" * 300, "x" * 3000, "0" * 32, "AAAA", "e30=", "eyJhIjoxfQ==", "*", "a b", "😀"),
 )
 TEXTS = (
-    *("default", "web", "web:1", "svc", "main", "512", "1 GB", "busybox", "family:web", "site", "instanceId", "memory"),
+    *(
+        "default",
+        "web",
+        "web:1",
+        "svc",
+        "sets",
+        "main",
+        "512",
+        "1 GB",
+        "busybox",
+        "family:web",
+        "site",
+        "instanceId",
+        "memory",
+    ),
     *("EXTERNAL", "enabled"),
     *("attribute:site exists", "not(task:group =~ 'family:(web)+')", "attribute:site =~ (a", "attribute:site"),
 )
@@ -35,8 +49,12 @@ def inhabited(world: World) -> tuple[str, ...]:
     world.task_definition("web")
     task = OPERATIONS["RunTask"](world.cp, {"taskDefinition": "web"})["tasks"][0]
     service = OPERATIONS["CreateService"](world.cp, {"serviceName": "svc", "taskDefinition": "web"})["service"]
+    OPERATIONS["CreateService"](world.cp, {"serviceName": "sets", "deploymentController": {"type": "EXTERNAL"}})
+    request = {"cluster": "default", "service": "sets", "taskDefinition": "web"}
+    task_set = OPERATIONS["CreateTaskSet"](world.cp, request)["taskSet"]
     world.deliver()
-    arns = (task["taskArn"], task["clusterArn"], task["containerInstanceArn"], task["taskDefinitionArn"])
+    own = (service["currentServiceDeployment"], service["currentServiceRevisions"][0]["arn"], task_set["taskSetArn"])
+    arns = (*own, task["taskArn"], task["clusterArn"], task["containerInstanceArn"], task["taskDefinitionArn"])
     return (*arns, instance, service["serviceArn"], *TEXTS, *ODD_TEXTS)
 
 
