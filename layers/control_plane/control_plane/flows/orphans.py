@@ -164,7 +164,7 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
         task_definition=orphan.task_definition,
         group=orphan.group or f"family:{definition['family']}",
         service=service.name if service else None,
-        deployment_id=service.deployment.deployment_id if service else None,
+        deployment_id=(service.deployment.deployment_id or None) if service else None,
         by_strategy=bool(service and service.deployment.capacity_provider_strategy) or None,
         started_by=orphan.started_by,
         overrides=orphan.overrides,
