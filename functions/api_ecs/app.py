@@ -19,15 +19,18 @@ from control_plane.flows import (
     clusters,
     container_instances,
     delete_cluster,
+    execute_command,
     list_container_instances,
     list_services,
     list_task_definitions,
     list_tasks,
     run_task,
+    service_deployments,
     services,
     stop_task,
     tags,
     task_definitions,
+    task_sets,
     tasks,
 )
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
@@ -61,6 +64,7 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "RunTask": run_task.run_task,
     "StartTask": run_task.start_task,
     "StopTask": stop_task.stop_task,
+    "ExecuteCommand": execute_command.execute_command,
     "DescribeTasks": tasks.describe_tasks,
     "ListTasks": list_tasks.list_tasks,
     "ListContainerInstances": list_container_instances.list_container_instances,
@@ -77,6 +81,15 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "ListServices": list_services.list_services,
     "ListServicesByNamespace": list_services.list_services_by_namespace,
     "DeleteService": services.delete_service,
+    "ListServiceDeployments": service_deployments.list_service_deployments,
+    "DescribeServiceDeployments": service_deployments.describe_service_deployments,
+    "DescribeServiceRevisions": service_deployments.describe_service_revisions,
+    "StopServiceDeployment": service_deployments.stop_service_deployment,
+    "CreateTaskSet": task_sets.create_task_set,
+    "UpdateTaskSet": task_sets.update_task_set,
+    "UpdateServicePrimaryTaskSet": task_sets.update_service_primary_task_set,
+    "DeleteTaskSet": task_sets.delete_task_set,
+    "DescribeTaskSets": task_sets.describe_task_sets,
 }
 
 THROTTLES = frozenset(

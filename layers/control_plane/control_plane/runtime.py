@@ -111,6 +111,8 @@ def control_plane() -> ControlPlane:
             service_scheduler=env("SERVICE_QUEUE_URL", ""),
             agent_commands=env("AGENT_COMMANDS_QUEUE_URL", ""),
             events=env("EVENTS_QUEUE_URL", ""),
+            run_task=env("RUN_TASK_QUEUE_URL", ""),
+            run_task_dead_letters=env("RUN_TASK_DLQ_QUEUE_URL", ""),
             prefix=env("PREFIX", ""),
         ),
         administrator_key=AdministratorKey(

@@ -58,7 +58,7 @@ def look_at(cp: ControlPlane, cluster: str, instance_id: str, demand: Demand) ->
     [candidate] = with_registrations(
         cp, [Candidate(instance, cp.fleet.capabilities_of(instance))], demand.constraints.expressions
     )
-    return _holding(candidate, held)
+    return holding(candidate, held)
 
 
 def believing(answer: Placed, candidate: Candidate) -> Placed:
@@ -139,10 +139,10 @@ def _each_holding(candidates: Iterable[Candidate], held: Iterable[Task]) -> list
     by_instance: dict[str, list[Task]] = defaultdict(list)
     for task in held:
         by_instance[task.instance_id].append(task)
-    return [_holding(candidate, by_instance.get(candidate.instance.instance_id, ())) for candidate in candidates]
+    return [holding(candidate, by_instance.get(candidate.instance.instance_id, ())) for candidate in candidates]
 
 
-def _holding(candidate: Candidate, held: Iterable[Task]) -> Candidate:
+def holding(candidate: Candidate, held: Iterable[Task]) -> Candidate:
     """Amazon ECS goes by the desired status: a task that is to stop is in nobody's way any more."""
     alive = [task for task in held if not task.stopped]
     return replace(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import describe_task
 from control_plane.flows.lookup import identifier, require_cluster
@@ -25,14 +26,14 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         for task_id, task in found.items()
         if tasks.shown(task, now) and (not task.stopped or cluster.began_before(task.updated_at))
     }
-    connected = _agents_connected(cp, shown)
+    known = _instances(cp, shown)
     return {
         "tasks": [
             describe_task(
                 shown[each],
                 definition_of(cp, shown[each]),
                 cp.arns,
-                agent_connected=connected.get(shown[each].instance_id),
+                instance=known.get(shown[each].instance_id),
                 with_tags="TAGS" in request.get("include", ()),
             )
             for each in wanted.values()
@@ -59,7 +60,7 @@ def looks_like_an_id(task_id: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{32}", task_id) is not None
 
 
-def _agents_connected(cp: ControlPlane, found: Mapping[str, Task]) -> dict[str, bool]:
-    places = {keys.instance(task.cluster, task.instance_id) for task in found.values() if not task.stopped}
+def _instances(cp: ControlPlane, found: Mapping[str, Task]) -> dict[str, ContainerInstance]:
+    places = {keys.instance(task.cluster, task.instance_id) for task in found.values()}
     items = cp.table.get_many(list(places), consistent=False)
-    return {item["instanceId"]: instances.from_item(item).agent_connected for item in items.values()}
+    return {item["instanceId"]: instances.from_item(item) for item in items.values()}

@@ -437,6 +437,18 @@ def identified(identity: InstanceIdentity) -> Write:
     )
 
 
+def identified_first(identity: InstanceIdentity) -> Write:
+    """Unless the instance was given another certificate since, or is deregistered: then this one is of no use."""
+    return Write(
+        "Put",
+        keys.identity(identity.instance_id),
+        ItemChangedError(identity.instance_id),
+        item=attributes(identity),
+        condition="attribute_not_exists(#pk) OR (#principal = :principal AND attribute_not_exists(#deregisteredAt))",
+        values={":principal": identity.principal},
+    )
+
+
 def store_capabilities(table: Table, digest: str, names: Sequence[str]) -> None:
     """Each distinct set is stored once, under its digest: writing it again changes nothing."""
     key = keys.capabilities(digest)
