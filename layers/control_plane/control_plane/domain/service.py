@@ -94,6 +94,11 @@ class Service(Entity):
     completed: Deployment | None = None
     """The last that was COMPLETED: what a circuit breaker rolls back to."""
     deployment_configuration: DeploymentConfiguration = DeploymentConfiguration()
+    scheduling_strategy: Literal["DAEMON"] | None = None
+    """None: REPLICA."""
+    tally: dict[str, int] | None = None
+    """Of a DAEMON service: the sum over its lines (domain/scheduling/daemon.py), so that the change of one of them
+    can be counted without reading the others."""
     health_check_grace_period_seconds: int | None = None
     client_token: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
@@ -131,6 +136,10 @@ class Service(Entity):
     """Whether the last run could not place all that it wanted, so that events say it once."""
     stuck: bool = False
     """Whether the deployment's own bounds allow no step, so that events say it once."""
+
+    @property
+    def is_daemon(self) -> bool:
+        return self.scheduling_strategy == "DAEMON"
 
 
 class ServiceEvent(Entity):

@@ -12,6 +12,7 @@ from typing import Any
 from control_plane.domain.arns import resource_name
 from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster, ClusterStatus
+from control_plane.domain.daemon_service import DEFAULT_CONFIGURATION, check_daemon
 from control_plane.domain.deployment_configuration import checked_configuration
 from control_plane.domain.errors import (
     ClusterNotFoundException,
@@ -31,11 +32,13 @@ from control_plane.flows.again import until_answered
 from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.lookup import definition_name, identifier, require_cluster
 from control_plane.flows.service_requests import (
+    MAX_SHARDS,
     begun,
     changes_of,
     new_deployment,
     placement_of,
     require_definition,
+    require_sense_of_daemon,
     shards_for,
 )
 from control_plane.runtime import ControlPlane
@@ -53,12 +56,14 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         raise InvalidParameterException("TaskDefinition can not be blank.")
     definition = require_definition(cp, request["taskDefinition"])
     constraints, placement_strategy = request.get("placementConstraints", ()), request.get("placementStrategy", ())
-    parse_constraints(constraints, definition.get("placementConstraints", ()))
+    rules = parse_constraints(constraints, definition.get("placementConstraints", ()))
     parse_strategy(placement_strategy)
     tags = checked(request.get("tags", ()))
     propagate = request.get("propagateTags")
     require_sense(tags)
-    configuration = checked_configuration(request.get("deploymentConfiguration", {}), DeploymentConfiguration())
+    is_daemon = request.get("schedulingStrategy") == "DAEMON"
+    defaults = DEFAULT_CONFIGURATION if is_daemon else DeploymentConfiguration()
+    configuration = checked_configuration(request.get("deploymentConfiguration", {}), defaults)
     strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
 
     def decide_and_commit(attempt: int) -> Service:
@@ -91,9 +96,12 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             created_at=now,
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
-            shards=max(shards_for(desired), existing.shards if existing else 1),
+            shards=max(MAX_SHARDS if is_daemon else shards_for(desired), existing.shards if existing else 1),
+            scheduling_strategy="DAEMON" if is_daemon else None,
             look_at=now + FIRST_LOOK,
         )
+        if is_daemon:
+            check_daemon(service, request, rules)
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
         cp.table.commit(
             [
@@ -143,6 +151,8 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "shards": max(service.shards, shards_for(desired)),
             }
         )
+        if after.is_daemon:
+            require_sense_of_daemon(cp, after, request)
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
         told = [services.told(_deployment_began(cp, after))] if deployment else []
         cp.table.commit([services.changed(service, after), *told])
@@ -153,7 +163,8 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 
 
 def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {service}, DRAINING. Without `force` it must have been scaled to 0."""
+    """Answers {service}, DRAINING. Without `force` it must have been scaled to 0, unless it is a DAEMON service, which
+    cannot be."""
     cluster = require_cluster(cp, request.get("cluster"))
     name = identifier(request["service"], cluster)
 
@@ -161,7 +172,7 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         service = _require(cp, cluster.name, name)
         if service.status is not ServiceStatus.ACTIVE:
             return service
-        if service.desired_count > 0 and not request.get("force"):
+        if service.desired_count > 0 and not (request.get("force") or service.is_daemon):
             raise InvalidParameterException("The service cannot be stopped while it is scaled above 0.")
         now = cp.clock()
         after = service.model_copy(
@@ -214,12 +225,12 @@ def _is_of(cluster: Cluster, service: Service) -> bool:
 def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {serviceArns, nextToken}; 10 a page unless the request says otherwise."""
     cluster = require_cluster(cp, request.get("cluster"))
-    wanted = {"launchType": "EXTERNAL", "schedulingStrategy": "REPLICA"}
-    none_fits = any(request.get(name) not in {None, value} for name, value in wanted.items())
     names = [
         service.name
         for service in services.of_cluster(cp.table, cluster.name)
-        if service.status is not ServiceStatus.INACTIVE and not none_fits
+        if service.status is not ServiceStatus.INACTIVE
+        and request.get("launchType") in {None, "EXTERNAL"}
+        and request.get("schedulingStrategy") in {None, "DAEMON" if service.is_daemon else "REPLICA"}
     ]
     page, token = page_of(names, request.get("nextToken"), request.get("maxResults", 10))
     arns = [cp.arns.service(cluster.name, resource_name(name)) for name in page]
