@@ -42,7 +42,7 @@ def describe_service(
         "serviceRegistries": [],
         "placementConstraints": list(service.placement_constraints),
         "placementStrategy": list(service.placement_strategy),
-        "schedulingStrategy": "REPLICA",
+        "schedulingStrategy": service.scheduling_strategy or "REPLICA",
         "deploymentController": {"type": service.deployment_controller or "ECS"},
         "enableECSManagedTags": bool(service.managed_tags),
         **present({"healthCheckGracePeriodSeconds": service.health_check_grace_period_seconds}),

@@ -212,7 +212,6 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
     "DescribeContainerInstances": {"include": ("TAGS", "CONTAINER_INSTANCE_HEALTH")},
     "CreateService": {
         "launchType": ("EXTERNAL",),
-        "schedulingStrategy": ("REPLICA",),
         "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),

@@ -27,7 +27,7 @@ from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.orphans import note_orphans
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, keys, reminders, tasks
+from control_plane.store import clusters, instances, keys, reminders, services, tasks
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     MAX_MESSAGE_BYTES,
@@ -122,7 +122,7 @@ def _register(
         )
         return
     registration = _registration(cp, sender, request, before, tags=known.tags if known else {})
-    after = _instance(registration, before)
+    after = _instance(registration, before, services.daemon_names(cp.table, sender.cluster))
     instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
     open_if_left_closed(cp, cluster)
     shard = keys.instance_shard(sender.instance_id)
@@ -169,7 +169,10 @@ def _registration(
     )
 
 
-def _instance(registration: Registration, before: ContainerInstance | None) -> ContainerInstance:
+def _instance(
+    registration: Registration, before: ContainerInstance | None, daemons: frozenset[str]
+) -> ContainerInstance:
+    """`daemons`: the DAEMON services of its cluster, which are to look at it first."""
     valued = {attribute.name: attribute.value for attribute in registration.attributes if attribute.value is not None}
     return ContainerInstance(
         instance_id=registration.instance_id,
@@ -183,6 +186,8 @@ def _instance(registration: Registration, before: ContainerInstance | None) -> C
         attributes=valued,
         agent_version=registration.agent_version,
         registered_at=registration.registered_at,
+        daemons_due=daemons,
+        daemons_due_at=registration.registered_at if daemons else None,
         agent_connected=True,
         connection_changed_at=registration.registered_at,
         epoch=before.epoch + 1 if before else 1,

@@ -149,8 +149,9 @@ def _stop(cp: ControlPlane, sender: Sender, ends: Sequence[tuple[Task, Task]], n
     moves: list[Write] = [write for before, after in ends for write in tasks.stopped(before, after)]
     registration = max(before.registration for before, _ in ends)
     given = [before.resources for before, _ in ends]
+    daemons = frozenset(before.service for before, _ in ends if before.daemon and before.service)
     try:
-        cp.table.commit([instances.released(*sender, registration, given, now), *moves])
+        cp.table.commit([instances.released(*sender, registration, given, now, daemons=daemons), *moves])
     except InstanceChangedError:
         logger.warning("The instance of stopped tasks is gone", extra={"instance": sender[1]})
         cp.table.commit(moves)
