@@ -26,8 +26,22 @@ answer the refusal that Amazon ECS documents for a task and an agent that cannot
 
 """
 
-TASK_DEFINITIONS = """
+LISTS = """
 
+## Lists and their pages
+
+A `nextToken` is for the operation that answered it, with the same other parameters; `maxResults` may change. One that
+was changed, or is of another list, is refused with `InvalidParameterException`, and so is one from before the
+administrator's key was replaced. A token names where its page ended, so that what comes or goes meanwhile neither hides
+nor repeats what stays. Only a task that stops meanwhile may be listed twice, if `desiredStatus` is STOPPED.
+
+A call reads about what it answers, and at most some 2,000 items. Where a filter lets few of them through (ListTasks by
+`family` or `startedBy`, ListContainerInstances by `filter`) a page may be shorter than `maxResults`, even empty, and
+have a `nextToken` all the same: the list ends where there is no token, as with Amazon ECS. Paginators and the AWS CLI
+go by that.
+"""
+
+TASK_DEFINITIONS = """
 ## Task definitions
 
 Every member is checked, stored and answered as it was sent. What no runtime honours yet requires a capability
@@ -63,6 +77,7 @@ def page() -> str:
         + "\n\nWhat Amazon ECS too refuses for tasks on EXTERNAL is an `InvalidParameterException`: "
         + ", ".join(f"`{what}` of {' and '.join(of)}" for what, of in _refused().items())
         + "."
+        + LISTS
         + TASK_DEFINITIONS
         + "".join(_structure(path) for path in sorted({path.rpartition(".")[0] for path in MEMBERS}))
         + "\nWhy the members of the last column change nothing on a machine:\n\n"

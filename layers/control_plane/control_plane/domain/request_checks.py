@@ -44,7 +44,17 @@ CHARACTERS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
 of its own Step Functions are started by `AWS Step Functions`."""
 
 _DECLARE_UNSUPPORTED_FEATURE = frozenset(
-    {"RunTask", "StartTask", "CreateService", "UpdateService", "DescribeCapacityProviders"}
+    {
+        "RunTask",
+        "StartTask",
+        "CreateService",
+        "UpdateService",
+        "DescribeCapacityProviders",
+        "ListServiceDeployments",
+        "DescribeServiceDeployments",
+        "DescribeServiceRevisions",
+        "StopServiceDeployment",
+    }
 )
 """The operations whose model has UnsupportedFeatureException; a contract test compares."""
 

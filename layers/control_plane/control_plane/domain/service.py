@@ -11,6 +11,7 @@ from pydantic import Field
 
 from control_plane.domain.capacity_provider import Strategy
 from control_plane.domain.entity import Entity
+from control_plane.domain.service_deployment import RevisionCounts, ServiceDeployment, revision_of
 
 
 class ServiceStatus(StrEnum):
@@ -92,7 +93,9 @@ class Service(Entity):
     older: tuple[Deployment, ...] = ()
     """Those that were PRIMARY before and still have tasks, the newest first."""
     completed: Deployment | None = None
-    """The last that was COMPLETED: what a circuit breaker rolls back to."""
+    """The last that was COMPLETED: what is rolled back to."""
+    service_deployment: ServiceDeployment | None = None
+    """The newest, with what was true of it when it was last written; None: of an older release, or of no deployment."""
     deployment_configuration: DeploymentConfiguration = DeploymentConfiguration()
     health_check_grace_period_seconds: int | None = None
     client_token: str | None = None
@@ -129,8 +132,31 @@ class Service(Entity):
     """Tasks that are away and go on counting, since too many machines vanished at once."""
     short: bool = False
     """Whether the last run could not place all that it wanted, so that events say it once."""
+    waiting_since: datetime | None = None
+    """Since when it waits for capacity (domain/waiting.py); None: it does not."""
     stuck: bool = False
     """Whether the deployment's own bounds allow no step, so that events say it once."""
+
+
+def deployment_of(service: Service, revision_id: str) -> Deployment | None:
+    """The one that brought the revision about, while it has, or is to have, tasks."""
+    everyone = (service.deployment, *service.older)
+    return next((each for each in everyone if revision_of(each.deployment_id) == revision_id), None)
+
+
+def counts_of(service: Service, revision_id: str) -> RevisionCounts:
+    """All that is wanted is of the PRIMARY deployment; an older one has what it still has."""
+    found = deployment_of(service, revision_id)
+    if found is None:
+        return RevisionCounts(revision_id=revision_id)
+    running, pending = found.running_count or 0, found.pending_count or 0
+    primary = found.deployment_id == service.deployment.deployment_id
+    return RevisionCounts(
+        revision_id=revision_id,
+        requested=service.desired_count if primary else running + pending,
+        running=running,
+        pending=pending,
+    )
 
 
 class ServiceEvent(Entity):

@@ -99,7 +99,12 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "UpdateService": _SERVICE | {"service", "forceNewDeployment"},
     "DescribeServices": frozenset({"cluster", "services", "include"}),
     "ListServices": frozenset({"cluster", "launchType", "schedulingStrategy"}) | _PAGE,
+    "ListServicesByNamespace": frozenset({"namespace"}) | _PAGE,
     "DeleteService": frozenset({"cluster", "service", "force"}),
+    "ListServiceDeployments": frozenset({"cluster", "service", "status", "createdAt"}) | _PAGE,
+    "DescribeServiceDeployments": frozenset({"serviceDeploymentArns"}),
+    "DescribeServiceRevisions": frozenset({"serviceRevisionArns"}),
+    "StopServiceDeployment": frozenset({"serviceDeploymentArn", "stopType"}),
 }
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
 
@@ -201,6 +206,7 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "DescribeServices": {"include": ("TAGS",)},
+    "StopServiceDeployment": {"stopType": ("ROLLBACK",)},
 }
 """Where only some values of a member are supported; None: any."""
 
@@ -237,6 +243,10 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "UpdateService": {"desiredCount": (0, 5000), "healthCheckGracePeriodSeconds": (0, 2_147_483_647)},
     "DescribeServices": {"services": (1, 10)},
     "ListServices": {"maxResults": (1, 100)},
+    "ListServicesByNamespace": {"maxResults": (1, 100)},
+    "ListServiceDeployments": {"maxResults": (1, 100)},
+    "DescribeServiceDeployments": {"serviceDeploymentArns": (1, 20)},
+    "DescribeServiceRevisions": {"serviceRevisionArns": (1, 20)},
 }
 """Least and most of a number, or of the length of a list or text: Amazon's documentation has them, its model has not.
 

@@ -43,6 +43,8 @@ from control_plane.store.table import Write
 MAX_FAILURES = 100
 """Of one answer: the reasons of the first instances stand for those of a large fleet."""
 
+NO_INSTANCES = "No Container Instances were found in your cluster."
+
 Failures = list[dict[str, str]]
 
 
@@ -53,10 +55,19 @@ def run_task(cp: ControlPlane, request: Mapping[str, Any], *, kept: timedelta = 
     def choose(attempt: int) -> tuple[list[Placed], Failures]:
         answers = choose_instances(cp, order.cluster.name, order.demand, request.get("count", 1), fresh=attempt > 0)
         if Unplaced({}) in answers:
-            raise InvalidParameterException("No Container Instances were found in your cluster.")
+            raise InvalidParameterException(NO_INSTANCES)
         return [answer for answer in answers if isinstance(answer, Placed)], _failures(cp, order, answers)
 
     return _carry_out(cp, order, choose, kept)
+
+
+def demand_of_request(cp: ControlPlane, request: Mapping[str, Any]) -> tuple[str, Demand]:
+    """The cluster that a RunTask request names, and what each of its tasks asks of an instance there.
+
+    Raises the errors of RunTask.
+    """
+    order = _Order.of(cp, request, "RunTask")
+    return order.cluster.name, order.demand
 
 
 def start_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:

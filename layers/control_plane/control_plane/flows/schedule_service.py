@@ -17,21 +17,24 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.place import Placed, Unplaced
+from control_plane.domain.placement.place import Demand, Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import deployments_after, next_look
+from control_plane.domain.scheduling.history import followed
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
+from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, reminders, services, tasks
+from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
+from control_plane.store import waiting as waiting_store
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -75,7 +78,12 @@ class _Chunk:
     reminders: list[Reminder] = field(default_factory=list)
     events: list[ServiceEvent] = field(default_factory=list)
     started: int = 0
-    short: bool = False
+    waiting: Waiting | None = None
+    """What was wanted and could not be placed; None: nothing."""
+
+    @property
+    def short(self) -> bool:
+        return self.waiting is not None
 
 
 def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
@@ -109,6 +117,7 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
         or planned.tripped
     )
     after = _after(cp, service, planned, chunk, now, more=more)
+    chunk.writes += _who_waits(cp, service, after, chunk, now)
     if after == service and not chunk.writes:
         return False
     if after.look_at is not None and after.look_at != service.look_at:
@@ -117,7 +126,18 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     cp.table.commit(
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
-    return more
+    # It has just said that it waits: room that came between the decision and that was shown to nobody.
+    return more or (after.waiting_since is not None and service.waiting_since is None)
+
+
+def _who_waits(cp: ControlPlane, service: Service, after: Service, chunk: _Chunk, now: datetime) -> list[Write]:
+    """A shortage begins or ends, or what is wanted has changed meanwhile."""
+    if chunk.waiting is not None:
+        waiting_store.note(cp.table, service.cluster, now)
+        return [waiting_store.begun(chunk.waiting)] if not (service.planned and service.waiting_since) else []
+    if service.waiting_since is None:
+        return []
+    return [waiting_store.ended(service.cluster, service.waiting_since, service=service.name)]
 
 
 def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
@@ -133,6 +153,22 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
     revisions = {task.task_definition for task in tasks if not task.stopped}
     checks = {name: checked_containers(_definition(cp, service, name)) for name in revisions}
     return plan(service, tasks, now, connections, delays, checks=checks)
+
+
+def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
+    """From which its next task is made; with its tags as they are now, if tasks get them."""
+    return _definition(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
+
+
+def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand:
+    """What its next task asks of an instance."""
+    return demand_of(
+        definition,
+        {},
+        group=f"service:{service.name}",
+        constraints=service.placement_constraints,
+        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
+    )
 
 
 def _definition(cp: ControlPlane, service: Service, name: str, *, with_tags: bool = False) -> dict[str, Any]:
@@ -155,15 +191,8 @@ def _start(
     """`alive`: all tasks of the service that have not stopped."""
     if not planned.start:
         return
-    propagates = service.propagate_tags == "TASK_DEFINITION"
-    definition = _definition(cp, service, service.task_definition, with_tags=propagates)
-    demand = demand_of(
-        definition,
-        {},
-        group=f"service:{service.name}",
-        constraints=service.placement_constraints,
-        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
-    )
+    definition = definition_of_service(cp, service)
+    demand = demand_of_service(service, definition)
     count = min(planned.start, CHUNK)
     answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
@@ -195,7 +224,13 @@ def _start(
         cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
-        chunk.short = True
+        chunk.waiting = waiting(
+            demand,
+            unplaced.counted,
+            cluster=service.cluster,
+            since=service.waiting_since or now,
+            service=service.name,
+        )
         if not service.short:
             chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
 
@@ -238,6 +273,7 @@ def _after(
             "failed_starts": planned.failed_starts,
             "not_before": planned.not_before,
             "short": chunk.short,
+            "waiting_since": chunk.waiting.since if chunk.waiting else None,
             "stuck": planned.stuck,
             "look_at": next_look(service, planned, now, soon=chunk.short or more),
             **deployments_after(service, planned, now, started=chunk.started, short=chunk.short, steady=steady),
@@ -245,4 +281,7 @@ def _after(
     )
     if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
         chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
-    return after
+    newest = followed(service, after, tripped=planned.tripped, now=now)
+    if newest != service.service_deployment:
+        chunk.writes += service_deployments.recorded(after, newest)
+    return after.model_copy(update={"service_deployment": newest})

@@ -10,6 +10,7 @@ from control_plane.domain.deployment_configuration import checked_configuration
 from control_plane.domain.errors import ClientException
 from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
 from control_plane.domain.service import Deployment, Service
+from control_plane.domain.service_deployment import new_deployment_id
 from control_plane.flows.lookup import definition_name, require_task_definition
 from control_plane.flows.run_task import require_external
 from control_plane.runtime import ControlPlane
@@ -57,7 +58,7 @@ def begun(
 
 def new_deployment(cp: ControlPlane, definition: str, strategy: Strategy, now: datetime) -> Deployment:
     return Deployment(
-        deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
+        deployment_id=new_deployment_id(now, cp.new_id()),
         task_definition=definition,
         capacity_provider_strategy=strategy or None,
         created_at=now,
