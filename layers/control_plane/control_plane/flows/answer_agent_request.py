@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from control_plane.domain.cluster import ClusterStatus
 from control_plane.domain.container_instance import (
     ContainerInstance,
-    InstanceIdentity,
     InstanceStatus,
     Registration,
 )
+from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.inbox import Envelope
 from control_plane.domain.reminders import FIRST_GAP, next_probe
 from control_plane.domain.resources import Resources
@@ -58,6 +58,9 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
         request = AGENT_REQUEST.validate_json(envelope.payload)
     except ValidationError as error:
         logger.warning("Dropped what is no request", extra={"instance": sender.instance_id, "error": str(error)})
+        return
+    if sender.deregistered_at is not None:
+        _refuse_inactive(cp, sender, request.request_id)
         return
     match request:
         case Reconcile():
@@ -228,7 +231,10 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
     if instance is None:
         return  # it reconciles first, and registers then
-    away = not instance.agent_connected and instance.status is not InstanceStatus.INACTIVE
+    if instance.status is InstanceStatus.INACTIVE:
+        _refuse_inactive(cp, sender, request.request_id)
+        return
+    away = not instance.agent_connected
     if away and not proves_presence(instance, received_at):
         cp.agents.send(sender.instance_id, Probe())
     elif away:

@@ -28,7 +28,8 @@ from control_plane.flows.choose_instances import with_registrations, with_tasks
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import instance_settings, instances, reminders, tasks
+from control_plane.store import identities, instance_settings, instances, reminders, tasks
+from ecs_protocol.names import thing_name
 from ecs_protocol.statuses import StopCode
 
 T = TypeVar("T")
@@ -159,7 +160,12 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
             raise InvalidParameterException("Found running tasks on the instance.")
         now = cp.clock()
         reminders.remind(cp.table, [watching_command(cluster.name, instance_id, now)])
-        cp.table.commit([instances.deregistered(instance, now, force=request.get("force", False))])
+        identity = identities.load(cp.table, instance_id)
+        closed = [instances.deregistered(instance, now, force=request.get("force", False))]
+        if identity is not None:
+            after = identity.model_copy(update={"deregistered_at": now})
+            closed.append(identities.written(identity, after))
+        cp.table.commit(closed)
         return instance
 
     instance = until_answered(cp, close, what="container instance")
@@ -192,7 +198,7 @@ def retire(cp: ControlPlane, instance: ContainerInstance) -> None:
         until_won(cp, partial(_stop, cp, chunk))
     registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
     if registration is not None:
-        cp.registry.retire(registration.principal)
+        cp.registry.retire(registration.principal, thing_name(cp.prefix, instance.instance_id))
 
 
 def _may_run(task: Task, connection: Connection, now: datetime) -> bool:
