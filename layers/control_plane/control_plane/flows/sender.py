@@ -41,6 +41,6 @@ def _prove(cp: ControlPlane, instance_id: str, cluster: str, principal: str) -> 
     if known is None:
         proven = InstanceIdentity(instance_id=instance_id, cluster=cluster, principal=principal)
     else:
-        proven = known.model_copy(update={"principal": principal})
+        proven = known.model_copy(update={"principal": principal, "next": None})
     cp.table.commit([identities.written(known, proven)])
     return proven
