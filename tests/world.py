@@ -6,6 +6,7 @@ is lost, repeated or late.
 
 import copy
 import itertools
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +20,13 @@ from control_plane.flows.clusters import create_cluster
 from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.note_presence import note_presence
 from control_plane.flows.publish_events import publish_events
+from control_plane.flows.run_task_event import run_waiting_event
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.submit_task_state_change import submit_task_state_changes
 from control_plane.flows.sweep import sweep
 from control_plane.flows.task_definitions import register_task_definition
+from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import Certificate, RegistryBusyError
 from control_plane.runtime import ControlPlane
@@ -125,6 +128,8 @@ class FakeQueues:
     commands: list[Mapping[str, str]] = field(default_factory=list)
     looks: list[InstanceLook] = field(default_factory=list)
     events: list[Mapping[str, Any]] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
 
     def wake_services(self, keys: Sequence[tuple[ServiceKey, str]]) -> None:
         self.services += keys
@@ -138,6 +143,12 @@ class FakeQueues:
 
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.events += entries
+
+    def run_waiting(self, request_ids: Sequence[str]) -> None:
+        self.waiting += request_ids
+
+    def give_up_event(self, event: str) -> None:
+        self.given_up.append(event)
 
     def replay(self, name: str) -> int:
         del name
@@ -192,6 +203,14 @@ class FakeRegistry:
         return "mqtt.example.com:8883"
 
 
+class FakeSecrets:
+    """Stands for boto3's secretsmanager client."""
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
+        del SecretId
+        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
+
+
 def _client_error(operation: str) -> Exception:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - only where it is raised
 
@@ -225,6 +244,7 @@ class World:
             registry=self.registry,  # type: ignore[arg-type]
             bus=EventBus(self.events, "bus"),
             queues=self.queues,  # type: ignore[arg-type]
+            administrator_key=AdministratorKey(FakeSecrets(), "arn", lambda: self.now),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
             random=self.random.random,
@@ -368,12 +388,15 @@ class World:
 
     def deliver(self) -> None:
         """Hand on what the stream holds, until nothing comes of it any more."""
-        while self.table.stream or self.queues.services:
+        while self.table.stream or self.queues.services or self.queues.waiting:
             records, self.table.stream = self.table.stream, []
             self.deliver_commands(records)
             publish_events(self.cp, records)
             keys, self.queues.services = self.queues.services, []
             assert not schedule_services(self.cp, [key for key, _ in keys])
+            events, self.queues.waiting = self.queues.waiting, []
+            for request_id in events:
+                run_waiting_event(self.cp, request_id)
 
     def deliver_commands(self, records: Sequence[StreamRecord]) -> None:
         """To the agents: what the template's filter lets through."""

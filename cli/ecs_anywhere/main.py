@@ -20,6 +20,7 @@ from ecs_anywhere.options import output_option, stack_name_option, state_dir_opt
 from ecs_anywhere.orphans import orphans
 from ecs_anywhere.settings import StateDir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate
+from ecs_anywhere.why import why
 
 _port = click.option("--port", type=click.IntRange(1, 65535), help="Of the HTTP endpoints. [default: 4566]")
 _mqtt_port = click.option("--mqtt-port", type=click.IntRange(1, 65535), help="Of MQTT over TLS. [default: 8883]")
@@ -251,6 +252,7 @@ cli.add_command(activations)
 cli.add_command(deregister)
 cli.add_command(orphans)
 cli.add_command(rotate)
+cli.add_command(why)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from control_plane.flows.farewell import revoke_certificate
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
 from control_plane.flows.rotate_certificate import require_rotation
+from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters
 
@@ -82,6 +83,16 @@ class _Check(BaseModel):
     repair: bool = False
 
 
+class _Why(BaseModel):
+    """Why a task, a service or a waiting event does not run."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["Why"]
+    cluster: str = "default"
+    name: str = Field(min_length=1)
+
+
 class _Orphans(BaseModel):
     """List, or decide about the one that is named."""
 
@@ -100,6 +111,7 @@ _Operation = (
     | _ReplayDeadLetters
     | _Resume
     | _Check
+    | _Why
     | _Orphans
 )
 _REQUEST: TypeAdapter[_Operation] = TypeAdapter(Annotated[_Operation, Field(discriminator="operation")])
@@ -108,30 +120,36 @@ _REQUEST: TypeAdapter[_Operation] = TypeAdapter(Annotated[_Operation, Field(disc
 def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers what the operation gives, or {error, message}."""
     try:
-        parsed = _REQUEST.validate_python(dict(request))
-        match parsed:
-            case _CreateActivation() | _ListActivations() | _DeleteActivation() | _Certificate():
-                return _who_may_join(cp, parsed)
-            case _ReplayDeadLetters():
-                return {"replayed": cp.queues.replay(parsed.queue)}
-            case _Check():
-                return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
-            case _Orphans(operation="ListOrphans"):
-                return {"orphans": list_orphans(cp, parsed.cluster)}
-            case _Orphans(operation="StopOrphan"):
-                return stop_orphan(cp, parsed.cluster, parsed.task)
-            case _Orphans():
-                return adopt_orphan(cp, parsed.cluster, parsed.task)
-            case _Resume():
-                cluster = require_cluster(cp, parsed.cluster)
-                cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
-                return {"cluster": cluster.name}
+        return _carry_out(cp, _REQUEST.validate_python(dict(request)))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return {"error": "InvalidParameterException", "message": f"{where}: {first['msg']}"}
     except EcsError as error:
         return {"error": error.code, "message": error.message}
+
+
+def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
+    """Raises the errors of the operation."""
+    match parsed:
+        case _CreateActivation() | _ListActivations() | _DeleteActivation() | _Certificate():
+            return _who_may_join(cp, parsed)
+        case _ReplayDeadLetters():
+            return {"replayed": cp.queues.replay(parsed.queue)}
+        case _Check():
+            return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
+        case _Why():
+            return why(cp, parsed.cluster, parsed.name)
+        case _Orphans(operation="ListOrphans"):
+            return {"orphans": list_orphans(cp, parsed.cluster)}
+        case _Orphans(operation="StopOrphan"):
+            return stop_orphan(cp, parsed.cluster, parsed.task)
+        case _Orphans():
+            return adopt_orphan(cp, parsed.cluster, parsed.task)
+        case _Resume():
+            cluster = require_cluster(cp, parsed.cluster)
+            cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
+            return {"cluster": cluster.name}
 
 
 def _who_may_join(
