@@ -118,17 +118,6 @@ class Registration(Entity):
     registered_at: datetime
 
 
-class InstanceIdentity(Entity):
-    """Which cluster and certificate a machine's identity was issued for. Written at activation."""
-
-    instance_id: str
-    cluster: str
-    principal: str
-    attributes: tuple[Attribute, ...] = ()
-    deregistered_at: datetime | None = None
-    """From then on nothing that this machine says is believed, but that it has stopped what it was to stop."""
-
-
 def port_names(resources: Resources) -> frozenset[str]:
     """`8080/tcp` for each host port."""
     return frozenset(f"{port}/{protocol}" for port, protocol in resources.ports)

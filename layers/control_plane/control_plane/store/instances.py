@@ -5,7 +5,6 @@ from datetime import datetime
 
 from control_plane.domain.container_instance import (
     ContainerInstance,
-    InstanceIdentity,
     InstanceStatus,
     Registration,
     port_names,
@@ -441,32 +440,6 @@ def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> 
             ":one": 1,
             **({} if force else {":none": 0}),
         },
-    )
-
-
-def load_identity(table: Table, instance_id: str) -> InstanceIdentity | None:
-    item = table.get(keys.identity(instance_id))
-    return None if item is None else InstanceIdentity.model_validate(item)
-
-
-def identified(identity: InstanceIdentity) -> Write:
-    return Write(
-        "Put",
-        keys.identity(identity.instance_id),
-        ItemChangedError(identity.instance_id),
-        item=attributes(identity),
-    )
-
-
-def identified_first(identity: InstanceIdentity) -> Write:
-    """Unless the instance was given another certificate since, or is deregistered: then this one is of no use."""
-    return Write(
-        "Put",
-        keys.identity(identity.instance_id),
-        ItemChangedError(identity.instance_id),
-        item=attributes(identity),
-        condition="attribute_not_exists(#pk) OR (#principal = :principal AND attribute_not_exists(#deregisteredAt))",
-        values={":principal": identity.principal},
     )
 
 
