@@ -6,6 +6,7 @@ is lost, repeated or late.
 
 import copy
 import itertools
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from control_plane.domain.arns import Arns
+from control_plane.domain.authorization import Caller
 from control_plane.domain.inbox import Envelope, InstanceLook, Presence, ServiceKey, StreamRecord, TaskKey
 from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.clusters import create_cluster
@@ -24,8 +26,10 @@ from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.submit_task_state_change import submit_task_state_changes
 from control_plane.flows.sweep import sweep
 from control_plane.flows.task_definitions import register_task_definition
+from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import Certificate
+from control_plane.gateways.signing_keys import SigningKeys
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys
 from control_plane.store.items import Item
@@ -46,6 +50,7 @@ from ecs_protocol.names import thing_name, topics
 from ecs_protocol.statuses import TaskStatus
 
 PREFIX = "ecs-anywhere"
+ADMINISTRATOR = Caller(principal="administrator", administrator=True)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 TABLE_SCHEMA: dict[str, Any] = {
@@ -172,10 +177,30 @@ class FakeRegistry:
         return "mqtt.example.com:8883"
 
 
-def _client_error(operation: str) -> Exception:
+@dataclass
+class FakeSecrets:
+    """Stands for boto3's secretsmanager client: the versions of each secret, the newest last."""
+
+    versions: dict[str, list[dict[str, str]]] = field(
+        default_factory=lambda: {
+            "administrator": [{"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"}],
+            "signing": [{"signingKey": "the first signing key"}],
+        }
+    )
+    reads: int = 0
+
+    def get_secret_value(self, SecretId: str, VersionStage: str = "AWSCURRENT") -> dict[str, str]:  # noqa: N803 - boto3's names
+        self.reads += 1
+        age = {"AWSCURRENT": 1, "AWSPREVIOUS": 2}[VersionStage]
+        if age > len(self.versions[SecretId]):
+            raise _client_error("GetSecretValue", "ResourceNotFoundException")
+        return {"SecretString": json.dumps(self.versions[SecretId][-age])}
+
+
+def _client_error(operation: str, code: str = "ServiceUnavailable") -> Exception:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - only where it is raised
 
-    return ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "injected"}}, operation)
+    return ClientError({"Error": {"Code": code, "Message": "injected"}}, operation)
 
 
 class World:
@@ -190,6 +215,7 @@ class World:
         self.events = FakeEvents()
         self.queues = FakeQueues()
         self.registry = FakeRegistry()
+        self.secrets = FakeSecrets()
         self.cp = self.function()
         self.sessions: dict[str, int] = {}
         self.silent: set[str] = set()
@@ -205,6 +231,8 @@ class World:
             registry=self.registry,  # type: ignore[arg-type]
             bus=EventBus(self.events, "bus"),
             queues=self.queues,  # type: ignore[arg-type]
+            administrator_key=AdministratorKey(self.secrets, "administrator", lambda: self.now),
+            signing_keys=SigningKeys(self.secrets, "signing", lambda: self.now),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
             random=self.random.random,

@@ -12,10 +12,10 @@ import pytest
 from contract.samples import INSTANCE, PRINCIPAL, TASK, bodies, sample
 from control_plane.domain.inbox import Look, ServiceKey
 from control_plane.domain.races import ServiceChangedError
+from control_plane.flows.operate import operate
 from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service
 from control_plane.flows.tasks import describe_tasks
-from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.identities import Certificate
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, services, tasks
@@ -37,18 +37,9 @@ class Context:
     aws_request_id = "invocation-1"
 
 
-class Secrets:
-    """Stands for boto3's secretsmanager client."""
-
-    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
-        del SecretId
-        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
-
-
 @pytest.fixture
 def call(world: World, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Invoke a function with a sample; its control plane is the test's world."""
-    world.cp.administrator_key = AdministratorKey(Secrets(), "arn", lambda: world.now)
 
     def control_plane() -> ControlPlane:
         return world.cp
@@ -259,6 +250,15 @@ def test_a_service_that_fails_does_so_with_its_whole_group(
 # --- rules, schedules, operators, the front doors
 
 
+@pytest.fixture
+def allowed(world: World) -> None:
+    """The source of the samples' events may run tasks."""
+    document = {"Statement": {"Effect": "Allow", "Action": "ecs:RunTask", "Resource": "*"}}
+    request = {"principal": "events/ecs-anywhere.run-task", "name": "default", "document": document}
+    assert "error" not in operate(world.cp, {"operation": "PutPolicy", **request})
+
+
+@pytest.mark.usefixtures("allowed")
 def test_an_event_runs_a_task_once(world: World, call: Call, machine: str) -> None:
     for _ in range(2):
         assert failures(call("queue_run_task", "one_task")) == []
@@ -266,6 +266,7 @@ def test_an_event_runs_a_task_once(world: World, call: Call, machine: str) -> No
     assert world.events.entries == []
 
 
+@pytest.mark.usefixtures("allowed")
 def test_an_event_that_ecs_refuses_becomes_an_event(world: World, call: Call, machine: str) -> None:
     assert failures(call("queue_run_task", "no_such_task_definition")) == []
     assert tasks.of_instance(world.table, "default", machine) == []
@@ -357,7 +358,7 @@ AFTER_POISON: dict[str, Callable[[World], bool]] = {
 """By function: whether the sound message of two was handled."""
 
 
-@pytest.mark.usefixtures("task")
+@pytest.mark.usefixtures("task", "allowed")
 @pytest.mark.parametrize("function", AFTER_POISON)
 def test_a_poison_message_fails_alone(world: World, call: Call, function: str) -> None:
     assert not AFTER_POISON[function](world)

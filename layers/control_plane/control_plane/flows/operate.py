@@ -13,6 +13,7 @@ from control_plane.flows.activate import code_digest
 from control_plane.flows.check import check
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
+from control_plane.flows.principals import PrincipalRequest, operate_principals
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, clusters
 from control_plane.store.activations import Activation
@@ -68,9 +69,8 @@ class _Orphans(BaseModel):
     task: str = ""
 
 
-_REQUEST: TypeAdapter[_CreateActivation | _ReplayDeadLetters | _Resume | _Check | _Orphans] = TypeAdapter(
-    Annotated[_CreateActivation | _ReplayDeadLetters | _Resume | _Check | _Orphans, Field(discriminator="operation")]
-)
+_Request = _CreateActivation | _ReplayDeadLetters | _Resume | _Check | _Orphans | PrincipalRequest
+_REQUEST: TypeAdapter[_Request] = TypeAdapter(Annotated[_Request, Field(discriminator="operation")])
 
 
 def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +94,8 @@ def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
                 cluster = require_cluster(cp, parsed.cluster)
                 cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
                 return {"cluster": cluster.name}
+            case _:
+                return operate_principals(cp, parsed)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

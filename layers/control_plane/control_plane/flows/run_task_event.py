@@ -1,4 +1,8 @@
-"""`Run Task` events on the stack's bus: the detail is a RunTask request; the event's id is its client token."""
+"""`Run Task` events on the stack's bus: the detail is a RunTask request; the event's id is its client token.
+
+An event acts as the principal `events/<source>`, which must be allowed like any other: without a policy it runs
+nothing.
+"""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -6,8 +10,10 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from control_plane.domain.authorization import EVENTS, Caller
 from control_plane.domain.errors import EcsError
 from control_plane.domain.request_checks import check_limits, refuse_unsupported
+from control_plane.flows.authorize import authorize
 from control_plane.flows.run_task import run_task
 from control_plane.gateways.ecs_model import validate_request
 from control_plane.runtime import ControlPlane
@@ -28,7 +34,8 @@ def run_task_for_event(cp: ControlPlane, event: Mapping[str, Any]) -> None:
         request = validate_request("RunTask", detail or {})
         refuse_unsupported("RunTask", request)
         check_limits("RunTask", request)
-        answer = run_task(cp, {**request, "clientToken": event_id}, kept=KEPT)
+        allowed = authorize(cp, Caller(principal=f"{EVENTS}{event.get('source', '')}"), "RunTask", request)
+        answer = run_task(cp, {**allowed, "clientToken": event_id}, kept=KEPT)
     except EcsError as error:
         if error.status >= 500:
             raise

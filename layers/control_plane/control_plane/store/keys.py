@@ -21,6 +21,8 @@
     SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation
                                       CSR#<digest>           one identity that it gave out
+    KEYS#<0-3>                        <access key id>        access key; its secret is nowhere
+    POLICIES#<0-3>                    <principal>#<name>     policy
 
 Times are epoch seconds in 12 digits, so that their order is that of the keys. There is no index: each would cost one
 more write for each write, at twice the price in a transaction.
@@ -187,3 +189,20 @@ def activation(activation_id: str) -> Key:
 
 def activation_use(activation_id: str, csr_digest: str) -> Key:
     return Key(f"ACTIVATION#{activation_id}", f"CSR#{csr_digest}")
+
+
+def access_key(access_key_id: str) -> Key:
+    return Key(f"KEYS#{_shard(access_key_id, CLUSTER_SHARDS)}", access_key_id)
+
+
+def access_key_partitions() -> list[str]:
+    return [f"KEYS#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def policy(principal: str, name: str) -> Key:
+    """Neither has a `#` in it."""
+    return Key(f"POLICIES#{_shard(principal, CLUSTER_SHARDS)}", f"{principal}#{name}")
+
+
+def policy_partitions() -> list[str]:
+    return [f"POLICIES#{shard}" for shard in range(CLUSTER_SHARDS)]
