@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.live import Live
 
 from ecs_anywhere import checks, interrupts, local, overview
+from ecs_anywhere.activations import activations
 from ecs_anywhere.console import Problem, err, out, print_json
 from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
@@ -241,6 +242,7 @@ def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None
         raise SystemExit(1)
 
 
+cli.add_command(activations)
 cli.add_command(orphans)
 cli.add_command(keys)
 cli.add_command(policies)

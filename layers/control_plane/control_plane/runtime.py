@@ -44,7 +44,7 @@ class ControlPlane:
     bus: EventBus
     queues: Queues
     administrator_key: AdministratorKey
-    """Only for the function that verifies signatures."""
+    """Only for the function that verifies signatures, which is the one that answers lists."""
     signing_keys: SigningKeys
     """Only for that one, and the one that makes keys."""
     mqtt_ca_base64: str = ""
@@ -61,6 +61,11 @@ class ControlPlane:
 
     registrations: dict[tuple[str, int], Registration] = field(default_factory=dict)
     """By instance id and registration number."""
+
+    @property
+    def token_key(self) -> bytes:
+        """What nextTokens are authenticated with (domain/pages.py)."""
+        return self.administrator_key.derived("nextToken")
 
     @cached_property
     def definitions(self) -> Definitions:
@@ -112,6 +117,8 @@ def control_plane() -> ControlPlane:
             service_scheduler=env("SERVICE_QUEUE_URL", ""),
             agent_commands=env("AGENT_COMMANDS_QUEUE_URL", ""),
             events=env("EVENTS_QUEUE_URL", ""),
+            run_task=env("RUN_TASK_QUEUE_URL", ""),
+            run_task_dead_letters=env("RUN_TASK_DLQ_QUEUE_URL", ""),
             prefix=env("PREFIX", ""),
         ),
         administrator_key=AdministratorKey(

@@ -259,3 +259,12 @@ def _in_prod(world: World) -> list[str]:
     arns = ask(world, "ListTasks", ADMINISTRATOR, cluster="prod")["taskArns"]
     described = ask(world, "DescribeTasks", ADMINISTRATOR, cluster="prod", tasks=arns)["tasks"] if arns else []
     return [task["taskDefinitionArn"].rpartition("/")[2] for task in described]
+
+
+def test_a_request_that_comes_again_is_the_same_one_though_the_family_has_a_newer_revision(inhabited: World) -> None:
+    put(inhabited, ("Allow", ["ecs:RunTask"], ["*"]))
+    request: dict[str, Any] = {"cluster": "prod", "taskDefinition": "web", "clientToken": "once"}
+    first = ask(inhabited, "RunTask", **request)
+    inhabited.task_definition("web")
+    again = ask(inhabited, "RunTask", **request)
+    assert [task["taskArn"] for task in again["tasks"]] == [task["taskArn"] for task in first["tasks"]]

@@ -12,8 +12,8 @@ import pytest
 from contract.samples import INSTANCE, PRINCIPAL, TASK, bodies, sample
 from control_plane.domain.inbox import Look, ServiceKey
 from control_plane.domain.races import ServiceChangedError
-from control_plane.flows.operate import operate
 from control_plane.flows.run_task import run_task
+from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service
 from control_plane.flows.tasks import describe_tasks
 from control_plane.gateways.identities import Certificate
@@ -253,9 +253,7 @@ def test_a_service_that_fails_does_so_with_its_whole_group(
 @pytest.fixture
 def allowed(world: World) -> None:
     """The source of the samples' events may run tasks."""
-    document = {"Statement": {"Effect": "Allow", "Action": "ecs:RunTask", "Resource": "*"}}
-    request = {"principal": "events/ecs-anywhere.run-task", "name": "default", "document": document}
-    assert "error" not in operate(world.cp, {"operation": "PutPolicy", **request})
+    world.allow("events/ecs-anywhere.run-task", "ecs:RunTask")
 
 
 @pytest.mark.usefixtures("allowed")
@@ -273,13 +271,27 @@ def test_an_event_that_ecs_refuses_becomes_an_event(world: World, call: Call, ma
     assert [entry["DetailType"] for entry in world.events.entries] == ["Run Task Failed"]
 
 
+@pytest.mark.usefixtures("allowed")
+def test_an_event_that_waits_for_capacity_comes_again_by_its_id(world: World, call: Call, machine: str) -> None:
+    event = json.loads(bodies("queue_run_task", "one_task")[0])
+    asked = {**event["detail"], "waitForCapacitySeconds": 600, "overrides": {"memory": "1000000"}}
+    assert failures(call("queue_run_task", "waiting")) == []  # nothing waits
+    run_task_for_event(world.cp, {**event, "time": world.now.isoformat(), "detail": asked})
+    assert failures(call("queue_run_task", "waiting")) == []
+    assert tasks.of_instance(world.table, "default", machine) == []
+    world.pass_time(600)
+    assert failures(call("queue_run_task", "waiting")) == []
+    assert [entry["DetailType"] for entry in world.events.entries] == ["Run Task Failed"]
+    assert len(world.queues.given_up) == 1
+
+
 @pytest.mark.usefixtures("task")
 def test_each_minute_the_sweeper_hands_on_what_is_due(world: World, call: Call) -> None:
-    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0}
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0, "events": 0}
     world.pass_time(60)
-    assert call("cron_sweep", "each_minute") == {"containerInstances": 1, "services": 0}
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 1, "services": 0, "events": 0}
     assert [(look.instance_id, look.look) for look in world.queues.looks] == [(INSTANCE, Look.COMMANDS)]
-    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0}
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0, "events": 0}
 
 
 @pytest.mark.usefixtures("task")
@@ -297,7 +309,7 @@ def test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world: World
     create_service(world.cp, {"serviceName": "web", "taskDefinition": "web", "desiredCount": 1})
     assert failures(call("queue_service_scheduler", "one_service")) == []
     world.pass_time(60)
-    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 1}
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 1, "events": 0}
     assert [key for key, _ in world.queues.services] == [ServiceKey("default", "web")]
     found = services.load(world.table, "default", "web")
     assert found
@@ -337,6 +349,13 @@ def test_nobody_registers_without_an_activation(world: World, call: Call) -> Non
     answer = call("api_registration", "no_activation_request")
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (400, "InvalidRequest")
     assert world.registry.made == 0
+
+
+def test_who_tries_too_often_is_told_when_to_come_back(call: Call) -> None:
+    for _ in range(10):
+        assert "retry-after" not in call("api_registration", "activation")["headers"]
+    answer = call("api_registration", "activation")
+    assert (answer["statusCode"], answer["headers"]["retry-after"]) == (429, "600")
 
 
 def test_the_api_refuses_what_is_not_signed(call: Call) -> None:

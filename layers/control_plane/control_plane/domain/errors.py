@@ -75,6 +75,10 @@ class ServiceNotFoundException(EcsError):
     """No such service."""
 
 
+class NamespaceNotFoundException(EcsError):
+    """No such namespace of AWS Cloud Map."""
+
+
 class ServiceNotActiveException(EcsError):
     """The service is DRAINING or INACTIVE."""
 

@@ -10,7 +10,7 @@ from control_plane.domain.authorization import AGENT_OPERATIONS, AgentOf, Caller
 from control_plane.domain.cluster import DEFAULT_CLUSTER
 from control_plane.domain.concerned_resources import CONCERNED, RUNS_A_DEFINITION, needs_of
 from control_plane.domain.errors import AccessDeniedException, ClientException
-from control_plane.flows.lookup import definition_name, require_task_definition
+from control_plane.flows.lookup import AS_NAMED, definition_name, require_task_definition
 from control_plane.runtime import ControlPlane
 
 logger = Logger(child=True)
@@ -31,7 +31,7 @@ def authorize(cp: ControlPlane, caller: Caller, operation: str, request: Mapping
     """What is to be carried out, in the caller's name. Raises AccessDeniedException.
 
     A definition that is named without a revision is looked up here, and named with it from then on, so that what is run
-    is what was allowed.
+    is what was allowed. AS_NAMED keeps the name that was sent: a request that comes again is the same one by that.
     """
     if caller.agent_of is not None:
         _require_own(cp, caller, caller.agent_of, operation, request)
@@ -64,7 +64,7 @@ def _with_definition(
         definition = require_task_definition(cp, name, recent=True)
     except ClientException:
         return dict(request), None
-    return {**request, "taskDefinition": definition_name(definition)}, definition
+    return {**request, "taskDefinition": definition_name(definition), AS_NAMED: name}, definition
 
 
 def _require_own(cp: ControlPlane, caller: Caller, own: AgentOf, operation: str, request: Mapping[str, Any]) -> None:

@@ -26,12 +26,14 @@ from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
+from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, services, tasks
+from control_plane.store import waiting as waiting_store
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -75,7 +77,12 @@ class _Chunk:
     reminders: list[Reminder] = field(default_factory=list)
     events: list[ServiceEvent] = field(default_factory=list)
     started: int = 0
-    short: bool = False
+    waiting: Waiting | None = None
+    """What was wanted and could not be placed; None: nothing."""
+
+    @property
+    def short(self) -> bool:
+        return self.waiting is not None
 
 
 def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
@@ -109,6 +116,7 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
         or planned.tripped
     )
     after = _after(cp, service, planned, chunk, now, more=more)
+    chunk.writes += _who_waits(cp, service, after, chunk, now)
     if after == service and not chunk.writes:
         return False
     if after.look_at is not None and after.look_at != service.look_at:
@@ -117,7 +125,18 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     cp.table.commit(
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
-    return more
+    # It has just said that it waits: room that came between the decision and that was shown to nobody.
+    return more or (after.waiting_since is not None and service.waiting_since is None)
+
+
+def _who_waits(cp: ControlPlane, service: Service, after: Service, chunk: _Chunk, now: datetime) -> list[Write]:
+    """A shortage begins or ends, or what is wanted has changed meanwhile."""
+    if chunk.waiting is not None:
+        waiting_store.note(cp.table, service.cluster, now)
+        return [waiting_store.begun(chunk.waiting)] if not (service.planned and service.waiting_since) else []
+    if service.waiting_since is None:
+        return []
+    return [waiting_store.ended(service.cluster, service.waiting_since, service=service.name)]
 
 
 def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
@@ -195,7 +214,13 @@ def _start(
         cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
-        chunk.short = True
+        chunk.waiting = waiting(
+            demand,
+            unplaced.counted,
+            cluster=service.cluster,
+            since=service.waiting_since or now,
+            service=service.name,
+        )
         if not service.short:
             chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
 
@@ -238,6 +263,7 @@ def _after(
             "failed_starts": planned.failed_starts,
             "not_before": planned.not_before,
             "short": chunk.short,
+            "waiting_since": chunk.waiting.since if chunk.waiting else None,
             "stuck": planned.stuck,
             "look_at": next_look(service, planned, now, soon=chunk.short or more),
             **deployments_after(service, planned, now, started=chunk.started, short=chunk.short, steady=steady),
