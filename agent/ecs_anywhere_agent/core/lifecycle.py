@@ -115,6 +115,7 @@ def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
         task_arn=command.task_arn,
         restart=command.restart,
         stop_after=command.stop_after,
+        default_stop_timeout=draft.rules.stop_timeout,
     )
 
 

@@ -12,6 +12,7 @@ _BEFORE_CREATION = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED})
 _TRIED_IN = {
     Attempt.PULL: {Phase.PULLING},
     Attempt.CREATE: {Phase.CREATING},
+    Attempt.CREATE_VOLUME: {Phase.CREATING},
     Attempt.START: {Phase.STARTING, Phase.RESTARTING},
 }
 

@@ -147,8 +147,9 @@ class Runtime:
                 failed = self.failures.get(action.ref.name) is Attempt.PULL
                 return ActionFailed(action.ref, Attempt.PULL, "no such image") if failed else ImagePulled(action.ref)
             case CreateContainer():
-                if self.failures.get(action.ref.name) is Attempt.CREATE:
-                    return ActionFailed(action.ref, Attempt.CREATE, "no")
+                attempt = self.failures.get(action.ref.name)
+                if attempt in {Attempt.CREATE, Attempt.CREATE_VOLUME}:
+                    return ActionFailed(action.ref, attempt, "no")
                 self.containers.setdefault(action.ref, FakeContainer(action.spec.origin))
             case StartContainer():
                 container = self.containers.get(action.ref)
