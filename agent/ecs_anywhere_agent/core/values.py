@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ecs_anywhere_agent.container_order import Dependency
 from ecs_anywhere_agent.container_spec import DEFAULT_STOP_TIMEOUT_SECONDS, Origin, RestartPolicy
 from ecs_protocol.messages import (
     HostPort,
@@ -81,6 +82,8 @@ class Container:
     essential: bool = True
     stop_timeout: int = 30
     restart_policy: RestartPolicy | None = None
+    depends_on: tuple[Dependency, ...] = ()
+    start_timeout: int | None = None
     phase: Phase = Phase.WAITING
     runtime_id: str | None = None
     run: str | None = None

@@ -30,7 +30,7 @@ DOCKER_FEATURES = _words(
     """docker external network-mode-bridge network-mode-host network-mode-none port-mapping port-ranges links dns
     extra-hosts hostname disable-networking other-user health-check restart-policy privileged read-only-root-filesystem
     security-options interactive pseudo-terminal ulimits system-controls kernel-capabilities devices shared-memory tmpfs
-    shared-namespaces bind-mounts docker-volumes volumes-from"""
+    shared-namespaces bind-mounts docker-volumes volumes-from container-ordering"""
 )
 """What the Docker runtime can do on every machine."""
 
@@ -40,7 +40,7 @@ DOCKER_FEATURES_OF_SOME = _words(
 )
 """What it can do where the Engine and the machine let it."""
 
-PROCESS_FEATURES = _words("process external network-mode-host health-check restart-policy")
+PROCESS_FEATURES = _words("process external network-mode-host health-check restart-policy container-ordering")
 """What the process runtime can do on every machine; with `other-user` as root."""
 
 LOG_DRIVERS = ("awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog")

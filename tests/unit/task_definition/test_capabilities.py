@@ -111,6 +111,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs-anywhere.capability.ulimits",
         "ecs-anywhere.capability.volumes-from",
         "ecs.capability.container-health-check",
+        "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
         "ecs.capability.docker-plugin.local",
         "ecs.capability.external",
@@ -136,6 +137,7 @@ def test_what_a_machine_announces_today() -> None:
     assert announced_attributes(PROCESS_AS_ROOT) == (
         "ecs-anywhere.capability.container-user",
         "ecs.capability.container-health-check",
+        "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
         "ecs.capability.external",
     )

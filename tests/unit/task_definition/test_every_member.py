@@ -229,8 +229,6 @@ NOWHERE = frozenset(
         "neuron",
         "firelens",
         "firelens-fluentd",
-        "start-timeout",
-        "depends-on",
         "log-driver-awslogs",
         "image-of-ecr-that-a-role-pulls",
         "windows",
@@ -248,7 +246,9 @@ def test_what_a_runtime_honours_runs_and_what_none_does_is_registered_and_reache
     assert bool(required - announced) is (name in NOWHERE)
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLES.keys() - NOWHERE - {"volume-that-nothing-mounts"}))
+@pytest.mark.parametrize(
+    "name", sorted(SAMPLES.keys() - NOWHERE - {"volume-that-nothing-mounts", "depends-on", "start-timeout"})
+)
 def test_what_only_docker_honours_reaches_no_other_runtime(name: str) -> None:
     required = {attribute["name"] for attribute in normalise(SAMPLES[name])["requiresAttributes"]}
     assert required - set(announced_attributes(MACHINES[1]))
