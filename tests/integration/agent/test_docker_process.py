@@ -285,7 +285,7 @@ def test_namespaces(
     assert containers.output(started) == seen
 
 
-@shows("cpu", "memory")
+@shows("task:cpu", "task:memory")
 def test_a_task_has_a_control_group_for_all_its_containers(containers: Containers) -> None:
     """Two containers that each may have 64 MiB, in a task of 80: together they do not get more."""
     hog = "x=$(dd if=/dev/zero bs=1M count=50 2>/dev/null | busybox tr '\\0' x); echo >/tmp/full; sleep 1000"
@@ -304,7 +304,7 @@ def test_a_task_has_a_control_group_for_all_its_containers(containers: Container
     eventually(lambda: not (group / f"cpu/ecs-anywhere/{'a' * 32}").exists())
 
 
-@shows("memory")
+@shows("task:memory")
 def test_more_memory_than_the_task_may_have_is_the_end(containers: Containers) -> None:
     started = containers.start(
         {"command": ["dd", "if=/dev/zero", "of=/dev/null", "bs=100M"], "memory": None, "memoryReservation": 16},
