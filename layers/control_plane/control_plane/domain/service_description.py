@@ -51,6 +51,7 @@ def describe_service(
         "serviceRegistries": [],
         "placementConstraints": list(service.placement_constraints),
         "placementStrategy": list(service.placement_strategy),
+        "availabilityZoneRebalancing": "DISABLED",
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
         "enableECSManagedTags": bool(service.managed_tags),

@@ -9,6 +9,7 @@ from typing import Any
 _PAGE = frozenset({"maxResults", "nextToken"})
 _SERVICE = frozenset(
     {
+        "availabilityZoneRebalancing",
         "cluster",
         "taskDefinition",
         "desiredCount",
@@ -194,6 +195,7 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
     "DescribeTasks": {"include": ("TAGS",)},
     "DescribeContainerInstances": {"include": ("TAGS", "CONTAINER_INSTANCE_HEALTH")},
     "CreateService": {
+        "availabilityZoneRebalancing": ("DISABLED",),
         "launchType": ("EXTERNAL",),
         "schedulingStrategy": ("REPLICA",),
         "deploymentController": {"type": ("ECS",)},
@@ -201,6 +203,7 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "UpdateService": {
+        "availabilityZoneRebalancing": ("DISABLED",),
         "deploymentController": {"type": ("ECS",)},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
