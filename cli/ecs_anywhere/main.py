@@ -15,6 +15,7 @@ from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
 from ecs_anywhere.emulator import running
 from ecs_anywhere.interrupts import unbroken
+from ecs_anywhere.machines import deregister, rotate
 from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
 from ecs_anywhere.orphans import orphans
 from ecs_anywhere.settings import StateDir
@@ -248,7 +249,9 @@ def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None
 
 
 cli.add_command(activations)
+cli.add_command(deregister)
 cli.add_command(orphans)
+cli.add_command(rotate)
 cli.add_command(why)
 
 

@@ -30,6 +30,7 @@ from control_plane.flows import (
     stop_task,
     tags,
     task_definitions,
+    task_sets,
     tasks,
 )
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
@@ -84,6 +85,11 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "DescribeServiceDeployments": service_deployments.describe_service_deployments,
     "DescribeServiceRevisions": service_deployments.describe_service_revisions,
     "StopServiceDeployment": service_deployments.stop_service_deployment,
+    "CreateTaskSet": task_sets.create_task_set,
+    "UpdateTaskSet": task_sets.update_task_set,
+    "UpdateServicePrimaryTaskSet": task_sets.update_service_primary_task_set,
+    "DeleteTaskSet": task_sets.delete_task_set,
+    "DescribeTaskSets": task_sets.describe_task_sets,
 }
 
 THROTTLES = frozenset(

@@ -23,6 +23,7 @@ ACCOUNT = "123456789012"
 ARN = f"arn:aws:ecs:eu-west-1:{ACCOUNT}"
 OTHERS = "arn:aws:ecs:eu-west-1:999999999999"
 INSTANCE, TASK, STOPPED = "1" * 32, "2" * 32, "3" * 32
+DEPLOYMENT, TASK_SET = "d" * 32, "e" * 32
 """They stand for what every case finds (front_door.py)."""
 PREFIX = "AmazonEC2ContainerServiceV20141113"
 MEBIBYTE = 2**20
@@ -50,7 +51,13 @@ NAMED: dict[str, tuple[Any, ...]] = {
     "clusterName": ("default", "spare", "fresh"),
     "taskDefinition": ("web", "web:1", "web:2", "old:1", "both", f"{ARN}:task-definition/web:1"),
     "taskDefinitions": ("web:1", "old:1", "old"),
-    "service": ("svc", f"{ARN}:service/default/svc", "other"),
+    "service": ("svc", f"{ARN}:service/default/svc", "other", "sets"),
+    "serviceDeploymentArn": (f"{ARN}:service-deployment/default/svc/{DEPLOYMENT}",),
+    "serviceDeploymentArns": (f"{ARN}:service-deployment/default/svc/{DEPLOYMENT}",),
+    "serviceRevisionArns": (f"{ARN}:service-revision/default/svc/{DEPLOYMENT}",),
+    "taskSet": (TASK_SET, f"{ARN}:task-set/default/sets/{TASK_SET}"),
+    "taskSets": (TASK_SET, f"{ARN}:task-set/default/sets/{TASK_SET}"),
+    "primaryTaskSet": (TASK_SET, f"{ARN}:task-set/default/sets/{TASK_SET}"),
     "serviceName": ("svc", "fresh", "other"),
     "services": ("svc", "other", f"{ARN}:service/default/svc"),
     "containerInstance": (INSTANCE, f"{ARN}:container-instance/default/{INSTANCE}"),

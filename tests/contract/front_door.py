@@ -19,7 +19,7 @@ from botocore.parsers import create_parser
 from functions.api_ecs import app
 from moto.dynamodb.models import dynamodb_backends
 
-from contract.any_request import ACCOUNT, INSTANCE, PREFIX, STOPPED, TASK, Request
+from contract.any_request import ACCOUNT, DEPLOYMENT, INSTANCE, PREFIX, STOPPED, TASK, TASK_SET, Request
 from control_plane import runtime
 from control_plane.gateways.ecs_model import service_model
 from control_plane.store import keys
@@ -133,13 +133,17 @@ def inhabit(world: World) -> dict[str, str]:
     both = {"networkMode": "awsvpc", "cpu": "256", "memory": "512", "containerDefinitions": [container], "tags": tags}
     do("RegisterTaskDefinition", world, family="both", **both)
     do("CreateService", world, serviceName="svc", taskDefinition="web", desiredCount=2)
+    service = do("DescribeServices", world, services=["svc"])["services"][0]
     do("CreateService", world, serviceName="other", taskDefinition="web:1", desiredCount=0)
+    do("CreateService", world, serviceName="sets", deploymentController={"type": "EXTERNAL"})
+    task_set = do("CreateTaskSet", world, cluster="default", service="sets", taskDefinition="web")["taskSet"]
     world.deliver()
     [running, stopped] = do("RunTask", world, taskDefinition="web", count=2, clientToken="used")["tasks"]
     ids = {TASK: running["taskArn"].rsplit("/", 1)[1], STOPPED: stopped["taskArn"].rsplit("/", 1)[1]}
     world.report(world.report_of(ids[STOPPED], TaskStatus.STOPPED, 1), instance_id=instance)
     world.deliver()
-    return {**ids, INSTANCE: instance}
+    deployment = service["currentServiceDeployment"].rsplit("/", 1)[1]
+    return {**ids, INSTANCE: instance, DEPLOYMENT: deployment, TASK_SET: task_set["id"]}
 
 
 def do(operation: str, world: World, **request: Any) -> dict[str, Any]:

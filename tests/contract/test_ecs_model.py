@@ -177,6 +177,17 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("DescribeServiceDeployments", serviceDeploymentArns=[deployment, f"{deployment}0"])
     revisions = [each["arn"] for each in newest["currentServiceRevisions"]]
     do("DescribeServiceRevisions", serviceRevisionArns=[*revisions, f"{revisions[0]}0"])
+    do("CreateService", serviceName="sets", deploymentController={"type": "EXTERNAL"}, desiredCount=2)
+    whose = {"cluster": "default", "service": "sets"}
+    scale = {"value": 12.5, "unit": "PERCENT"}
+    do("CreateTaskSet", **whose, taskDefinition="web", scale=scale, externalId="e", tags=tags, clientToken="t")
+    world.deliver()
+    blue = given["CreateTaskSet"]["taskSet"]["taskSetArn"]
+    do("UpdateTaskSet", **whose, taskSet=blue, scale={"value": 50, "unit": "PERCENT"})
+    do("UpdateServicePrimaryTaskSet", **whose, primaryTaskSet=blue)
+    do("DescribeTaskSets", **whose, taskSets=[blue, "ecs-svc/1"], include=["TAGS"])
+    do("DescribeServices", services=["svc", "sets", "missing"], include=["TAGS"])
+    do("DeleteTaskSet", **whose, taskSet=blue, force=True)
     do("ListTasks", maxResults=1)
     do("StopTask", task=task, reason="enough")
     do("DescribeTasks", tasks=[task, "0" * 32], include=["TAGS"])

@@ -92,6 +92,7 @@ def test_any_resource_is_allowed_only_where_an_action_knows_none() -> None:
         "iot:DescribeEndpoint",
         "iot:AttachPolicy",
         "iot:AttachThingPrincipal",
+        "iot:DetachThingPrincipal",
         "sqs:StartMessageMoveTask",  # moves only what other statements let its caller receive, delete and send
     }
     for role, statement in statements():

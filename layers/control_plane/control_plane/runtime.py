@@ -21,7 +21,7 @@ from control_plane.gateways.agents import AgentGateway
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import IdentityRegistry
 from control_plane.gateways.queues import Queues
-from control_plane.store.cache import Definitions, Fleet, Identities
+from control_plane.store.cache import Definitions, Fleet
 from control_plane.store.table import Table
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=10)
@@ -68,10 +68,6 @@ class ControlPlane:
     @cached_property
     def definitions(self) -> Definitions:
         return Definitions(self.table)
-
-    @cached_property
-    def identities(self) -> Identities:
-        return Identities(self.table)
 
     @cached_property
     def fleet(self) -> Fleet:

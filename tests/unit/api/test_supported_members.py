@@ -41,7 +41,7 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
         ),
         ("CreateService", {"deploymentConfiguration": {"alarms": {"enable": True}}}, "deploymentConfiguration.alarms"),
         ("CreateService", {"loadBalancers": [{"containerName": "web"}]}, "loadBalancers"),
-        ("UpdateService", {"deploymentController": {"type": "EXTERNAL"}}, "deploymentController.type EXTERNAL"),
+        ("UpdateService", {"deploymentController": {"type": "CODE_DEPLOY"}}, "deploymentController.type CODE_DEPLOY"),
     ],
 )
 def test_unsupported_feature(operation: str, request_: dict[str, Any], words: str) -> None:

@@ -54,6 +54,8 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
         ["check"],
         ["orphans", "adopt"],
         ["activations", "list"],
+        ["rotate"],
+        ["deregister"],
         ["activations", "delete"],
     ],
 )

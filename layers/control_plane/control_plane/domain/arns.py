@@ -13,6 +13,7 @@ RESOURCES: Mapping[str, tuple[str, ...]] = {
     "container-instance": (_NAME, _NAME),
     "task": (_NAME, _NAME),
     "service": (_NAME, _NAME),
+    "task-set": (_NAME, _NAME, "ecs-svc", _NAME),
     "task-definition": (_NAME + r":[1-9][0-9]{0,9}",),
     "capacity-provider": (_NAME,),
 }

@@ -18,7 +18,10 @@ NAMES: Mapping[str, str] = {
     "service": "Service",
     "serviceName": "Service",
     "services": "Service",
+    "primaryTaskSet": "Task set",
     "task": "Task",
+    "taskSet": "Task set",
+    "taskSets": "Task set",
     "tasks": "Task",
 }
 """The members that name something, by its name or its ARN. A task definition's name is the flows' to take apart."""
@@ -54,6 +57,11 @@ _DECLARE_UNSUPPORTED_FEATURE = frozenset(
         "DescribeServiceDeployments",
         "DescribeServiceRevisions",
         "StopServiceDeployment",
+        "CreateTaskSet",
+        "UpdateTaskSet",
+        "UpdateServicePrimaryTaskSet",
+        "DeleteTaskSet",
+        "DescribeTaskSets",
     }
 )
 """The operations whose model has UnsupportedFeatureException; a contract test compares."""

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.domain.arns import Arns
-from control_plane.domain.capacity_provider import Strategy
+from control_plane.domain.capacity_provider import Strategy, launched
 from control_plane.domain.description import Described, present
 from control_plane.domain.service import Service
 from control_plane.domain.service_deployment import ServiceDeployment
-from control_plane.domain.service_description import counted, launched
+from control_plane.domain.service_description import counted
 
 
 def describe_in_brief(deployment: ServiceDeployment, service: Service, arns: Arns) -> Described:

@@ -106,6 +106,23 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "DescribeServiceDeployments": frozenset({"serviceDeploymentArns"}),
     "DescribeServiceRevisions": frozenset({"serviceRevisionArns"}),
     "StopServiceDeployment": frozenset({"serviceDeploymentArn", "stopType"}),
+    "CreateTaskSet": frozenset(
+        {
+            "cluster",
+            "service",
+            "taskDefinition",
+            "scale",
+            "externalId",
+            "clientToken",
+            "launchType",
+            "capacityProviderStrategy",
+            "tags",
+        }
+    ),
+    "UpdateTaskSet": frozenset({"cluster", "service", "taskSet", "scale"}),
+    "UpdateServicePrimaryTaskSet": frozenset({"cluster", "service", "primaryTaskSet"}),
+    "DeleteTaskSet": frozenset({"cluster", "service", "taskSet", "force"}),
+    "DescribeTaskSets": frozenset({"cluster", "service", "taskSets", "include"}),
 }
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
 
@@ -197,19 +214,20 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
     "CreateService": {
         "availabilityZoneRebalancing": ("DISABLED",),
         "launchType": ("EXTERNAL",),
-        "schedulingStrategy": ("REPLICA",),
-        "deploymentController": {"type": ("ECS",)},
+        "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "UpdateService": {
         "availabilityZoneRebalancing": ("DISABLED",),
-        "deploymentController": {"type": ("ECS",)},
+        "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "DescribeServices": {"include": ("TAGS",)},
     "StopServiceDeployment": {"stopType": ("ROLLBACK",)},
+    "CreateTaskSet": {"launchType": ("EXTERNAL",)},
+    "DescribeTaskSets": {"include": ("TAGS",)},
 }
 """Where only some values of a member are supported; None: any."""
 
@@ -250,6 +268,7 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "ListServiceDeployments": {"maxResults": (1, 100)},
     "DescribeServiceDeployments": {"serviceDeploymentArns": (1, 20)},
     "DescribeServiceRevisions": {"serviceRevisionArns": (1, 20)},
+    "CreateTaskSet": {"clientToken": (0, 36)},
 }
 """Least and most of a number, or of the length of a list or text: Amazon's documentation has them, its model has not.
 

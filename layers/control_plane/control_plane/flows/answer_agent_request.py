@@ -14,24 +14,29 @@ from pydantic import ValidationError
 from control_plane.domain.cluster import ClusterStatus
 from control_plane.domain.container_instance import (
     ContainerInstance,
-    InstanceIdentity,
     InstanceStatus,
     Registration,
 )
+from control_plane.domain.identity import ROTATION_GAP, InstanceIdentity
 from control_plane.domain.inbox import Envelope
 from control_plane.domain.reminders import FIRST_GAP, next_probe
 from control_plane.domain.resources import Resources
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
 from control_plane.flows.delete_cluster import open_if_left_closed
+from control_plane.flows.farewell import let_go
 from control_plane.flows.orphans import note_orphans
+from control_plane.flows.rotate_certificate import note_certificate_in_use, rotate_certificate
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, keys, reminders, tasks
+from control_plane.store import clusters, instances, keys, reminders, services, tasks
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     MAX_MESSAGE_BYTES,
+    AgentRequest,
     Attribute,
+    Deregistered,
+    DeregistrationNoted,
     DescribeTasks,
     ListedTask,
     Probe,
@@ -41,6 +46,8 @@ from ecs_protocol.messages import (
     RegisterContainerInstance,
     RegistrationRequired,
     ReportOrphans,
+    RotateCertificate,
+    RotationRequired,
 )
 
 logger = Logger(child=True)
@@ -59,6 +66,9 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
     except ValidationError as error:
         logger.warning("Dropped what is no request", extra={"instance": sender.instance_id, "error": str(error)})
         return
+    if sender.deregistered_at is not None:
+        _answer_deregistered(cp, sender, request)
+        return
     match request:
         case Reconcile():
             until_won(cp, lambda _attempt: _reconcile(cp, sender, request, envelope.received_at))
@@ -68,6 +78,13 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
             note_orphans(cp, sender, request)
         case DescribeTasks():
             until_won(cp, lambda _attempt: _describe(cp, sender, request, envelope.received_at))
+        case RotateCertificate():
+            # An old copy of a request may name a key that the machine does not have any more.
+            if cp.clock() < envelope.received_at + ROTATION_GAP:
+                rotate_certificate(cp, sender, request)
+        case DeregistrationNoted():
+            logger.warning("An instance that is not deregistered says so", extra={"instance": sender.instance_id})
+    note_certificate_in_use(cp, sender, envelope.principal)
 
 
 def proves_presence(instance: ContainerInstance, received_at: datetime) -> bool:
@@ -95,6 +112,8 @@ def _reconcile(
     present = proves_presence(instance, received_at)
     raised = instances.from_item(cp.table.update(instances.epoch_raised(instance, cp.clock(), present=present)))
     _send_list(cp, raised, request.request_id)
+    if sender.rotation_wanted_at is not None:
+        cp.agents.send(sender.instance_id, RotationRequired())
     if not raised.agent_connected:
         cp.agents.send(sender.instance_id, Probe())
 
@@ -122,7 +141,7 @@ def _register(
         )
         return
     registration = _registration(cp, sender, request, before, tags=known.tags if known else {})
-    after = _instance(registration, before)
+    after = _instance(registration, before, services.daemon_names(cp.table, sender.cluster))
     instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
     open_if_left_closed(cp, cluster)
     shard = keys.instance_shard(sender.instance_id)
@@ -169,7 +188,10 @@ def _registration(
     )
 
 
-def _instance(registration: Registration, before: ContainerInstance | None) -> ContainerInstance:
+def _instance(
+    registration: Registration, before: ContainerInstance | None, daemons: frozenset[str]
+) -> ContainerInstance:
+    """`daemons`: the DAEMON services of its cluster, which are to look at it first."""
     valued = {attribute.name: attribute.value for attribute in registration.attributes if attribute.value is not None}
     return ContainerInstance(
         instance_id=registration.instance_id,
@@ -183,6 +205,8 @@ def _instance(registration: Registration, before: ContainerInstance | None) -> C
         attributes=valued,
         agent_version=registration.agent_version,
         registered_at=registration.registered_at,
+        daemons_due=daemons,
+        daemons_due_at=registration.registered_at if daemons else None,
         agent_connected=True,
         connection_changed_at=registration.registered_at,
         epoch=before.epoch + 1 if before else 1,
@@ -228,7 +252,10 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
     if instance is None:
         return  # it reconciles first, and registers then
-    away = not instance.agent_connected and instance.status is not InstanceStatus.INACTIVE
+    if instance.status is InstanceStatus.INACTIVE:
+        _refuse_inactive(cp, sender, request.request_id)
+        return
+    away = not instance.agent_connected
     if away and not proves_presence(instance, received_at):
         cp.agents.send(sender.instance_id, Probe())
     elif away:
@@ -236,6 +263,16 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     answer = commands_for(cp, instance, request.task_ids, also_definitions=request.task_definitions)
     for message in in_messages(answer.model_copy(update={"request_id": request.request_id})):
         cp.agents.send(sender.instance_id, message)
+
+
+def _answer_deregistered(cp: ControlPlane, sender: InstanceIdentity, request: AgentRequest) -> None:
+    """Said to whatever it asks, until it says that it has heard. An agent that does not know the word is refused."""
+    if isinstance(request, DeregistrationNoted):
+        logger.info("Noted", extra={"instance": sender.instance_id, "tasksKept": request.tasks_kept})
+        let_go(cp, sender.instance_id)
+        return
+    cp.agents.send(sender.instance_id, Deregistered())
+    _refuse_inactive(cp, sender, request.request_id)
 
 
 def _refuse_inactive(cp: ControlPlane, sender: InstanceIdentity, request_id: str) -> None:
