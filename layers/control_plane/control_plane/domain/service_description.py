@@ -42,6 +42,7 @@ def describe_service(
         "serviceRegistries": [],
         "placementConstraints": list(service.placement_constraints),
         "placementStrategy": list(service.placement_strategy),
+        "availabilityZoneRebalancing": "DISABLED",
         "schedulingStrategy": service.scheduling_strategy or "REPLICA",
         "deploymentController": {"type": service.deployment_controller or "ECS"},
         "enableECSManagedTags": bool(service.managed_tags),

@@ -9,6 +9,7 @@ from typing import Any
 _PAGE = frozenset({"maxResults", "nextToken"})
 _SERVICE = frozenset(
     {
+        "availabilityZoneRebalancing",
         "cluster",
         "taskDefinition",
         "desiredCount",
@@ -211,12 +212,14 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
     "DescribeTasks": {"include": ("TAGS",)},
     "DescribeContainerInstances": {"include": ("TAGS", "CONTAINER_INSTANCE_HEALTH")},
     "CreateService": {
+        "availabilityZoneRebalancing": ("DISABLED",),
         "launchType": ("EXTERNAL",),
         "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "UpdateService": {
+        "availabilityZoneRebalancing": ("DISABLED",),
         "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
