@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
+from control_plane.domain.container_instance import MQTT, ContainerInstance, InstanceStatus
 from control_plane.domain.container_instance_description import describe_container_instance, describe_instance_health
 from control_plane.domain.errors import InvalidParameterException, MissingVersionException, ServerException
 from control_plane.domain.inbox import InstanceLook, Look
@@ -153,7 +153,7 @@ def retire(cp: ControlPlane, instance: ContainerInstance) -> None:
         chunk = held[start : start + STOPPED_AT_ONCE]
         until_won(cp, partial(_stop, cp, chunk))
     registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
-    if registration is not None:
+    if registration is not None and instance.transport == MQTT:  # another one's key is good for nothing any more
         cp.registry.retire(registration.principal)
 
 
