@@ -9,12 +9,13 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from control_plane.domain.authorization import Caller
+from control_plane.domain.authorization import AgentOf, Caller
 from control_plane.domain.errors import EcsError, ServerException, ThrottlingException
 from control_plane.domain.races import LostRace
 from control_plane.domain.request_checks import check_limits, refusal_of_operation, refuse_unsupported
 from control_plane.flows import (
     account_settings,
+    amazon_agents,
     attributes,
     capacity_providers,
     clusters,
@@ -95,6 +96,15 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "DescribeTaskSets": task_sets.describe_task_sets,
 }
 
+AGENT_OPERATIONS: Mapping[str, Callable[[ControlPlane, AgentOf, Mapping[str, Any]], dict[str, Any]]] = {
+    "RegisterContainerInstance": amazon_agents.register_container_instance,
+    "DiscoverPollEndpoint": amazon_agents.discover_poll_endpoint,
+    "SubmitTaskStateChange": amazon_agents.submit_task_state_change,
+    "SubmitContainerStateChange": amazon_agents.submit_container_state_change,
+    "SubmitAttachmentStateChanges": amazon_agents.submit_attachment_state_changes,
+}
+"""For the agent of one container instance, by a key that was made for it."""
+
 THROTTLES = frozenset(
     {
         "ThrottlingException",
@@ -149,12 +159,15 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
 
 def carry_out(cp: ControlPlane, operation: str, body: bytes, *, caller: Caller) -> str:
     """What a request of `caller` is answered with, as JSON. Raises EcsError, LostRace."""
-    if operation not in OPERATIONS:
+    if operation not in OPERATIONS and operation not in AGENT_OPERATIONS:
         raise refusal_of_operation(operation)
     request = validate_request(operation, parse_body(body))
     refuse_unsupported(operation, request)
     check_limits(operation, request)
-    return serialise(operation, OPERATIONS[operation](cp, authorize(cp, caller, operation, request)))
+    allowed = authorize(cp, caller, operation, request)
+    if caller.agent_of is not None:
+        return serialise(operation, AGENT_OPERATIONS[operation](cp, caller.agent_of, allowed))
+    return serialise(operation, OPERATIONS[operation](cp, allowed))
 
 
 def _paths(prefix: str, raw_path: str) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ class ControlPlane:
     signing_keys: SigningKeys
     """Only for that one, and the one that makes keys."""
     mqtt_ca_base64: str = ""
+    agent_poll_endpoint: str = ""
+    """Where Amazon's own agent is spoken to; empty: nowhere."""
     ecs_endpoint_path: str = ""
     """The path of the address that clients call, which they sign with the rest."""
     limits: Limits = field(default_factory=Limits)
@@ -128,5 +130,6 @@ def control_plane() -> ControlPlane:
             replaced_a_minute=int(env("REPLACED_A_MINUTE_PERCENT", "10")),
         ),
         mqtt_ca_base64=env("MQTT_CA_BASE64", ""),
+        agent_poll_endpoint=env("AGENT_POLL_ENDPOINT", ""),
         ecs_endpoint_path=env("ECS_ENDPOINT_PATH", ""),
     )
