@@ -22,22 +22,8 @@ ODD_TEXTS = (
     *("x" * 300, "x" * 3000, "0" * 32, "AAAA", "e30=", "eyJhIjoxfQ==", "*", "a b", "😀"),
 )
 TEXTS = (
-    *(
-        "default",
-        "web",
-        "web:1",
-        "svc",
-        "sets",
-        "main",
-        "512",
-        "1 GB",
-        "busybox",
-        "family:web",
-        "site",
-        "instanceId",
-        "memory",
-    ),
-    *("EXTERNAL", "enabled"),
+    *("default", "web", "web:1", "svc", "main", "512", "1 GB", "busybox", "family:web", "site", "instanceId", "memory"),
+    *("sets", "EXTERNAL", "enabled"),
     *("attribute:site exists", "not(task:group =~ 'family:(web)+')", "attribute:site =~ (a", "attribute:site"),
 )
 
