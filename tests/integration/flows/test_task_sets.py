@@ -12,6 +12,7 @@ from control_plane.domain.errors import (
     ServiceNotFoundException,
     TaskSetNotFoundException,
 )
+from control_plane.flows.list_tasks import list_tasks
 from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service, delete_service, describe_services, update_service
 from control_plane.flows.task_definitions import deregister_task_definition
@@ -22,7 +23,7 @@ from control_plane.flows.task_sets import (
     update_service_primary_task_set,
     update_task_set,
 )
-from control_plane.flows.tasks import describe_tasks, list_tasks
+from control_plane.flows.tasks import describe_tasks
 from control_plane.store import tasks
 from control_plane.store.table import Table
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus

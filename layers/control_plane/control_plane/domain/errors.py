@@ -75,6 +75,10 @@ class ServiceNotFoundException(EcsError):
     """No such service."""
 
 
+class NamespaceNotFoundException(EcsError):
+    """No such namespace of AWS Cloud Map."""
+
+
 class ServiceNotActiveException(EcsError):
     """The service is DRAINING or INACTIVE."""
 
@@ -125,6 +129,12 @@ class UnknownOperationException(EcsError):
 
 class SerializationException(EcsError):
     """The body is no JSON object of the right types."""
+
+
+class RequestEntityTooLargeException(EcsError):
+    """The body is longer than any request of ECS needs to be."""
+
+    status = 413
 
 
 class ThrottlingException(EcsError):

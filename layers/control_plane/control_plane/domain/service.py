@@ -138,6 +138,8 @@ class Service(Entity):
     """Tasks that are away and go on counting, since too many machines vanished at once."""
     short: bool = False
     """Whether the last run could not place all that it wanted, so that events say it once."""
+    waiting_since: datetime | None = None
+    """Since when it waits for capacity (domain/waiting.py); None: it does not."""
     stuck: bool = False
     """Whether the deployment's own bounds allow no step, so that events say it once."""
 

@@ -17,23 +17,24 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.place import Placed, Unplaced
+from control_plane.domain.placement.place import Demand, Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
-from control_plane.domain.scheduling.aftermath import deployments_after, next_look
-from control_plane.domain.scheduling.history import followed
+from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.standing import connection_of
-from control_plane.domain.scheduling.task_sets import TaskSetsPlan, plan_task_sets, task_sets_after
+from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
+from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
+from control_plane.store import waiting as waiting_store
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -78,8 +79,12 @@ class _Chunk:
     events: list[ServiceEvent] = field(default_factory=list)
     started: dict[str, int] = field(default_factory=dict)
     """Tasks, by deployment or task set; of one of them only."""
-    short: set[str] = field(default_factory=set)
-    """Deployments and task sets that found no room for all that they want."""
+    waiting: dict[str, Waiting | None] = field(default_factory=dict)
+    """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
+
+    @property
+    def short(self) -> bool:
+        return any(self.waiting.values())
 
 
 def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
@@ -92,17 +97,18 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
     chunk = _Chunk()
     alive = [task for _, task in listed.values() if task is not None and not task.stopped]
-    parts = _parts(service, planned)
+    parts = parts_of(service, planned)
     for whose, part in parts:
-        if not chunk.started:
-            _start(cp, whose, part, chunk, now, alive=alive, fresh=attempt > 0)
-    startable = sum(part.start for whose, part in parts if whose.deployment.deployment_id not in chunk.short)
+        if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
+            waits = _start(cp, whose, part, chunk, now, alive=alive, fresh=attempt > 0)
+            chunk.waiting[whose.deployment.deployment_id] = waits
+    startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
-        *((task, _scaled(service, task)) for task in planned.stop),
+        *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
         *((task, UNHEALTHY) for task in planned.sick),
         *((task, GIVEN_UP) for task in planned.give_up),
     ]
-    # An item may occur once in a transaction, and an instance might both get a task and lose one: stops come later.
+    # An instance might both get a task and lose one: stops come later.
     now_stopping = [] if chunk.started else stopping[:CHUNK]
     _stop(cp, service, now_stopping, chunk, now)
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
@@ -116,6 +122,7 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
         or planned.tripped
     )
     after = _after(cp, service, planned, chunk, now, more=more)
+    chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
         return False
     if after.look_at is not None and after.look_at != service.look_at:
@@ -124,7 +131,30 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     cp.table.commit(
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
-    return more
+    # It has just said that it waits: room that came between the decision and that was shown to nobody.
+    return more or any(
+        chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
+    )
+
+
+def _who_waits(
+    cp: ControlPlane, service: Service, parts: Sequence[tuple[Service, ServicePlan]], chunk: _Chunk, now: datetime
+) -> list[Write]:
+    """A shortage begins or ends, or what is wanted has changed meanwhile."""
+    if chunk.short:
+        waiting_store.note(cp.table, service.cluster, now)
+    writes: list[Write] = []
+    for whose, _ in parts:
+        if whose.deployment.deployment_id not in chunk.waiting:
+            continue
+        waits = chunk.waiting[whose.deployment.deployment_id]
+        if waits is not None and not (service.planned and whose.waiting_since):
+            writes.append(waiting_store.begun(waits))
+        elif waits is None and whose.waiting_since is not None:
+            task_set = whose.deployment.deployment_id if service.external else None
+            since = whose.waiting_since
+            writes.append(waiting_store.ended(service.cluster, since, service=service.name, task_set=task_set))
+    return writes
 
 
 def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
@@ -143,18 +173,20 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
     return decide(service, tasks, now, connections, delays, checks=checks)
 
 
-def _parts(service: Service, planned: ServicePlan) -> list[tuple[Service, ServicePlan]]:
-    """Who starts tasks, and how many: the service, or each of its task sets."""
-    if isinstance(planned, TaskSetsPlan):
-        return [(each.service, each.plan) for each in planned.parts]
-    return [(service, planned)]
+def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
+    """From which its next task is made; with its tags as they are now, if tasks get them."""
+    return _definition(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
 
 
-def _scaled(service: Service, task: Task) -> str:
-    whose = f"deployment {service.deployment.deployment_id}"
-    if service.external:
-        whose = f"taskSet {task.deployment_id}" if task.deployment_id else f"service {service.name}"
-    return f"Scaling activity initiated by ({whose})"
+def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand:
+    """What its next task asks of an instance."""
+    return demand_of(
+        definition,
+        {},
+        group=f"service:{service.name}",
+        constraints=service.placement_constraints,
+        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
+    )
 
 
 def _definition(cp: ControlPlane, service: Service, name: str, *, with_tags: bool = False) -> dict[str, Any]:
@@ -173,19 +205,15 @@ def _start(
     *,
     alive: Sequence[Task],
     fresh: bool,
-) -> None:
-    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped."""
+) -> Waiting | None:
+    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped.
+
+    Answers what could not be placed.
+    """
     if not planned.start:
-        return
-    propagates = service.propagate_tags == "TASK_DEFINITION"
-    definition = _definition(cp, service, service.task_definition, with_tags=propagates)
-    demand = demand_of(
-        definition,
-        {},
-        group=f"service:{service.name}",
-        constraints=service.placement_constraints,
-        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
-    )
+        return None
+    definition = definition_of_service(cp, service)
+    demand = demand_of_service(service, definition)
     count = min(planned.start, CHUNK)
     answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
@@ -216,10 +244,18 @@ def _start(
         )
         cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
-    if unplaced is not None:
-        chunk.short.add(service.deployment.deployment_id)
-        if not service.short:
-            chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
+    if unplaced is None:
+        return None
+    if not service.short:
+        chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
+    return waiting(
+        demand,
+        unplaced.counted,
+        cluster=service.cluster,
+        since=service.waiting_since or now,
+        service=service.name,
+        task_set=service.deployment.deployment_id if service.external else None,
+    )
 
 
 def _stop(
@@ -245,36 +281,13 @@ def _after(
     cp: ControlPlane, service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, more: bool
 ) -> Service:
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
-    steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
-    started, short = sum(chunk.started.values()), bool(chunk.short)
-    chunk.events += service_events.of_plan(service, planned, steady=steady, now=now, new_id=cp.new_id)
-    after = service.model_copy(
-        update={
-            "status": service.status if more else planned.status,
-            "away_count": planned.away,
-            "missed_count": planned.missed,
-            "held_count": planned.held,
-            "running_count": planned.running,
-            "pending_count": planned.pending + started,
-            "steady": steady,
-            "planned": True,
-            "failed_starts": planned.failed_starts,
-            "not_before": planned.not_before,
-            "short": short,
-            "stuck": planned.stuck,
-            "look_at": next_look(service, planned, now, soon=short or more),
-        }
-    )
+    waiting_since = {name: None if each is None else each.since for name, each in chunk.waiting.items()}
+    after = service_after(service, planned, now, started=chunk.started, waiting_since=waiting_since, more=more)
+    chunk.events += service_events.of_plan(service, planned, steady=after.steady, now=now, new_id=cp.new_id)
     if isinstance(planned, TaskSetsPlan):
-        sets = task_sets_after(planned, now, started=chunk.started, short=chunk.short, more=more)
-        chunk.events += service_events.of_task_sets(planned, sets, now=now, new_id=cp.new_id)
-        return after.model_copy(update={"task_sets": sets})
-    after = after.model_copy(
-        update=deployments_after(service, planned, now, started=started, short=short, steady=steady)
-    )
+        chunk.events += service_events.of_task_sets(planned, after.task_sets, now=now, new_id=cp.new_id)
     if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
         chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
-    newest = followed(service, after, tripped=planned.tripped, now=now)
-    if newest != service.service_deployment:
-        chunk.writes += service_deployments.recorded(after, newest)
-    return after.model_copy(update={"service_deployment": newest})
+    if after.service_deployment != service.service_deployment:
+        chunk.writes += service_deployments.recorded(after, after.service_deployment)
+    return after

@@ -20,7 +20,7 @@ from control_plane.domain.errors import (
     ServiceDeploymentNotFoundException,
     ServiceNotFoundException,
 )
-from control_plane.domain.pages import page_of
+from control_plane.domain.pages import Paging
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.scheduling import service_events
 from control_plane.domain.scheduling.history import live, stopped
@@ -51,9 +51,9 @@ def list_service_deployments(cp: ControlPlane, request: Mapping[str, Any]) -> di
         for each in _up_to_date(service, service_deployments.of_service(cp.table, service, cp.clock()))
         if _fits(each, request)
     }
-    page, token = page_of(list(found), request.get("nextToken"), request.get("maxResults", PAGE), descending=True)
-    answer: dict[str, Any] = {"serviceDeployments": [describe_in_brief(found[each], service, cp.arns) for each in page]}
-    return {**answer, "nextToken": token} if token else answer
+    paging = Paging(cp.token_key, "ListServiceDeployments", request, at_most=PAGE)
+    page, more = paging.page_of(list(found), descending=True)
+    return {"serviceDeployments": [describe_in_brief(found[each], service, cp.arns) for each in page], **more}
 
 
 def describe_service_deployments(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:

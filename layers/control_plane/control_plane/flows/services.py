@@ -1,4 +1,4 @@
-"""CreateService, UpdateService, DescribeServices, ListServices, DeleteService: they say what is wanted.
+"""CreateService, UpdateService, DescribeServices, DeleteService: they say what is wanted.
 
 The scheduler learns of it from the table's stream and makes it so (flows/schedule_service.py).
 
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from control_plane.domain.arns import resource_name
 from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.deployment_configuration import checked_configuration
@@ -20,7 +19,6 @@ from control_plane.domain.errors import (
     ServiceNotFoundException,
 )
 from control_plane.domain.names import checked_name
-from control_plane.domain.pages import page_of
 from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
 from control_plane.domain.reminders import watching_service
 from control_plane.domain.scheduling import history, service_events
@@ -35,7 +33,7 @@ from control_plane.domain.service_description import describe_service
 from control_plane.domain.tags import checked, require_sense
 from control_plane.flows.again import until_answered
 from control_plane.flows.delete_cluster import open_if_left_closed
-from control_plane.flows.lookup import definition_name, identifier, require_cluster
+from control_plane.flows.lookup import definition_name, find_service, identifier, require_cluster
 from control_plane.flows.service_requests import (
     EXTERNAL,
     begun,
@@ -213,11 +211,10 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 
 
 def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {services, failures}."""
+    """Answers {services, failures}, each once, in the order asked."""
     cluster = require_cluster(cp, request.get("cluster"))
-    names = {name: identifier(name, cluster) for name in request["services"]}
-    loaded = {name: services.load(cp.table, cluster.name, each) for name, each in names.items()}
-    found = {name: service if service and _is_of(cluster, service) else None for name, service in loaded.items()}
+    names = dict.fromkeys(identifier(name, cluster) for name in request["services"])
+    found = {name: find_service(cp, cluster, name) for name in names}
     return {
         "services": [
             describe_service(
@@ -230,31 +227,11 @@ def describe_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
             if service
         ],
         "failures": [
-            {"arn": cp.arns.service(cluster.name, names[name]), "reason": "MISSING"}
+            {"arn": cp.arns.service(cluster.name, name), "reason": "MISSING"}
             for name, service in found.items()
             if service is None
         ],
     }
-
-
-def _is_of(cluster: Cluster, service: Service) -> bool:
-    """And not of a former cluster of that name."""
-    return service.status is not ServiceStatus.INACTIVE or cluster.began_before(service.updated_at)
-
-
-def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {serviceArns, nextToken}; 10 a page unless the request says otherwise."""
-    cluster = require_cluster(cp, request.get("cluster"))
-    wanted = {"launchType": "EXTERNAL", "schedulingStrategy": "REPLICA"}
-    none_fits = any(request.get(name) not in {None, value} for name, value in wanted.items())
-    names = [
-        service.name
-        for service in services.of_cluster(cp.table, cluster.name)
-        if service.status is not ServiceStatus.INACTIVE and not none_fits
-    ]
-    page, token = page_of(names, request.get("nextToken"), request.get("maxResults", 10))
-    arns = [cp.arns.service(cluster.name, resource_name(name)) for name in page]
-    return {"serviceArns": arns, **({"nextToken": token} if token else {})}
 
 
 def _deployment_began(cp: ControlPlane, service: Service) -> ServiceEvent:
