@@ -24,7 +24,8 @@ from control_plane.flows.task_sets import (
     update_task_set,
 )
 from control_plane.flows.tasks import describe_tasks
-from control_plane.store import tasks
+from control_plane.flows.why import why
+from control_plane.store import tasks, waiting
 from control_plane.store.table import Table
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from integration.flows.test_delete_cluster import Dying
@@ -409,6 +410,30 @@ def test_one_that_finds_no_room_holds_up_no_other(world: World, controlled: str)
     assert len(told) == 1
     assert f"(service web, taskSet {described(world)[0]['id']}) was unable to place a task" in told[0]
     assert world.instance(controlled).tasks == 2
+
+
+def test_each_waits_for_capacity_by_itself(world: World, controlled: str) -> None:
+    """A machine that one of them fits on is shown to that one, although another has waited longer."""
+    world.task_definition("huge", memory=9000)
+    world.task_definition("large", memory=3000)
+    huge, large = create(world, "huge:1", 50), create(world, "large:1", 50)
+    assert {each.task_set for each in waiting.of_cluster(world.table, "default")} == {huge, large}
+    placement = why(world.cp, "default", "web")["placement"]
+    assert (placement["placeable"], placement["instances"]) == (False, 1)
+    world.machine(memory=4000)
+    world.deliver()
+    assert [each[1:4] for each in seen(world)] == [(1, 0, 0), (1, 0, 1)]
+    assert [each.task_set for each in waiting.of_cluster(world.table, "default")] == [huge]
+    delete(world, huge, force=True)
+    assert waiting.of_cluster(world.table, "default") == []
+    assert why(world.cp, "default", "web")["service"]["rolloutState"] == "STABILIZING"
+    assert world.instance(controlled).tasks == 0
+
+
+def test_there_is_no_reason_why_nothing_runs_without_a_task_set(world: World, controlled: str) -> None:
+    assert controlled
+    with pytest.raises(InvalidParameterException, match="has no task sets"):
+        why(world.cp, "default", "web")
 
 
 def test_more_than_one_transaction_can_hold(world: World, machine: str) -> None:

@@ -22,11 +22,10 @@ from control_plane.domain.placement.place import Demand, Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
-from control_plane.domain.scheduling.aftermath import deployments_after, next_look
-from control_plane.domain.scheduling.history import followed
+from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.standing import connection_of
-from control_plane.domain.scheduling.task_sets import TaskSetsPlan, plan_task_sets, task_sets_after
+from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import Waiting, waiting
@@ -86,10 +85,12 @@ class _Chunk:
     events: list[ServiceEvent] = field(default_factory=list)
     started: dict[str, int] = field(default_factory=dict)
     """Tasks, by deployment or task set; of one of them only."""
-    short: set[str] = field(default_factory=set)
-    """Deployments and task sets that found no room for all that they want."""
-    waiting: Waiting | None = None
-    """What the first of these wanted and could not be placed; None: nothing."""
+    waiting: dict[str, Waiting | None] = field(default_factory=dict)
+    """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
+
+    @property
+    def short(self) -> bool:
+        return any(self.waiting.values())
 
 
 def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, attempt: int) -> bool:
@@ -105,17 +106,18 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
     planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
     chunk = _Chunk()
     alive = [task for _, task in listed.values() if task is not None and not task.stopped]
-    parts = _parts(service, planned)
+    parts = parts_of(service, planned)
     for whose, part in parts:
-        if not chunk.started:
-            _start(cp, whose, part, chunk, now, alive=alive, fresh=attempt > 0)
-    startable = sum(part.start for whose, part in parts if whose.deployment.deployment_id not in chunk.short)
+        if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
+            waits = _start(cp, whose, part, chunk, now, alive=alive, fresh=attempt > 0)
+            chunk.waiting[whose.deployment.deployment_id] = waits
+    startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
-        *((task, _scaled(service, task)) for task in planned.stop),
+        *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
         *((task, UNHEALTHY) for task in planned.sick),
         *((task, GIVEN_UP) for task in planned.give_up),
     ]
-    # An item may occur once in a transaction, and an instance might both get a task and lose one: stops come later.
+    # An instance might both get a task and lose one: stops come later.
     now_stopping = [] if chunk.started else stopping[:CHUNK]
     _stop(cp, service, now_stopping, chunk, now)
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
@@ -129,7 +131,7 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
         or planned.tripped
     )
     after = _after(cp, service, planned, chunk, now, more=more)
-    chunk.writes += _who_waits(cp, service, after, chunk, now)
+    chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
         return False
     if after.look_at is not None and after.look_at != service.look_at:
@@ -139,18 +141,29 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
-    return more or (after.waiting_since is not None and service.waiting_since is None)
+    return more or any(
+        chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
+    )
 
 
-def _who_waits(cp: ControlPlane, service: Service, after: Service, chunk: _Chunk, now: datetime) -> list[Write]:
+def _who_waits(
+    cp: ControlPlane, service: Service, parts: Sequence[tuple[Service, ServicePlan]], chunk: _Chunk, now: datetime
+) -> list[Write]:
     """A shortage begins or ends, or what is wanted has changed meanwhile."""
-    if chunk.waiting is not None:
+    if chunk.short:
         waiting_store.note(cp.table, service.cluster, now)
-        said = service.planned and service.waiting_since and not service.external  # of task sets it may be another
-        return [] if said else [waiting_store.begun(chunk.waiting)]
-    if service.waiting_since is None:
-        return []
-    return [waiting_store.ended(service.cluster, service.waiting_since, service=service.name)]
+    writes: list[Write] = []
+    for whose, _ in parts:
+        if whose.deployment.deployment_id not in chunk.waiting:
+            continue
+        waits = chunk.waiting[whose.deployment.deployment_id]
+        if waits is not None and not (service.planned and whose.waiting_since):
+            writes.append(waiting_store.begun(waits))
+        elif waits is None and whose.waiting_since is not None:
+            task_set = whose.deployment.deployment_id if service.external else None
+            since = whose.waiting_since
+            writes.append(waiting_store.ended(service.cluster, since, service=service.name, task_set=task_set))
+    return writes
 
 
 def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
@@ -167,20 +180,6 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
     decide = plan_task_sets if service.external else plan
     return decide(service, tasks, now, connections, delays, checks=checks)
-
-
-def _parts(service: Service, planned: ServicePlan) -> list[tuple[Service, ServicePlan]]:
-    """Who starts tasks, and how many: the service, or each of its task sets."""
-    if isinstance(planned, TaskSetsPlan):
-        return [(each.service, each.plan) for each in planned.parts]
-    return [(service, planned)]
-
-
-def _scaled(service: Service, task: Task) -> str:
-    whose = f"deployment {service.deployment.deployment_id}"
-    if service.external:
-        whose = f"taskSet {task.deployment_id}" if task.deployment_id else f"service {service.name}"
-    return f"Scaling activity initiated by ({whose})"
 
 
 def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
@@ -208,10 +207,13 @@ def _start(
     *,
     alive: Sequence[Task],
     fresh: bool,
-) -> None:
-    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped."""
+) -> Waiting | None:
+    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped.
+
+    Answers what could not be placed.
+    """
     if not planned.start:
-        return
+        return None
     definition = definition_of_service(cp, service)
     demand = replace(demand_of_service(service, definition), after_daemons_at=now)
     count = min(planned.start, CHUNK)
@@ -244,17 +246,18 @@ def _start(
         )
         cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
-    if unplaced is not None:
-        chunk.short.add(service.deployment.deployment_id)
-        chunk.waiting = chunk.waiting or waiting(
-            demand,
-            unplaced.counted,
-            cluster=service.cluster,
-            since=service.waiting_since or now,
-            service=service.name,
-        )
-        if not service.short:
-            chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
+    if unplaced is None:
+        return None
+    if not service.short:
+        chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
+    return waiting(
+        demand,
+        unplaced.counted,
+        cluster=service.cluster,
+        since=service.waiting_since or now,
+        service=service.name,
+        task_set=service.deployment.deployment_id if service.external else None,
+    )
 
 
 def _stop(
@@ -280,37 +283,13 @@ def _after(
     cp: ControlPlane, service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, more: bool
 ) -> Service:
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
-    steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
-    started, short = sum(chunk.started.values()), bool(chunk.short)
-    chunk.events += service_events.of_plan(service, planned, steady=steady, now=now, new_id=cp.new_id)
-    after = service.model_copy(
-        update={
-            "status": service.status if more else planned.status,
-            "away_count": planned.away,
-            "missed_count": planned.missed,
-            "held_count": planned.held,
-            "running_count": planned.running,
-            "pending_count": planned.pending + started,
-            "steady": steady,
-            "planned": True,
-            "failed_starts": planned.failed_starts,
-            "not_before": planned.not_before,
-            "short": short,
-            "waiting_since": chunk.waiting.since if chunk.waiting else None,
-            "stuck": planned.stuck,
-            "look_at": next_look(service, planned, now, soon=short or more),
-        }
-    )
+    waiting_since = {name: None if each is None else each.since for name, each in chunk.waiting.items()}
+    after = service_after(service, planned, now, started=chunk.started, waiting_since=waiting_since, more=more)
+    chunk.events += service_events.of_plan(service, planned, steady=after.steady, now=now, new_id=cp.new_id)
     if isinstance(planned, TaskSetsPlan):
-        sets = task_sets_after(planned, now, started=chunk.started, short=chunk.short, more=more)
-        chunk.events += service_events.of_task_sets(planned, sets, now=now, new_id=cp.new_id)
-        return after.model_copy(update={"task_sets": sets})
-    after = after.model_copy(
-        update=deployments_after(service, planned, now, started=started, short=short, steady=steady)
-    )
+        chunk.events += service_events.of_task_sets(planned, after.task_sets, now=now, new_id=cp.new_id)
     if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
         chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
-    newest = followed(service, after, tripped=planned.tripped, now=now)
-    if newest != service.service_deployment:
-        chunk.writes += service_deployments.recorded(after, newest)
-    return after.model_copy(update={"service_deployment": newest})
+    if after.service_deployment != service.service_deployment:
+        chunk.writes += service_deployments.recorded(after, after.service_deployment)
+    return after
