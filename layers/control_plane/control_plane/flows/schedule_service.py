@@ -1,7 +1,8 @@
 """Bring services to what is wanted of them. Each run reads all afresh, plans, and commits in bounded chunks.
 
     keys of a batch ──► distinct services ──► read ──► plan ──► place ──► commit a chunk ──┐
-                                               ▲                                          │ more to do
+                                               ▲         ▲                                │
+                                               │         └── more to do, the lock held ◄──┤
                                                └──────────────── lost the lock ◄──────────┘
 
 Two runs may work on one service: every chunk is committed under the service's lock, so that one of them loses and
@@ -23,13 +24,13 @@ from control_plane.domain.reminders import Reminder, watching_command, watching_
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import deployments_after, next_look
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
+from control_plane.flows.service_snapshot import KEPT, Snapshot, read
 from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, services, tasks
@@ -42,8 +43,8 @@ logger = Logger(child=True)
 CHUNK = 20
 """Tasks that one transaction starts or stops: with instances, list items and events fewer than 100 writes."""
 
-MAX_CHUNKS = 40
-"""Of one run; what is left then, the sweeper brings back."""
+MAX_CHUNKS = 25
+"""Of one run; with what is left then, a message to itself goes on."""
 
 UNHEALTHY = "Task failed container health checks"
 
@@ -63,10 +64,15 @@ def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[Ser
 
 
 def schedule_service(cp: ControlPlane, key: ServiceKey) -> None:
-    """Commit chunk after chunk until there is nothing to do."""
+    """Commit chunk after chunk until there is nothing to do, or a message of its own goes on with the rest."""
+    seen: Snapshot | None = None
     for _ in range(MAX_CHUNKS):
-        if not until_won(cp, lambda attempt: _one_chunk(cp, key, attempt)):
+        before = seen
+        seen = until_won(cp, lambda attempt, kept=before: _one_chunk(cp, key, kept, attempt))  # type: ignore[misc]
+        if seen is None:
             return
+    if seen is not None:
+        cp.queues.wake_services([(key, f"{key.service[:80]}-{seen.service.lock}-goes-on")])
 
 
 @dataclass
@@ -77,6 +83,8 @@ class _Chunk:
     reminders: list[Reminder] = field(default_factory=list)
     events: list[ServiceEvent] = field(default_factory=list)
     started: int = 0
+    tasks: list[Task] = field(default_factory=list)
+    """As it leaves them: those that it starts, and those that it tells to stop."""
     waiting: Waiting | None = None
     """What was wanted and could not be placed; None: nothing."""
 
@@ -85,17 +93,17 @@ class _Chunk:
         return self.waiting is not None
 
 
-def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
-    """Whether there may be more to do."""
-    service = services.load(cp.table, key.cluster, key.service)
-    if service is None or service.status is ServiceStatus.INACTIVE:
-        return False
+def _one_chunk(cp: ControlPlane, key: ServiceKey, kept: Snapshot | None, attempt: int) -> Snapshot | None:
+    """The service as it is then, if there may be more to do. `kept`: what the chunk before has left."""
     now = cp.clock()
-    listed = services.list_of(cp.table, service)
-    planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
+    fits = kept is not None and attempt == 0 and now - kept.read_at < KEPT
+    seen = kept if fits else read(cp.table, key, now)
+    if seen is None:
+        return None
+    service, listed = seen.service, seen.listed
+    planned = _plan(cp, seen, now)
     chunk = _Chunk()
-    alive = [task for _, task in listed.values() if task is not None and not task.stopped]
-    _start(cp, service, planned, chunk, now, alive=alive, fresh=attempt > 0)
+    _start(cp, service, planned, chunk, now, alive=seen.alive, fresh=attempt > 0)
     scaled = f"Scaling activity initiated by (deployment {service.deployment.deployment_id})"
     stopping = [
         *((task, scaled) for task in planned.stop),
@@ -118,7 +126,7 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += _who_waits(cp, service, after, chunk, now)
     if after == service and not chunk.writes:
-        return False
+        return None
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
@@ -126,7 +134,8 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
-    return more or (after.waiting_since is not None and service.waiting_since is None)
+    goes_on = more or (after.waiting_since is not None and service.waiting_since is None)
+    return seen.after(after, chunk.tasks, struck) if goes_on else None
 
 
 def _who_waits(cp: ControlPlane, service: Service, after: Service, chunk: _Chunk, now: datetime) -> list[Write]:
@@ -139,19 +148,18 @@ def _who_waits(cp: ControlPlane, service: Service, after: Service, chunk: _Chunk
     return [waiting_store.ended(service.cluster, service.waiting_since, service=service.name)]
 
 
-def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
+def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
     """With what is true of the machines that its tasks are on; of those that are away, how many others are, too."""
-    places = {(task.cluster, task.instance_id) for task in tasks if not task.stopped}
-    found = instances.load_many(cp.table, places)
-    connections = {instance_id: connection_of(found.get((cluster, instance_id))) for cluster, instance_id in places}
+    service, alive = seen.service, seen.alive
+    connections = seen.connections(cp.table)
     delays: Mapping[str, timedelta | None] = {}
-    if any(task.disconnect and not connections[task.instance_id].connected for task in tasks if not task.stopped):
+    if any(task.disconnect and not connections[task.instance_id].connected for task in alive):
         cluster = clusters.load(cp.table, service.cluster)
         fleet = [each.instance for each in cp.fleet.candidates(service.cluster, now, fresh=True)]
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
-    revisions = {task.task_definition for task in tasks if not task.stopped}
+    revisions = {task.task_definition for task in alive}
     checks = {name: checked_containers(_definition(cp, service, name)) for name in revisions}
-    return plan(service, tasks, now, connections, delays, checks=checks)
+    return plan(service, seen.tasks, now, connections, delays, checks=checks)
 
 
 def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
@@ -215,6 +223,7 @@ def _start(
     chunk.reminders += watching(new)
     chunk.writes += placing(new, placed, now) + [services.listed(service, task.task_id) for task in new]
     chunk.started = len(new)
+    chunk.tasks += new
     if new:
         names = " ".join(f"(task {task.task_id})" for task in new)
         chunk.events.append(
@@ -240,10 +249,9 @@ def _stop(
     """`stopping`: tasks, and why each."""
     if not stopping:
         return
-    chunk.writes += [
-        tasks.changed(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now))
-        for task, reason in stopping
-    ]
+    told = [(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now)) for task, reason in stopping]
+    chunk.writes += [tasks.changed(task, after) for task, after in told]
+    chunk.tasks += [after for _, after in told]
     places = sorted({task.instance_id for task, _ in stopping})
     chunk.reminders += [watching_command(service.cluster, instance_id, now) for instance_id in places]
     chunk.writes += [instances.told(service.cluster, instance_id, now) for instance_id in places]
