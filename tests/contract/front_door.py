@@ -53,9 +53,7 @@ class FrontDoor:
         world = World(client, table_name=TABLE)
         self._ids = inhabit(world)
         runtime.control_plane().registry = world.registry  # type: ignore[assignment]
-        # To read what moto holds by a scan takes longer than all that a request does.
-        self._table = dynamodb_backends[ACCOUNT][REGION].tables[TABLE]
-        self._before = self._table.items
+        self._before = self._table().items
         self.answered: Counter[int] = Counter()
         """How many requests there were, by the status of the answer."""
 
@@ -66,15 +64,20 @@ class FrontDoor:
             vars(control_plane).pop(remembered, None)
         found: list[str] = []
         for request in requests:
-            before = self._table.items
-            self._table.items = copy.deepcopy(before)
+            before = self._table().items
+            self._table().items = copy.deepcopy(before)
             status, body = answer(self._with_real_ids(request))
             self.answered[status] += 1
             found += [f"{request}: {fault}" for fault in faults_of(request, status, body)]
-            if status != 200 and _held(self._table.items) != _held(before):
+            if status != 200 and _held(self._table().items) != _held(before):
                 found.append(f"{request}: was refused, and has changed the table")
-        self._table.items = self._before
+        self._table().items = self._before
         return found
+
+    def _table(self) -> Any:
+        """To read by a scan what moto holds takes longer than all that a request does. A transaction that fails has
+        moto go back to a copy of all its tables."""
+        return dynamodb_backends[ACCOUNT][REGION].tables[TABLE]
 
     def _with_real_ids(self, request: Request) -> Request:
         body = request.body

@@ -133,7 +133,7 @@ def test_a_registration_that_knows_of_fewer_tags_takes_none_away(world: World, a
     assert read is not None
     tag(world, arns["container-instance"], site="roof")
     with pytest.raises(InstanceChangedError):
-        world.table.commit([instances.described(read)])
+        world.table.commit([instances.described(read, read)])
     assert tags_of(world, arns["container-instance"]) == {"site": "roof"}
 
 

@@ -181,13 +181,17 @@ def test_names(operation: str, request_: dict[str, Any]) -> None:
     [
         ("StopTask", {"cluster": "a b"}, "Cluster must match ^[a-zA-Z0-9\\-_]{1,255}$, but was a b"),
         ("StopTask", {"task": ""}, "Task must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty"),
+        (
+            "ListServiceDeployments",
+            {"service": ""},
+            "Service must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty",
+        ),
         ("UpdateService", {"service": "default/"}, "Service must match ^[a-zA-Z0-9\\-_]{1,255}$, but was default/"),
         (
             "DescribeClusters",
             {"clusters": ["default", ""]},
             "Cluster must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty",
         ),
-        ("ListServiceDeployments", {"service": ""}, "Service must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty"),
         ("ListTasks", {"family": "a\n"}, "Family must match ^[a-zA-Z0-9\\-_]{1,255}$, but was a\n"),
         (
             "DeregisterContainerInstance",

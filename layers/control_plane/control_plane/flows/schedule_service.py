@@ -8,8 +8,9 @@ Two runs may work on one service: every chunk is committed under the service's l
 begins anew with what the other did. A run that dies has committed whole chunks, and the next one sees them.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,7 +32,8 @@ from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
-from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
+from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
+from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
 from control_plane.store import waiting as waiting_store
@@ -53,20 +55,24 @@ GIVEN_UP = "The container instance was disconnected for too long, and the task i
 
 def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[ServiceKey]:
     """Bring each service as far as it goes now. Returns those that failed and are to come again."""
-    failed: set[ServiceKey] = set()
+    by_service: dict[ServiceKey, list[ServiceKey]] = defaultdict(list)
     for key in dict.fromkeys(wanted):
+        by_service[ServiceKey(key.cluster, key.service)].append(key)
+    failed: set[ServiceKey] = set()
+    for service, keys in by_service.items():
+        named = [key.instance_id for key in keys if key.instance_id is not None]
         try:
-            schedule_service(cp, key)
+            schedule_service(cp, service, named if len(named) == len(keys) else None)
         except Exception:  # a service that cannot be seen to must not keep the others of its batch from it
-            logger.exception("Service failed", extra={"cluster": key.cluster, "service": key.service})
-            failed.add(key)
+            logger.exception("Service failed", extra={"cluster": service.cluster, "service": service.service})
+            failed.update(keys)
     return failed
 
 
-def schedule_service(cp: ControlPlane, key: ServiceKey) -> None:
-    """Commit chunk after chunk until there is nothing to do."""
+def schedule_service(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None = None) -> None:
+    """Commit chunk after chunk until there is nothing to do. `changed`: the instances that it is about; None: all."""
     for _ in range(MAX_CHUNKS):
-        if not until_won(cp, lambda attempt: _one_chunk(cp, key, attempt)):
+        if not until_won(cp, lambda attempt: _one_chunk(cp, key, changed, attempt)):
             return
 
 
@@ -87,11 +93,14 @@ class _Chunk:
         return any(self.waiting.values())
 
 
-def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
+def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, attempt: int) -> bool:
     """Whether there may be more to do."""
     service = services.load(cp.table, key.cluster, key.service)
     if service is None or service.status is ServiceStatus.INACTIVE:
+        let_go_of(cp, key, changed or ())
         return False
+    if service.is_daemon:
+        return look_at_daemons(cp, service, changed)
     now = cp.clock()
     listed = services.list_of(cp.table, service)
     planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
@@ -168,14 +177,14 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
         fleet = [each.instance for each in cp.fleet.candidates(service.cluster, now, fresh=True)]
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
     revisions = {task.task_definition for task in tasks if not task.stopped}
-    checks = {name: checked_containers(_definition(cp, service, name)) for name in revisions}
+    checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
     decide = plan_task_sets if service.external else plan
     return decide(service, tasks, now, connections, delays, checks=checks)
 
 
 def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
     """From which its next task is made; with its tags as they are now, if tasks get them."""
-    return _definition(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
+    return definition_for(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
 
 
 def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand:
@@ -187,13 +196,6 @@ def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand
         constraints=service.placement_constraints,
         strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
     )
-
-
-def _definition(cp: ControlPlane, service: Service, name: str, *, with_tags: bool = False) -> dict[str, Any]:
-    definition = cp.definitions.get(name, with_tags=with_tags)
-    if definition is None:
-        raise LookupError(f"task definition {name} of service {service.name} is missing")
-    return definition
 
 
 def _start(
@@ -213,7 +215,7 @@ def _start(
     if not planned.start:
         return None
     definition = definition_of_service(cp, service)
-    demand = demand_of_service(service, definition)
+    demand = replace(demand_of_service(service, definition), after_daemons_at=now)
     count = min(planned.start, CHUNK)
     answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from control_plane.domain.capacity_provider import Strategy, checked_strategy
 from control_plane.domain.cluster import Cluster
+from control_plane.domain.daemon_service import check_daemon
 from control_plane.domain.deployment_configuration import checked_configuration
 from control_plane.domain.errors import ClientException, InvalidParameterException
 from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
@@ -125,6 +126,13 @@ def require_definition(cp: ControlPlane, name: str) -> dict[str, Any]:
         raise ClientException("TaskDefinition is inactive")
     require_external(definition)
     return definition
+
+
+def require_sense_of_daemon(cp: ControlPlane, after: Service, request: Mapping[str, Any]) -> None:
+    """Refuse what a request makes of a DAEMON service if there is no such thing. Raises InvalidParameterException."""
+    definition = require_task_definition(cp, after.task_definition)
+    of_definition = definition.get("placementConstraints", ())
+    check_daemon(after, request, parse_constraints(after.placement_constraints, of_definition))
 
 
 def placement_of(

@@ -88,6 +88,20 @@ def of_task_sets(
     return found
 
 
+def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
+    """What has become of a DAEMON service with a commit, each said once."""
+    found = []
+    if after.stuck and not before.stuck:
+        found.append(_stuck(after, now, new_id))
+    if after.steady and not before.steady:
+        text = "has reached a steady state."
+        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
+    was, is_now = before.deployment, after.deployment
+    if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
+        found += of_deployments(before, after, now=now, new_id=new_id)
+    return found
+
+
 def of_deployments(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
     """That the PRIMARY deployment has reached its end, and which one takes its place."""
     everyone = (after.deployment, *after.older)
@@ -137,6 +151,7 @@ _LACKS: Mapping[str, str] = {
     "RESOURCE:CPU": "has insufficient CPU units available.",
     "RESOURCE:MEMORY": "has insufficient memory available.",
     "RESOURCE:PORTS": "is already using a port required by your task.",
+    "DAEMON": "waits for the task of a DAEMON service, for a minute at most.",
     "ATTRIBUTE": "is missing an attribute required by your task.",
 }
 
