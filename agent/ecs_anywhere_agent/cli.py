@@ -116,6 +116,7 @@ def register_command(
     envvar="ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION",
     help="How long a stopped task's containers are kept.",
 )
+@click.option("--keep-tasks", is_flag=True, help="When the instance is deregistered, let its tasks run on.")
 def run_command(
     *,
     data_dir: Path,
@@ -124,6 +125,7 @@ def run_command(
     keep_alive: int,
     reserved_memory: int | None,
     task_cleanup_wait: float,
+    keep_tasks: bool,
 ) -> None:
     """Connect, and run what the control plane asks for, until SIGTERM or SIGINT; tasks keep running then."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -135,6 +137,7 @@ def run_command(
             keep_alive_seconds=keep_alive,
             reserved_memory=reserved_memory,
             keep_stopped_seconds=task_cleanup_wait,
+            keep_tasks=keep_tasks,
             end_on=(signal.SIGTERM, signal.SIGINT),
         )
     )
