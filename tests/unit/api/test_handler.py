@@ -235,8 +235,9 @@ def test_each_request_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture, e
     ecs.list_clusters()
     refused(ecs.list_tasks)
     lines = [vars(record) for record in caplog.records if record.message == "Request"]
-    assert [(line["operation"], line["principal"], line["status"], line["error"]) for line in lines] == [
-        ("ListClusters", KEY_ID, 200, None),
-        ("ListTasks", KEY_ID, 400, "ClusterNotFoundException"),
+    members = ("operation", "principal", "accessKeyId", "status", "error")
+    assert [tuple(line[member] for member in members) for line in lines] == [
+        ("ListClusters", "administrator", KEY_ID, 200, None),
+        ("ListTasks", "administrator", KEY_ID, 400, "ClusterNotFoundException"),
     ]
     assert all(line["ms"] >= 0 for line in lines)

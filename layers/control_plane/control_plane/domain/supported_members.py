@@ -42,6 +42,17 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "DeleteAccountSetting": frozenset({"name", "principalArn"}),
     "ListAccountSettings": frozenset({"name", "value", "principalArn", "effectiveSettings"}) | _PAGE,
     "DescribeCapacityProviders": frozenset({"capacityProviders", "cluster", "include"}) | _PAGE,
+    "DiscoverPollEndpoint": frozenset({"cluster", "containerInstance"}),
+    "RegisterContainerInstance": frozenset(
+        {"cluster", "totalResources", "versionInfo", "containerInstanceArn", "attributes", "tags"}
+    ),
+    "SubmitAttachmentStateChanges": frozenset({"cluster", "attachments"}),
+    "SubmitContainerStateChange": frozenset(
+        {"cluster", "task", "containerName", "runtimeId", "status", "exitCode", "reason", "networkBindings"}
+    ),
+    "SubmitTaskStateChange": frozenset(
+        {"cluster", "task", "status", "reason", "containers", "pullStartedAt", "pullStoppedAt", "executionStoppedAt"}
+    ),
     "RegisterTaskDefinition": frozenset({"*"}),
     "DescribeTaskDefinition": frozenset({"taskDefinition", "include"}),
     "DeregisterTaskDefinition": frozenset({"taskDefinition"}),

@@ -89,8 +89,9 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
         update=(
             "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
             " #agentVersion = :agentVersion, #registeredAt = :now,"
-            " #agentConnected = :true, #updatedAt = :now"
-            + ("" if before.agent_connected else ", #connectionChangedAt = :now")
+            " #updatedAt = :now"
+            + (", #agentConnected = :true" if after.agent_connected else "")
+            + (", #connectionChangedAt = :now" if after.agent_connected and not before.agent_connected else "")
             + (", #reservedPorts = :reservedPorts" if after.reserved_ports else "")
             + (", #daemonsDue = :daemonsDue, #daemonsDueAt = :now" if after.daemons_due else "")
             + " REMOVE #sessionEndedAt"
@@ -107,7 +108,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             ":agentVersion": after.agent_version,
             **({":reservedPorts": after.reserved_ports} if after.reserved_ports else {}),
             **({":daemonsDue": after.daemons_due} if after.daemons_due else {}),
-            ":true": True,
+            **({":true": True} if after.agent_connected else {}),
             ":now": after.updated_at,
             ":cpu": totals.cpu,
             ":memory": totals.memory,
@@ -116,10 +117,10 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
     )
 
 
-def described(registration: Registration) -> Write:
-    """The registration item, with the tags that it had; goes with the write of the instance, whose condition guards the
-    rest."""
-    condition, values = unchanged("tags", registration.tags)
+def described(registration: Registration, before: Registration | None) -> Write:
+    """The registration item, if the tags of the one before are still those; goes with the write of the instance, whose
+    condition guards the rest."""
+    condition, values = unchanged("tags", before.tags if before else {})
     return Write(
         "Put",
         keys.registration(registration.cluster, registration.instance_id),
