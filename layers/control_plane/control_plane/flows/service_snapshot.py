@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from control_plane.domain.container_instance import ContainerInstance
-from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.scheduling.standing import Connection, connection_of
-from control_plane.domain.service import Service, ServiceStatus
+from control_plane.domain.service import Service
 from control_plane.domain.task import Task
 from control_plane.store import instances, services
 from control_plane.store.keys import Key
@@ -65,9 +64,6 @@ class Snapshot:
         )
 
 
-def read(table: Table, key: ServiceKey, now: datetime) -> Snapshot | None:
-    """Strongly consistent. None: there is no such service any more."""
-    service = services.load(table, key.cluster, key.service)
-    if service is None or service.status is ServiceStatus.INACTIVE:
-        return None
+def read(table: Table, service: Service, now: datetime) -> Snapshot:
+    """`service` as it was read just now; strongly consistent."""
     return Snapshot(service, services.list_of(table, service), now)

@@ -21,12 +21,15 @@
                                       <time>#E#<event>       a `Run Task` event that does
     WAITING#<cluster>                 NOTE                   somebody may wait there, until then
     EVENT#<event>                     EVENT                  a `Run Task` event that waits, itself
+    SERVICE#<cl...>#<name>#DEPLOYMENTS <revision>            service deployment and revision, kept for 90 days
     TOKEN#<operation>#<cluster>#<t>   TOKEN                  what the request with client token t was answered
     SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation
                                       CSR#<digest>           one identity that it gave out
     ACTIVATIONS#<0-3>                 <id>                   there is this activation
     FAILURES#<source or activation>   FAILURES               registrations with a wrong code, counted for ten minutes
+    KEYS#<0-3>                        <access key id>        access key; its secret is nowhere
+    POLICIES#<0-3>                    <principal>#<name>     policy
 
 Times are epoch seconds in 12 digits, so that their order is that of the keys; of who waits, milliseconds in 15. There
 is no index: each would cost one more write for each write, at twice the price in a transaction.
@@ -204,6 +207,14 @@ def waiting_event(request_id: str) -> Key:
     return Key(f"EVENT#{request_id}", "EVENT")
 
 
+def service_deployment(cluster_name: str, service_name: str, revision_id: str) -> Key:
+    return Key(service_deployments_partition(cluster_name, service_name), revision_id)
+
+
+def service_deployments_partition(cluster_name: str, service_name: str) -> str:
+    return f"SERVICE#{cluster_name}#{service_name}#DEPLOYMENTS"
+
+
 def token(operation: str, cluster_name: str, client_token: str) -> Key:
     return Key(f"TOKEN#{operation}#{cluster_name}#{client_token}", "TOKEN")
 
@@ -234,3 +245,20 @@ def activation_partitions() -> list[str]:
 
 def failures(of: str, name: str) -> Key:
     return Key(f"FAILURES#{of}#{name}", "FAILURES")
+
+
+def access_key(access_key_id: str) -> Key:
+    return Key(f"KEYS#{_shard(access_key_id, CLUSTER_SHARDS)}", access_key_id)
+
+
+def access_key_partitions() -> list[str]:
+    return [f"KEYS#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def policy(principal: str, name: str) -> Key:
+    """Neither has a `#` in it."""
+    return Key(f"POLICIES#{_shard(principal, CLUSTER_SHARDS)}", f"{principal}#{name}")
+
+
+def policy_partitions() -> list[str]:
+    return [f"POLICIES#{shard}" for shard in range(CLUSTER_SHARDS)]
