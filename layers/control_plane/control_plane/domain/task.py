@@ -49,6 +49,7 @@ class Task(Entity):
     service: str | None = None
     deployment_id: str | None = None
     started_by: str | None = None
+    reference_id: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
     disconnect: str | None = None
     """What the tag ecs-anywhere:disconnect said when it was started; None: keep."""
