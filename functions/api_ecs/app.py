@@ -24,6 +24,7 @@ from control_plane.flows import (
     stop_task,
     tags,
     task_definitions,
+    task_protection,
     tasks,
 )
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
@@ -59,6 +60,8 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "StopTask": stop_task.stop_task,
     "DescribeTasks": tasks.describe_tasks,
     "ListTasks": tasks.list_tasks,
+    "UpdateTaskProtection": task_protection.update_task_protection,
+    "GetTaskProtection": task_protection.get_task_protection,
     "ListContainerInstances": container_instances.list_container_instances,
     "DescribeContainerInstances": container_instances.describe_container_instances,
     "DeregisterContainerInstance": container_instances.deregister_container_instance,

@@ -26,7 +26,15 @@ NAMES: Mapping[str, str] = {
 MAX_FAMILY_AND_REVISION = 300
 
 _DECLARE_UNSUPPORTED_FEATURE = frozenset(
-    {"RunTask", "StartTask", "CreateService", "UpdateService", "DescribeCapacityProviders"}
+    {
+        "RunTask",
+        "StartTask",
+        "UpdateTaskProtection",
+        "GetTaskProtection",
+        "CreateService",
+        "UpdateService",
+        "DescribeCapacityProviders",
+    }
 )
 """The operations whose model has UnsupportedFeatureException; a contract test compares."""
 

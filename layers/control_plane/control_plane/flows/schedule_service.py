@@ -23,6 +23,7 @@ from control_plane.domain.reminders import Reminder, watching_command, watching_
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import deployments_after, next_look
 from control_plane.domain.scheduling.plan import ServicePlan, plan
+from control_plane.domain.scheduling.ranking import group_of
 from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
@@ -81,6 +82,8 @@ class _Chunk:
     events: list[ServiceEvent] = field(default_factory=list)
     started: int = 0
     short: bool = False
+    in_its_own_way: bool = False
+    """Room for a task is only missing where tasks of the service's former deployments are."""
 
 
 def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, attempt: int) -> bool:
@@ -97,6 +100,8 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
     chunk = _Chunk()
     alive = [task for _, task in listed.values() if task is not None and not task.stopped]
     _start(cp, service, planned, chunk, now, alive=alive, fresh=attempt > 0)
+    if chunk.in_its_own_way and planned.at_rest:
+        planned = replace(planned, stuck=True, crowded=True)
     scaled = f"Scaling activity initiated by (deployment {service.deployment.deployment_id})"
     stopping = [
         *((task, scaled) for task in planned.stop),
@@ -140,7 +145,9 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
     revisions = {task.task_definition for task in tasks if not task.stopped}
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
-    return plan(service, tasks, now, connections, delays, checks=checks)
+    strategy = parse_strategy(service.placement_strategy) or SERVICE_DEFAULT
+    groups = {each.instance_id: group_of(each, strategy) for each in found.values()}
+    return plan(service, tasks, now, connections, delays, checks=checks, groups=groups)
 
 
 def _start(
@@ -198,8 +205,18 @@ def _start(
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
         chunk.short = True
+        chunk.in_its_own_way = _is_in_its_own_way(service, unplaced, alive)
         if not service.short:
             chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
+
+
+def _is_in_its_own_way(service: Service, unplaced: Unplaced, alive: Sequence[Task]) -> bool:
+    """Whether an instance lacks nothing but resources, and would not if a former task of the service were gone."""
+    held = {task.instance_id for task in alive if task.deployment_id != service.deployment.deployment_id}
+    return any(
+        name in held and all(reason.startswith("RESOURCE") for reason in reasons)
+        for name, reasons in unplaced.refusals.items()
+    )
 
 
 def _stop(
@@ -241,6 +258,7 @@ def _after(
             "not_before": planned.not_before,
             "short": chunk.short,
             "stuck": planned.stuck,
+            "protected_count": planned.protected or None,
             "look_at": next_look(service, planned, now, soon=chunk.short or more),
             **deployments_after(service, planned, now, started=chunk.started, short=chunk.short, steady=steady),
         }

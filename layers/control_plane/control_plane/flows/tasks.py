@@ -5,10 +5,11 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from control_plane.domain.arns import resource_name
+from control_plane.domain.cluster import Cluster
 from control_plane.domain.pages import page_of
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import describe_task
@@ -21,13 +22,7 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     """Answers {tasks, failures}; a task that stopped over an hour ago, or never was, is a failure MISSING."""
     cluster = require_cluster(cp, request.get("cluster"))
     wanted = {name: identifier(name, cluster) for name in request["tasks"]}
-    found = tasks.load_many(cp.table, cluster.name, {each for each in wanted.values() if looks_like_an_id(each)})
-    now = cp.clock()
-    shown = {
-        task_id: task
-        for task_id, task in found.items()
-        if tasks.shown(task, now) and (not task.stopped or cluster.began_before(task.updated_at))
-    }
+    shown = shown_tasks(cp, cluster, wanted.values())
     connected = _agents_connected(cp, shown)
     return {
         "tasks": [
@@ -46,6 +41,17 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             for name, each in wanted.items()
             if each not in shown
         ],
+    }
+
+
+def shown_tasks(cp: ControlPlane, cluster: Cluster, task_ids: Iterable[str]) -> dict[str, Task]:
+    """Those that Amazon ECS would still know, by id: not of a former cluster of that name, nor long stopped."""
+    found = tasks.load_many(cp.table, cluster.name, {each for each in task_ids if looks_like_an_id(each)})
+    now = cp.clock()
+    return {
+        task_id: task
+        for task_id, task in found.items()
+        if tasks.shown(task, now) and (not task.stopped or cluster.began_before(task.updated_at))
     }
 
 

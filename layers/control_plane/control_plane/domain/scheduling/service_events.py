@@ -13,6 +13,7 @@ from control_plane.domain.placement.place import Unplaced
 from control_plane.domain.scheduling.plan import ServicePlan
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
 from control_plane.domain.service_description import rollout_reason
+from control_plane.domain.tags import absence_of
 
 NewId = Callable[[], str]
 
@@ -43,7 +44,8 @@ def of_plan(
             told(service, f"(task {task.task_id}) failed container health checks.", now=now, new_id=new_id)
             for task in planned.sick
         ),
-        _stuck(service, now, new_id) if planned.stuck and not service.stuck else None,
+        _stuck(service, now, new_id, crowded=planned.crowded) if planned.stuck and not service.stuck else None,
+        _protected(service, planned, now, new_id) if planned.protected and not service.protected_count else None,
         _action(service, "has reached a steady state.", "SERVICE_STEADY_STATE", now=now, new_id=new_id)
         if steady and not service.steady
         else None,
@@ -95,14 +97,9 @@ def short(service: Service, unplaced: Unplaced, *, now: datetime, new_id: NewId)
     """A task that no container instance can take."""
     closest = unplaced.closest
     reason = "MISSING" if closest is None else unplaced.refusals[closest][0]
-    hint = (
-        " Lower minimumHealthyPercent to let a task of the former deployment stop first."
-        if service.older and reason.startswith("RESOURCE")
-        else ""
-    )
     return _action(
         service,
-        f"was unable to place a task because no container instance met all of its requirements. {_why(unplaced)}{hint}",
+        f"was unable to place a task because no container instance met all of its requirements. {_why(unplaced)}",
         "SERVICE_TASK_PLACEMENT_FAILURE",
         now=now,
         new_id=new_id,
@@ -137,19 +134,42 @@ def _why(unplaced: Unplaced) -> str:
     )
 
 
-def _stuck(service: Service, now: datetime, new_id: NewId) -> ServiceEvent:
-    configuration = service.deployment_configuration
+def _stuck(service: Service, now: datetime, new_id: NewId, *, crowded: bool = False) -> ServiceEvent:
+    """Says which number to change, and to what. `crowded`: only room is missing, which the former tasks have."""
+    configuration, wanted = service.deployment_configuration, service.desired_count
+    least, most = configuration.minimum_healthy_percent, configuration.maximum_percent
+    lower = f"Lower minimumHealthyPercent to {(wanted - 1) * 100 // wanted}"
+    if crowded:
+        why = (
+            "no container instance has room for a new task beside those of the former deployment, and with "
+            f"desiredCount {wanted} minimumHealthyPercent {least} lets none of these stop first. {lower}."
+        )
+    else:
+        one_copy = service.is_daemon or absence_of(service.tags).kind == "stop-after"
+        other = "" if one_copy else f", or raise maximumPercent to {-(-(wanted + 1) * 100 // wanted)}"
+        why = (
+            f"with desiredCount {wanted}, minimumHealthyPercent {least} and maximumPercent {most} allow neither. "
+            f"{lower}{other}."
+        )
     return _action(
         service,
-        f"was unable to start or stop a task for (deployment {service.deployment.deployment_id}): with desiredCount "
-        f"{service.desired_count}, minimumHealthyPercent {configuration.minimum_healthy_percent} and maximumPercent "
-        f"{configuration.maximum_percent} allow neither. Lower minimumHealthyPercent, or raise maximumPercent unless "
-        "the tag ecs-anywhere:disconnect=stop-after forbids a second copy.",
+        f"was unable to start or stop a task for (deployment {service.deployment.deployment_id}): {why}",
         "ECS_ANYWHERE_DEPLOYMENT_STUCK",
         now=now,
         new_id=new_id,
         event_type="WARN",
         reason="DEPLOYMENT_CONFIGURATION",
+    )
+
+
+def _protected(service: Service, planned: ServicePlan, now: datetime, new_id: NewId) -> ServiceEvent:
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection.html"""
+    return told(
+        service,
+        f"was unable to reach steady state because (taskSet {service.deployment.deployment_id}) was unable to scale in "
+        f"due to (reason {planned.protected} tasks under protection)",
+        now=now,
+        new_id=new_id,
     )
 
 
