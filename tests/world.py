@@ -6,6 +6,7 @@ is lost, repeated or late.
 
 import copy
 import itertools
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +20,15 @@ from control_plane.flows.clusters import create_cluster
 from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.note_presence import note_presence
 from control_plane.flows.publish_events import publish_events
+from control_plane.flows.run_task_event import run_waiting_event
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.submit_task_state_change import submit_task_state_changes
 from control_plane.flows.sweep import sweep
 from control_plane.flows.task_definitions import register_task_definition
+from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.event_bus import EventBus
-from control_plane.gateways.identities import Certificate
+from control_plane.gateways.identities import Certificate, RegistryBusyError
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys
 from control_plane.store.items import Item
@@ -125,6 +128,8 @@ class FakeQueues:
     commands: list[Mapping[str, str]] = field(default_factory=list)
     looks: list[InstanceLook] = field(default_factory=list)
     events: list[Mapping[str, Any]] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
 
     def wake_services(self, keys: Sequence[tuple[ServiceKey, str]]) -> None:
         self.services += keys
@@ -139,6 +144,12 @@ class FakeQueues:
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.events += entries
 
+    def run_waiting(self, request_ids: Sequence[str]) -> None:
+        self.waiting += request_ids
+
+    def give_up_event(self, event: str) -> None:
+        self.given_up.append(event)
+
     def replay(self, name: str) -> int:
         del name
         return 0
@@ -146,30 +157,56 @@ class FakeQueues:
 
 @dataclass
 class FakeRegistry:
-    """AWS IoT's registry: certificates are numbered, and remember what they were attached to."""
+    """AWS IoT's registry: certificates are numbered, and remember what they were attached to and their status."""
 
-    attached: dict[str, tuple[str, str]] = field(default_factory=dict)
-    retired: set[str] = field(default_factory=set)
+    attached: dict[str, tuple[set[str], str]] = field(default_factory=dict)
+    """By thing: its certificates, and its cluster."""
+    status: dict[str, Literal["INACTIVE", "ACTIVE", "REVOKED"]] = field(default_factory=dict)
+    """By certificate."""
+    busy: bool = False
     made: int = 0
 
+    @property
+    def retired(self) -> set[str]:
+        return {principal for principal, status in self.status.items() if status == "REVOKED"}
+
+    @property
+    def in_use(self) -> set[str]:
+        return {principal for principal, status in self.status.items() if status == "ACTIVE"}
+
     def certify(self, csr_pem: str) -> Certificate:
+        if self.busy:
+            raise RegistryBusyError("certify")
         if "CERTIFICATE REQUEST" not in csr_pem:
             raise ValueError("not a CSR")
         self.made += 1
+        self.status[f"certificate-{self.made}"] = "INACTIVE"
         return Certificate(f"arn:aws:iot:eu-west-1:123456789012:cert/certificate-{self.made}", "PEM")
 
     def attach(self, certificate: Certificate, thing: str, cluster: str) -> None:
-        self.attached[thing] = (certificate.principal, cluster)
+        principals, _ = self.attached.get(thing, (set(), cluster))
+        self.attached[thing] = (principals | {certificate.principal}, cluster)
+
+    def activate(self, principal: str) -> None:
+        self.status[principal] = "ACTIVE"
 
     def cluster_of(self, thing: str, principal: str) -> str | None:
-        attached, cluster = self.attached.get(thing, ("", ""))
-        return cluster if attached == principal else None
+        principals, cluster = self.attached.get(thing, (set(), ""))
+        return cluster if principal in principals else None
 
     def retire(self, principal: str) -> None:
-        self.retired.add(principal)
+        self.status[principal] = "REVOKED"
 
     def mqtt_endpoint(self) -> str:
         return "mqtt.example.com:8883"
+
+
+class FakeSecrets:
+    """Stands for boto3's secretsmanager client."""
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
+        del SecretId
+        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
 
 
 def _client_error(operation: str) -> Exception:
@@ -205,6 +242,7 @@ class World:
             registry=self.registry,  # type: ignore[arg-type]
             bus=EventBus(self.events, "bus"),
             queues=self.queues,  # type: ignore[arg-type]
+            administrator_key=AdministratorKey(FakeSecrets(), "arn", lambda: self.now),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
             random=self.random.random,
@@ -348,12 +386,15 @@ class World:
 
     def deliver(self) -> None:
         """Hand on what the stream holds, until nothing comes of it any more."""
-        while self.table.stream or self.queues.services:
+        while self.table.stream or self.queues.services or self.queues.waiting:
             records, self.table.stream = self.table.stream, []
             self.deliver_commands(records)
             publish_events(self.cp, records)
             keys, self.queues.services = self.queues.services, []
             assert not schedule_services(self.cp, [key for key, _ in keys])
+            events, self.queues.waiting = self.queues.waiting, []
+            for request_id in events:
+                run_waiting_event(self.cp, request_id)
 
     def deliver_commands(self, records: Sequence[StreamRecord]) -> None:
         """To the agents: what the template's filter lets through."""

@@ -1,5 +1,11 @@
-"""`register`: an activation and a CSR in, an identity out."""
+"""`register`: an activation and a CSR in, an identity out.
 
+AWS IoT makes 15 certificates a second for an account. Of many machines that register at one moment most are told to
+come back (429 with Retry-After), and nobody tells a machine how many others wait: each spreads its tries over twice the
+time after each refusal, until all fit, as with connections (reconnecting.py).
+"""
+
+import random
 import time
 import urllib.error
 import urllib.parse
@@ -22,8 +28,17 @@ class RegistrationError(Exception):
     """The machine was not registered; the text says what to do."""
 
 
+_LONGEST_SPREAD_SECONDS = 300.0
+_PATIENCE_SECONDS = 3600.0
+"""For an endpoint that asks to be asked again later."""
+
+
 class _NotNowError(Exception):
-    """Worth trying again."""
+    """Worth trying again; after `retry_after` seconds, if the endpoint has said so."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 def usable_identity(files: IdentityFiles) -> Identity | None:
@@ -54,20 +69,33 @@ def register(
     request = ActivateRequest(
         activation_id=activation_id, activation_code=activation_code, csr=signing_request(files, activation_id)
     )
-    for attempt in range(1, attempts + 1):
+    tried = refused = 0
+    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    while True:
         try:
             identity = _post(endpoint, request)
             break
         except _NotNowError as error:
-            if attempt == attempts:
+            if error.retry_after is None:
+                tried += 1
+                wait = min(2.0 ** (tried - 1), 20.0)
+            else:
+                refused += 1
+                wait = later(error.retry_after, refused, random.uniform)
+            if tried == attempts or time.monotonic() + wait > give_up_at:
                 raise RegistrationError(
                     f"{endpoint} did not answer ({error}). Check the address and the network, then run this again"
                 ) from error
-            wait = min(2.0 ** (attempt - 1), 20.0)
             tell(f"{endpoint}: {error}; trying again in {wait:.0f} s")
             time.sleep(wait)
     files.save(identity)
     return identity
+
+
+def later(retry_after: float, refusals: int, uniform: Callable[[float, float], float]) -> float:
+    """Seconds to wait: never less than was asked for, and spread over twice as long after each refusal."""
+    spread = min(retry_after * 2 ** min(refusals, 16), max(_LONGEST_SPREAD_SECONDS, retry_after))
+    return retry_after + uniform(0.0, spread)
 
 
 def check_endpoint(endpoint: str) -> None:
@@ -123,7 +151,7 @@ def _post(endpoint: str, request: ActivateRequest) -> Identity:
         with error:
             body = error.read(_MOST_BYTES)
         if error.code >= 500 or error.code == 429:
-            raise _NotNowError(f"HTTP status {error.code}") from error
+            raise _NotNowError(_reason(error.code, body), _retry_after(error)) from error
         raise RegistrationError(_refusal(error.code, body)) from error
     except (urllib.error.URLError, OSError) as error:
         raise _NotNowError(str(getattr(error, "reason", error))) from error
@@ -133,6 +161,18 @@ def _post(endpoint: str, request: ActivateRequest) -> Identity:
         raise RegistrationError(
             f"{endpoint} does not answer like a registration endpoint; check the address"
         ) from error
+
+
+def _retry_after(error: urllib.error.HTTPError) -> float | None:
+    text = (error.headers.get("Retry-After") or "").strip()
+    return min(float(text), _PATIENCE_SECONDS) if text.isascii() and text.isdigit() else None
+
+
+def _reason(status: int, body: bytes) -> str:
+    try:
+        return f"HTTP status {status}: {ActivationRefused.from_json(body).message}"
+    except ValidationError:
+        return f"HTTP status {status}"
 
 
 def _refusal(status: int, body: bytes) -> str:

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.live import Live
 
 from ecs_anywhere import checks, interrupts, local, overview
+from ecs_anywhere.activations import activations
 from ecs_anywhere.console import Problem, err, out, print_json
 from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
@@ -18,6 +19,7 @@ from ecs_anywhere.options import output_option, stack_name_option, state_dir_opt
 from ecs_anywhere.orphans import orphans
 from ecs_anywhere.settings import StateDir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate
+from ecs_anywhere.why import why
 
 _port = click.option("--port", type=click.IntRange(1, 65535), help="Of the HTTP endpoints. [default: 4566]")
 _mqtt_port = click.option("--mqtt-port", type=click.IntRange(1, 65535), help="Of MQTT over TLS. [default: 8883]")
@@ -245,7 +247,9 @@ def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None
         raise SystemExit(1)
 
 
+cli.add_command(activations)
 cli.add_command(orphans)
+cli.add_command(why)
 
 
 def _pair(text: str) -> tuple[str, str]:

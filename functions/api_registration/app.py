@@ -18,21 +18,25 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Answers an Identity (200) or ActivationRefused."""
     body = event.get("body") or ""
     text = base64.b64decode(body) if event.get("isBase64Encoded") else body
+    source = event.get("requestContext", {}).get("http", {}).get("sourceIp", "")
     try:
-        identity = activate(control_plane(), ActivateRequest.from_json(text))
+        identity = activate(control_plane(), ActivateRequest.from_json(text), source)
     except ValidationError:
         return _refused(400, "InvalidRequest", "The body is not an activation request of this protocol.")
     except ActivationError as error:
-        return _refused(error.status, error.error, error.message)
+        return _refused(error.status, error.error, error.message, error.retry_after)
     except Exception:
         logger.exception("Activation failed")
         return _refused(503, "ServiceUnavailable", "Try again; the same request gets the same identity.")
     return _answer(200, identity)
 
 
-def _refused(status: int, error: str, message: str) -> dict[str, Any]:
+def _refused(status: int, error: str, message: str, retry_after: int | None = None) -> dict[str, Any]:
     logger.info("Refused", extra={"error": error})
-    return _answer(status, ActivationRefused(error=error, message=message))
+    answer = _answer(status, ActivationRefused(error=error, message=message))
+    if retry_after is not None:
+        answer["headers"]["retry-after"] = str(retry_after)
+    return answer
 
 
 def _answer(status: int, message: Message) -> dict[str, Any]:

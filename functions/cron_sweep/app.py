@@ -12,5 +12,5 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(_event: dict[str, Any], _context: Any) -> dict[str, int]:
-    """Answers how many instances and services were due."""
+    """Answers how many instances, services and events were due."""
     return sweep(control_plane())

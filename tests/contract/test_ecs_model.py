@@ -12,7 +12,7 @@ from functions.api_ecs.app import OPERATIONS
 
 from control_plane.domain import errors, request_checks
 from control_plane.domain.errors import EcsError
-from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED, WHY_NOT
+from control_plane.domain.supported_members import LIMITS, ONLY, REFUSED, STORED_ONLY, SUPPORTED, WHY_NOT
 from control_plane.gateways.ecs_model import service_model
 from world import World
 
@@ -21,6 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 OF_EVERY_API = {
     "UnknownOperationException",
     "SerializationException",
+    "RequestEntityTooLargeException",
     "ThrottlingException",
     "MissingAuthenticationTokenException",
     "IncompleteSignatureException",
@@ -47,6 +48,14 @@ def test_what_is_said_to_be_refused_is_one_of_amazons_and_is_not_there() -> None
     assert set(WHY_NOT) <= set(service_model().operation_names) - set(OPERATIONS)
 
 
+@pytest.mark.parametrize("operation", sorted(set(service_model().operation_names) - set(OPERATIONS)))
+def test_any_other_operation_says_what_it_is_that_is_not_supported_and_why(operation: str) -> None:
+    refusal = request_checks.refusal_of_operation(operation)
+    assert (refusal.code, refusal.status) == ("UnsupportedFeatureException", 400)
+    assert refusal.message.startswith(f"{operation} is not supported yet")
+    assert WHY_NOT.get(operation, "") in refusal.message
+
+
 def test_each_operation_is_one_of_amazons_and_says_what_it_supports() -> None:
     assert set(OPERATIONS) == set(SUPPORTED)
     assert set(OPERATIONS) <= set(service_model().operation_names)
@@ -60,6 +69,8 @@ def test_each_member_that_is_spoken_of_is_amazons(operation: str) -> None:
     assert set(shape.required_members) <= supported <= members
     assert set(ONLY.get(operation, {})) <= SUPPORTED[operation]
     assert set(LIMITS.get(operation, {})) <= SUPPORTED[operation]
+    assert set(STORED_ONLY.get(operation, ())) <= SUPPORTED[operation]
+    assert {each.partition(" ")[0] for each in REFUSED.get(operation, ())} <= members
 
 
 def test_the_operations_that_declare_unsupported_features_are_amazons() -> None:
@@ -79,7 +90,7 @@ def test_errors_have_amazons_names_statuses_and_members() -> None:
             continue
         raised = error("what to do")
         assert raised.code in shapes or raised.code in OF_EVERY_API
-        assert raised.status == (500 if raised.code == "ServerException" else 400)
+        assert raised.status == {"ServerException": 500, "RequestEntityTooLargeException": 413}.get(raised.code, 400)
         if raised.code in shapes:
             assert set(raised.body()) == set(shapes[raised.code].members)
 
@@ -145,6 +156,11 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     task = do("RunTask", taskDefinition="web", startedBy="me", overrides=overrides)["tasks"][0]["taskArn"]
     do("StartTask", taskDefinition="web", containerInstances=[instance, "missing"])
     world.deliver()
+    do("CreateService", serviceName="idle", taskDefinition="web")
+    world.deliver()
+    idle = do("UpdateService", service="idle", forceNewDeployment=True)["service"]
+    do("StopServiceDeployment", serviceDeploymentArn=idle["currentServiceDeployment"])
+    do("DeleteService", service="idle")
     do("CreateService", serviceName="svc", taskDefinition="web", desiredCount=2)
     world.deliver()
     do("UpdateService", service="svc", desiredCount=3, capacityProviderStrategy=[{"capacityProvider": "EXTERNAL"}])
@@ -155,6 +171,27 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("UntagResource", resourceArn=service, tagKeys=["team"])
     do("ListServices")
     do("DescribeServices", services=["svc", "missing"])
+    do("ListServiceDeployments", service="svc", maxResults=1)
+    newest = given["DescribeServices"]["services"][0]
+    deployment = newest["currentServiceDeployment"]
+    do("DescribeServiceDeployments", serviceDeploymentArns=[deployment, f"{deployment}0"])
+    revisions = [each["arn"] for each in newest["currentServiceRevisions"]]
+    do("DescribeServiceRevisions", serviceRevisionArns=[*revisions, f"{revisions[0]}0"])
+    do("CreateService", serviceName="sets", deploymentController={"type": "EXTERNAL"}, desiredCount=2)
+    whose = {"cluster": "default", "service": "sets"}
+    scale = {"value": 12.5, "unit": "PERCENT"}
+    do("CreateTaskSet", **whose, taskDefinition="web", scale=scale, externalId="e", tags=tags, clientToken="t")
+    world.deliver()
+    blue = given["CreateTaskSet"]["taskSet"]["taskSetArn"]
+    do("UpdateTaskSet", **whose, taskSet=blue, scale={"value": 50, "unit": "PERCENT"})
+    do("UpdateServicePrimaryTaskSet", **whose, primaryTaskSet=blue)
+    do("DescribeTaskSets", **whose, taskSets=[blue, "ecs-svc/1"], include=["TAGS"])
+    do("DescribeServices", services=["svc", "sets", "missing"], include=["TAGS"])
+    do("DeleteTaskSet", **whose, taskSet=blue, force=True)
+    do("ListTasks", serviceName="svc")
+    some = {"cluster": "default", "tasks": [*given["ListTasks"]["taskArns"][:1], task, "0" * 32]}
+    do("UpdateTaskProtection", **some, protectionEnabled=True, expiresInMinutes=60)
+    do("GetTaskProtection", **some)
     do("ListTasks", maxResults=1)
     do("StopTask", task=task, reason="enough")
     do("DescribeTasks", tasks=[task, "0" * 32], include=["TAGS"])
@@ -174,7 +211,8 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
 
 def test_answers_have_no_member_and_no_value_that_amazon_does_not_know(world: World) -> None:
     given = answers(world)
-    assert set(given) == set(OPERATIONS) - {"UpdateContainerAgent"}, "which never answers"
+    never = {"UpdateContainerAgent", "ExecuteCommand", "ListServicesByNamespace"}
+    assert set(given) == set(OPERATIONS) - never, "which never answer"
     for operation, answer in given.items():
         shape: Any = service_model().operation_model(operation).output_shape
         report = ParamValidator().validate(answer, shape)

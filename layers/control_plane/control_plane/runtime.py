@@ -42,7 +42,7 @@ class ControlPlane:
     bus: EventBus
     queues: Queues
     administrator_key: AdministratorKey | None = None
-    """Only for the function that verifies signatures."""
+    """Only for the function that verifies signatures, which is the one that answers lists."""
     mqtt_ca_base64: str = ""
     ecs_endpoint_path: str = ""
     """The path of the address that clients call, which they sign with the rest."""
@@ -57,6 +57,13 @@ class ControlPlane:
 
     registrations: dict[tuple[str, int], Registration] = field(default_factory=dict)
     """By instance id and registration number."""
+
+    @property
+    def token_key(self) -> bytes:
+        """What nextTokens are authenticated with (domain/pages.py)."""
+        if self.administrator_key is None:
+            raise LookupError("this function was made without the administrator's key")
+        return self.administrator_key.derived("nextToken")
 
     @cached_property
     def definitions(self) -> Definitions:
@@ -104,6 +111,8 @@ def control_plane() -> ControlPlane:
             service_scheduler=env("SERVICE_QUEUE_URL", ""),
             agent_commands=env("AGENT_COMMANDS_QUEUE_URL", ""),
             events=env("EVENTS_QUEUE_URL", ""),
+            run_task=env("RUN_TASK_QUEUE_URL", ""),
+            run_task_dead_letters=env("RUN_TASK_DLQ_QUEUE_URL", ""),
             prefix=env("PREFIX", ""),
         ),
         administrator_key=AdministratorKey(

@@ -365,7 +365,7 @@ class Identity(Message):
 
 
 class ActivationRefused(Message):
-    """The answer with HTTP status 400, 403 or 503."""
+    """The answer with HTTP status 400, 403, 429 or 503; 429 says in Retry-After when to ask again."""
 
     error: str
     message: str

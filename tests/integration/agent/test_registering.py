@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from ecs_anywhere_agent.cli import main
 from ecs_anywhere_agent.identity import IdentityFiles, identity_files
-from ecs_anywhere_agent.registering import RegistrationError, check_endpoint, register
+from ecs_anywhere_agent.registering import RegistrationError, check_endpoint, later, register
 from ecs_protocol.messages import ActivateRequest, ActivationRefused, Identity
 from ecs_protocol.names import topics
 from integration.agent.runtimes import ARN
@@ -32,6 +32,8 @@ class Endpoint:
         self.answers: list[Answer] = []
         self.requests: list[ActivateRequest] = []
         self.valid_days = 1
+        self.retry_after: str | None = None
+        """The header of answers that are no identity."""
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,6 +41,8 @@ class Endpoint:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status, text = endpoint.answer(ActivateRequest.from_json(body))
                 self.send_response(status)
+                if status == 429 and endpoint.retry_after is not None:
+                    self.send_header("Retry-After", endpoint.retry_after)
                 self.end_headers()
                 self.wfile.write(text.encode())
 
@@ -143,6 +147,42 @@ def test_while_the_endpoint_fails_the_same_request_is_sent_again(endpoint: Endpo
     first, second = endpoint.requests
     assert first == second
     assert "HTTP status 503; trying again" in said[0]
+
+
+def test_a_machine_comes_back_when_it_is_told_to_and_is_not_counted_out(
+    endpoint: Endpoint, files: IdentityFiles
+) -> None:
+    busy = ActivationRefused(error="TooManyRegistrations", message="Many machines register at this moment. Try again.")
+    endpoint.answers, endpoint.retry_after = [(429, busy.to_json())] * 3, "0"
+    said: list[str] = []
+    assert register(files, endpoint.url, "a-1", "secret", tell=said.append, attempts=1)
+    assert len(endpoint.requests) == 4
+    assert "HTTP status 429: Many machines register at this moment. Try again.; trying again in 0 s" in said[0]
+
+
+def test_a_machine_that_would_wait_longer_than_an_hour_gives_up(endpoint: Endpoint, files: IdentityFiles) -> None:
+    endpoint.answers, endpoint.retry_after = [(429, "{}")], "99999"
+    with pytest.raises(RegistrationError, match="run this again"):
+        register(files, endpoint.url, "a-1", "secret", tell=lambda _: None)
+
+
+@pytest.mark.parametrize("word", ["soon", "-1", "1.5"])
+def test_a_time_that_is_none_is_not_obeyed(endpoint: Endpoint, files: IdentityFiles, word: str) -> None:
+    endpoint.answers, endpoint.retry_after = [(429, "{}")], word
+    with pytest.raises(RegistrationError, match="run this again"):
+        register(files, endpoint.url, "a-1", "secret", tell=lambda _: None, attempts=1)
+
+
+def test_machines_that_were_told_the_same_time_spread_ever_wider() -> None:
+    def latest(_low: float, high: float) -> float:
+        return high
+
+    def earliest(low: float, _high: float) -> float:
+        return low
+
+    assert [later(5, refusals, earliest) for refusals in (1, 2, 3)] == [5, 5, 5]
+    assert [later(5, refusals, latest) for refusals in (1, 2, 3, 9)] == [15, 25, 45, 305]
+    assert later(600, 1, latest) == 1200
 
 
 def test_after_an_answer_that_was_lost_the_next_command_sends_the_same_request(

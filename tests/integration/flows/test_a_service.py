@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from control_plane.domain.errors import EcsError, InvalidParameterException, ServiceNotFoundException
+from control_plane.flows.list_services import list_services
 from control_plane.flows.services import (
     create_service,
     delete_service,
     describe_services,
-    list_services,
     update_service,
 )
 from control_plane.flows.sweep import sweep

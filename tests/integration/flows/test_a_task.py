@@ -12,9 +12,10 @@ from control_plane.domain.errors import (
     InvalidParameterException,
 )
 from control_plane.flows.container_instances import deregister_container_instance, describe_container_instances
+from control_plane.flows.list_tasks import list_tasks
 from control_plane.flows.run_task import run_task, start_task
 from control_plane.flows.stop_task import stop_task
-from control_plane.flows.tasks import describe_tasks, list_tasks
+from control_plane.flows.tasks import describe_tasks
 from ecs_protocol.messages import (
     ContainerReport,
     DescribeTasks,

@@ -11,14 +11,14 @@ from control_plane.domain.errors import (
     MissingVersionException,
     TargetNotFoundException,
 )
-from control_plane.flows.attributes import delete_attributes, list_attributes, put_attributes
+from control_plane.flows.attributes import delete_attributes, put_attributes
 from control_plane.flows.container_instances import (
     deregister_container_instance,
     describe_container_instances,
-    list_container_instances,
     update_container_agent,
     update_container_instances_state,
 )
+from control_plane.flows.list_container_instances import list_attributes, list_container_instances
 from control_plane.flows.run_task import run_task
 from world import EVERY_CAPABILITY, World
 

@@ -8,6 +8,7 @@ import pytest
 
 from control_plane.domain.inbox import TaskKey
 from control_plane.flows.look_at_container_instance import look_at_container_instances
+from control_plane.flows.publish_events import publish_events
 from control_plane.flows.run_task import run_task
 from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.stop_task import stop_task
@@ -69,6 +70,25 @@ def test_one_task_alone(metered: tuple[World, Meter]) -> None:
     assert writes == {"RunTask": 7, "RUNNING": 1, "StopTask": 5, "STOPPED": 7}
     assert sum(writes.values()) <= 22
     assert sum(reads for _, reads in spent.values()) <= 8, spent
+
+
+def test_a_stop_where_nobody_waits_reads_half_a_unit_to_know_so(metered: tuple[World, Meter]) -> None:
+    world, meter = metered
+    world.table.recording = True
+    machine = world.machine()
+    publish_events(world.cp, world.table.stream)
+    world.pass_time(1)
+    read: list[float] = []
+    for status, number in ((S.RUNNING, 1), (S.STOPPED, 2)):
+        world.table.stream.clear()
+        if status is S.RUNNING:
+            ran = run_task(world.cp, {"taskDefinition": "web:1"})["tasks"][0]["taskArn"].rsplit("/", 1)[1]
+        _report(world, machine, ran, status, number)
+        records = list(world.table.stream)
+        meter.reset()
+        publish_events(world.cp, records)
+        read.append(meter.reads)
+    assert read == [0, 0.5]
 
 
 def test_the_sweeper_pays_one_write_for_each_reminder(metered: tuple[World, Meter]) -> None:

@@ -20,9 +20,11 @@ from control_plane.domain.races import ItemChangedError
 from control_plane.flows.clusters import create_cluster, describe_clusters, list_clusters, update_cluster
 from control_plane.flows.container_instances import deregister_container_instance
 from control_plane.flows.delete_cluster import delete_cluster
+from control_plane.flows.list_services import list_services
+from control_plane.flows.list_tasks import list_tasks
 from control_plane.flows.run_task import run_task
-from control_plane.flows.services import create_service, delete_service, describe_services, list_services
-from control_plane.flows.tasks import describe_tasks, list_tasks
+from control_plane.flows.services import create_service, delete_service, describe_services
+from control_plane.flows.tasks import describe_tasks
 from control_plane.store import clusters, keys
 from control_plane.store.table import Table
 from ecs_protocol.messages import Refused

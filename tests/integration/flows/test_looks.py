@@ -232,6 +232,6 @@ def test_a_sweeper_that_dies_before_it_forgets_hands_on_again(
         patch.setattr(world.table, "delete_many", lambda _keys: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
             sweep(world.cp)
-    assert sweep(world.cp) == {"containerInstances": 1, "services": 0}
-    assert sweep(world.cp) == {"containerInstances": 0, "services": 0}
+    assert sweep(world.cp) == {"containerInstances": 1, "services": 0, "events": 0}
+    assert sweep(world.cp) == {"containerInstances": 0, "services": 0, "events": 0}
     assert {look.instance_id for look in world.queues.looks} == {machine}

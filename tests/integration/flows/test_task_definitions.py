@@ -8,14 +8,13 @@ from control_plane.domain.errors import (
     ClientException,
     InvalidParameterException,
 )
+from control_plane.flows.list_task_definitions import list_task_definition_families, list_task_definitions
 from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service, describe_services, update_service
 from control_plane.flows.task_definitions import (
     delete_task_definitions,
     deregister_task_definition,
     describe_task_definition,
-    list_task_definition_families,
-    list_task_definitions,
     register_task_definition,
 )
 from control_plane.flows.tasks import describe_tasks
@@ -209,7 +208,7 @@ def test_lists_by_status(world: World) -> None:
     def arns(**request: Any) -> list[str]:
         return [arn.removeprefix(ARN) for arn in list_task_definitions(world.cp, request)["taskDefinitionArns"]]
 
-    assert arns(status="INACTIVE") == ["api-old:1", "api:1"]
+    assert arns(status="INACTIVE") == ["api:1", "api-old:1"]
     assert arns(status="DELETE_IN_PROGRESS") == ["web:2"]
     assert arns(familyPrefix="api") == ["api:2"]
     assert arns(familyPrefix="web", sort="DESC", maxResults=3) == ["web:11", "web:10", "web:9"]

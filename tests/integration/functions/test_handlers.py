@@ -13,9 +13,9 @@ from contract.samples import INSTANCE, PRINCIPAL, TASK, bodies, sample
 from control_plane.domain.inbox import Look, ServiceKey
 from control_plane.domain.races import ServiceChangedError
 from control_plane.flows.run_task import run_task
+from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service
 from control_plane.flows.tasks import describe_tasks
-from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.identities import Certificate
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, services, tasks
@@ -37,18 +37,9 @@ class Context:
     aws_request_id = "invocation-1"
 
 
-class Secrets:
-    """Stands for boto3's secretsmanager client."""
-
-    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
-        del SecretId
-        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
-
-
 @pytest.fixture
 def call(world: World, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Invoke a function with a sample; its control plane is the test's world."""
-    world.cp.administrator_key = AdministratorKey(Secrets(), "arn", lambda: world.now)
 
     def control_plane() -> ControlPlane:
         return world.cp
@@ -272,13 +263,26 @@ def test_an_event_that_ecs_refuses_becomes_an_event(world: World, call: Call, ma
     assert [entry["DetailType"] for entry in world.events.entries] == ["Run Task Failed"]
 
 
+def test_an_event_that_waits_for_capacity_comes_again_by_its_id(world: World, call: Call, machine: str) -> None:
+    event = json.loads(bodies("queue_run_task", "one_task")[0])
+    asked = {**event["detail"], "waitForCapacitySeconds": 600, "overrides": {"memory": "1000000"}}
+    assert failures(call("queue_run_task", "waiting")) == []  # nothing waits
+    run_task_for_event(world.cp, {**event, "time": world.now.isoformat(), "detail": asked})
+    assert failures(call("queue_run_task", "waiting")) == []
+    assert tasks.of_instance(world.table, "default", machine) == []
+    world.pass_time(600)
+    assert failures(call("queue_run_task", "waiting")) == []
+    assert [entry["DetailType"] for entry in world.events.entries] == ["Run Task Failed"]
+    assert len(world.queues.given_up) == 1
+
+
 @pytest.mark.usefixtures("task")
 def test_each_minute_the_sweeper_hands_on_what_is_due(world: World, call: Call) -> None:
-    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0}
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0, "events": 0}
     world.pass_time(60)
-    assert call("cron_sweep", "each_minute") == {"containerInstances": 1, "services": 0}
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 1, "services": 0, "events": 0}
     assert [(look.instance_id, look.look) for look in world.queues.looks] == [(INSTANCE, Look.COMMANDS)]
-    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0}
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 0, "events": 0}
 
 
 @pytest.mark.usefixtures("task")
@@ -296,7 +300,7 @@ def test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world: World
     create_service(world.cp, {"serviceName": "web", "taskDefinition": "web", "desiredCount": 1})
     assert failures(call("queue_service_scheduler", "one_service")) == []
     world.pass_time(60)
-    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 1}
+    assert call("cron_sweep", "each_minute") == {"containerInstances": 0, "services": 1, "events": 0}
     assert [key for key, _ in world.queues.services] == [ServiceKey("default", "web")]
     found = services.load(world.table, "default", "web")
     assert found
@@ -336,6 +340,13 @@ def test_nobody_registers_without_an_activation(world: World, call: Call) -> Non
     answer = call("api_registration", "no_activation_request")
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (400, "InvalidRequest")
     assert world.registry.made == 0
+
+
+def test_who_tries_too_often_is_told_when_to_come_back(call: Call) -> None:
+    for _ in range(10):
+        assert "retry-after" not in call("api_registration", "activation")["headers"]
+    answer = call("api_registration", "activation")
+    assert (answer["statusCode"], answer["headers"]["retry-after"]) == (429, "600")
 
 
 def test_the_api_refuses_what_is_not_signed(call: Call) -> None:

@@ -166,9 +166,9 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
         pytest.param("list_daemons", {}, "UnsupportedFeatureException", "ListDaemons", id="operation"),
         pytest.param(
             "run_task",
-            {"taskDefinition": "web", "referenceId": "x"},
+            {"taskDefinition": "web", "enableExecuteCommand": True},
             "UnsupportedFeatureException",
-            "referenceId",
+            "enableExecuteCommand",
             id="member",
         ),
         pytest.param(

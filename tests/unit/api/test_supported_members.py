@@ -30,9 +30,8 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("operation", "request_", "words"),
     [
-        ("RunTask", {"platformVersion": "LATEST"}, "platformVersion is not supported yet: remove it"),
+        ("RunTask", {"enableExecuteCommand": True}, "enableExecuteCommand is not supported yet: remove it"),
         ("RunTask", {"launchType": "EC2"}, "launchType EC2 is not supported yet: use EXTERNAL"),
-        ("RunTask", {"propagateTags": "SERVICE"}, "propagateTags SERVICE"),
         ("StartTask", {"capacityProviderStrategy": [{"capacityProvider": "x"}]}, "capacityProviderStrategy"),
         ("StartTask", {"clientToken": "x"}, "clientToken"),
         (
@@ -42,7 +41,7 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
         ),
         ("CreateService", {"deploymentConfiguration": {"alarms": {"enable": True}}}, "deploymentConfiguration.alarms"),
         ("CreateService", {"loadBalancers": [{"containerName": "web"}]}, "loadBalancers"),
-        ("UpdateService", {"deploymentController": {"type": "EXTERNAL"}}, "deploymentController.type EXTERNAL"),
+        ("UpdateService", {"deploymentController": {"type": "CODE_DEPLOY"}}, "deploymentController.type CODE_DEPLOY"),
     ],
 )
 def test_unsupported_feature(operation: str, request_: dict[str, Any], words: str) -> None:
@@ -74,6 +73,66 @@ def test_where_amazon_has_no_such_error_it_is_a_parameters(
     with pytest.raises(InvalidParameterException) as raised:
         refuse_unsupported(operation, request_)
     assert words in raised.value.message
+
+
+VPC = {"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}}
+VOLUME = {"volumeConfigurations": [{"name": "data"}]}
+
+
+@pytest.mark.parametrize("operation", ["RunTask", "StartTask"])
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (VPC, "Network Configuration is not valid for the given networkMode of this task definition."),
+        (VOLUME, "Volume configuration provided but no matching configuredAtLaunch volume found in task definition."),
+        (
+            {"propagateTags": "SERVICE"},
+            "propagateTags SERVICE is for tasks that a service starts: use TASK_DEFINITION or NONE.",
+        ),
+    ],
+    ids=["network", "volume", "tags-of-no-service"],
+)
+def test_what_amazon_refuses_for_tasks_on_external(operation: str, request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidParameterException) as raised:
+        refuse_unsupported(operation, request_)
+    assert raised.value.message == message
+
+
+def test_a_platform_version_is_fargates() -> None:
+    with pytest.raises(InvalidParameterException, match="The platform version must be null when"):
+        refuse_unsupported("RunTask", {"platformVersion": "LATEST"})
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("RunTask", {"startedBy": "AWS Step Functions", "group": "grüße:x/1", "clientToken": "!" * 64}),
+        ("RunTask", {"startedBy": "x" * 128, "group": "x" * 255, "referenceId": "x" * 1024}),
+        ("StartTask", {"startedBy": "x" * 36, "referenceId": "order 7"}),
+    ],
+)
+def test_texts(operation: str, request_: dict[str, Any]) -> None:
+    refuse_unsupported(operation, request_)
+    check_limits(operation, request_)
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "message"),
+    [
+        ("RunTask", {"startedBy": "x" * 129}, "startedBy longer than 128."),
+        ("StartTask", {"startedBy": "x" * 37}, "startedBy longer than 36."),
+        ("RunTask", {"group": "x" * 256}, "group longer than 255."),
+        ("RunTask", {"referenceId": "x" * 1025}, "referenceId longer than 1024."),
+        ("RunTask", {"clientToken": "x" * 65}, "clientToken longer than 64."),
+        ("RunTask", {"clientToken": "a b"}, "clientToken contains invalid characters."),
+        ("RunTask", {"group": "a\n"}, "group contains invalid characters."),
+        ("StartTask", {"startedBy": "\0"}, "startedBy contains invalid characters."),
+    ],
+)
+def test_texts_that_are_none(operation: str, request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidParameterException) as raised:
+        check_limits(operation, request_)
+    assert raised.value.message == message
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
         ["resume"],
         ["check"],
         ["orphans", "adopt"],
+        ["activations", "list"],
+        ["activations", "delete"],
     ],
 )
 def test_everything_has_help(command: list[str]) -> None:

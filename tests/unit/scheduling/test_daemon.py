@@ -59,7 +59,7 @@ def a_daemon(least: int = 0, **members: Any) -> Service:
 
 
 def a_place(number: int, drawn: str, **of_line: Any) -> Place:
-    where, what = drawn
+    where, what = drawn[0], drawn[1]
     instance_id = f"{number:032x}"
     task = _task(number, instance_id, what)
     status = InstanceStatus.DRAINING if where in "dD" else InstanceStatus.ACTIVE

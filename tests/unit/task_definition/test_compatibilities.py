@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from control_plane.domain.errors import ClientException, InvalidParameterException
-from control_plane.domain.task_definition import normalise, task_resources
+from control_plane.domain.task_definition import normalise
 from control_plane.domain.task_definition_network import on_external
 from control_plane.domain.task_definition_sizes import FARGATE_MEMORY
+from control_plane.domain.task_overrides import task_resources
 from unit.task_definition.builders import container, definition, port, request
 
 ROLE = "arn:aws:iam::123456789012:role/role"

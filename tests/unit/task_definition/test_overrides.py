@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from control_plane.domain.errors import ClientException, EcsError, InvalidParameterException
 from control_plane.domain.resources import Resources
-from control_plane.domain.task_definition import task_resources, validate_overrides
+from control_plane.domain.task_overrides import task_requirements, task_resources, validate_overrides
 from unit.task_definition.builders import container, definition, port
 
 
@@ -21,6 +21,12 @@ TWO = definition(
     container(name="side", memory=16, portMappings=[port(53, 53, protocol="udp"), port(82, 0)]),
 )
 PORTS = frozenset({(8080, "tcp"), (53, "udp")})
+ROLE = "arn:aws:iam::123456789012:role/role"
+FILE = {"type": "s3", "value": "arn:aws:s3:::bucket/key.env"}
+GPU = {"type": "GPU", "value": "1"}
+EIA = {"type": "InferenceAccelerator", "value": "eia"}
+SECRET = {"name": "TOKEN", "valueFrom": "parameter"}
+ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +75,12 @@ def test_in_host_mode_a_containers_port_is_the_machines() -> None:
             "Container Overrides length must be at most 8192",
             id="longer-than-amazon-takes",
         ),
+        pytest.param({"ephemeralStorage": {"sizeInGiB": 21}}, "only supported for Fargate", id="ephemeral-storage"),
+        pytest.param(
+            {"inferenceAcceleratorOverrides": [{"deviceName": "eia", "deviceType": "eia1.medium"}]},
+            "Override for inference accelerator named eia is not a device in the TaskDefinition.",
+            id="no-such-accelerator",
+        ),
     ],
 )
 def test_overrides_that_name_the_wrong_thing(overrides: dict[str, Any], words: str) -> None:
@@ -80,8 +92,12 @@ def test_overrides_that_name_the_wrong_thing(overrides: dict[str, Any], words: s
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        pytest.param({"taskRoleArn": "arn"}, "Overrides: 'taskRoleArn' is not supported yet", id="role"),
-        pytest.param(of_main(resourceRequirements=[{}, {"type": "GPU"}]), "'resourceRequirements'", id="gpu"),
+        pytest.param({"new": 1}, "Overrides: 'new' is not supported yet", id="a-member-that-is-new"),
+        pytest.param(of_main(new=1), "container 'main': 'new' is not supported", id="one-of-a-container"),
+        pytest.param(of_main(resourceRequirements=[{"type": "GPU", "value": "0"}]), "GPU: '0'", id="no-gpu"),
+        pytest.param(of_main(resourceRequirements=[EIA]), "'eia' is not declared", id="accelerator"),
+        pytest.param(of_main(environmentFiles=[{"type": "s3", "value": "x"}]), "Invalid arn syntax.", id="file"),
+        pytest.param(of_main(environmentFiles=[FILE] * 11), "environment files was exceeded", id="too-many-files"),
         pytest.param(of_main(environment=[{"value": "x"}]), "has no name", id="environment"),
         pytest.param(of_main(command=["\0"]), "NUL", id="nul"),
         pytest.param(of_main(cpu=-1), "Invalid 'cpu' setting for container 'main'.", id="cpu"),
@@ -99,6 +115,40 @@ def test_overrides_that_no_task_can_have(overrides: dict[str, Any], words: str) 
     with pytest.raises(ClientException) as raised:
         validate_overrides(TWO, overrides)
     assert words in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "required"),
+    [
+        pytest.param({}, set(), id="nothing"),
+        pytest.param(of_main(command=["true"], cpu=1, environment=[{"name": "A"}]), set(), id="what-any-machine-can"),
+        pytest.param({"taskRoleArn": ROLE}, {"com.amazonaws.ecs.capability.task-iam-role"}, id="role"),
+        pytest.param({"executionRoleArn": ROLE}, set(), id="an-execution-role-that-nothing-uses"),
+        pytest.param(of_main(environmentFiles=[FILE]), {"ecs.capability.env-files.s3"}, id="files-of-variables"),
+        pytest.param(of_main(resourceRequirements=[GPU]), {"ecs-anywhere.capability.gpu"}, id="gpu"),
+        pytest.param(of_main(resourceRequirements=[], environmentFiles=[]), set(), id="empty-lists"),
+    ],
+)
+def test_what_a_task_needs_of_its_machine_besides_what_its_definition_does(
+    overrides: dict[str, Any], required: set[str]
+) -> None:
+    validate_overrides(TWO, overrides)
+    mapping = {"ecs-anywhere.capability.port-mapping"}
+    assert task_requirements(TWO, overrides) == mapping | required
+
+
+def test_an_execution_role_is_what_pulls_from_ecr() -> None:
+    """The definition had none: it said that the image is on the machine."""
+    local = definition(container(image=ECR))
+    pulling = {"com.amazonaws.ecs.capability.ecr-auth", "ecs.capability.execution-role-ecr-pull"}
+    assert task_requirements(local, {}) == set()
+    assert task_requirements(local, {"executionRoleArn": ROLE}) == pulling
+
+
+def test_a_secret_is_not_overridden_by_a_plain_value() -> None:
+    secret = definition(container(secrets=[SECRET]), executionRoleArn=ROLE)
+    with pytest.raises(ClientException, match="must be unique and not shared with any new or existing environment"):
+        validate_overrides(secret, of_main(environment=[{"name": "TOKEN", "value": "x"}]))
 
 
 SIZES = st.fixed_dictionaries(

@@ -125,6 +125,8 @@ class InstanceIdentity(Entity):
     cluster: str
     principal: str
     attributes: tuple[Attribute, ...] = ()
+    deregistered_at: datetime | None = None
+    """From then on nothing that this machine says is believed, but that it has stopped what it was to stop."""
 
 
 def port_names(resources: Resources) -> frozenset[str]:

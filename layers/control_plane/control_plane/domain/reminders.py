@@ -35,7 +35,16 @@ class ServiceLook:
     at: int
 
 
-Reminder = InstanceLook | ServiceLook
+@dataclass(frozen=True)
+class EventLook:
+    """A `Run Task` event that waits for capacity, to be tried again."""
+
+    cluster: str
+    request_id: str
+    at: int
+
+
+Reminder = InstanceLook | ServiceLook | EventLook
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from control_plane.domain.arns import resource_name
 from control_plane.domain.errors import ClientException, InvalidParameterException, UnsupportedFeatureException
-from control_plane.domain.supported_members import LIMITS, ONLY, SUPPORTED, WHY_NOT
+from control_plane.domain.supported_members import LIMITS, ONLY, REFUSED, SUPPORTED, WHY_NOT
 
 NAMES: Mapping[str, str] = {
     "cluster": "Cluster",
@@ -18,12 +18,33 @@ NAMES: Mapping[str, str] = {
     "service": "Service",
     "serviceName": "Service",
     "services": "Service",
+    "primaryTaskSet": "Task set",
     "task": "Task",
+    "taskSet": "Task set",
+    "taskSets": "Task set",
     "tasks": "Task",
 }
 """The members that name something, by its name or its ARN. A task definition's name is the flows' to take apart."""
 
 MAX_FAMILY_AND_REVISION = 300
+
+_PRINTABLE_ASCII = re.compile(r"[!-~]*")
+_NO_CONTROL_CHARACTERS = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
+CHARACTERS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
+    "RunTask": {
+        "clientToken": _PRINTABLE_ASCII,
+        "group": _NO_CONTROL_CHARACTERS,
+        "startedBy": _NO_CONTROL_CHARACTERS,
+        "referenceId": _NO_CONTROL_CHARACTERS,
+    },
+    "StartTask": {
+        "group": _NO_CONTROL_CHARACTERS,
+        "startedBy": _NO_CONTROL_CHARACTERS,
+        "referenceId": _NO_CONTROL_CHARACTERS,
+    },
+}
+"""What texts may hold that are no names. Amazon documents letters, digits and -/_ for startedBy, but takes more: tasks
+of its own Step Functions are started by `AWS Step Functions`."""
 
 _DECLARE_UNSUPPORTED_FEATURE = frozenset(
     {
@@ -34,6 +55,15 @@ _DECLARE_UNSUPPORTED_FEATURE = frozenset(
         "CreateService",
         "UpdateService",
         "DescribeCapacityProviders",
+        "ListServiceDeployments",
+        "DescribeServiceDeployments",
+        "DescribeServiceRevisions",
+        "StopServiceDeployment",
+        "CreateTaskSet",
+        "UpdateTaskSet",
+        "UpdateServicePrimaryTaskSet",
+        "DeleteTaskSet",
+        "DescribeTaskSets",
     }
 )
 """The operations whose model has UnsupportedFeatureException; a contract test compares."""
@@ -48,8 +78,15 @@ def refusal_of_operation(operation: str) -> UnsupportedFeatureException:
 def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
     """Raise for the first member or value that is not supported.
 
-    UnsupportedFeatureException where Amazon's model declares it for the operation, else InvalidParameterException.
+    UnsupportedFeatureException where Amazon's model declares it for the operation, else InvalidParameterException,
+    which is also for what Amazon ECS refuses itself.
     """
+    for member, value in request.items():
+        words = REFUSED.get(operation, {})
+        refusal = words.get(f"{member} {value}") if isinstance(value, str) else None
+        refusal = refusal or words.get(member)
+        if refusal and not says_nothing(value):
+            raise InvalidParameterException(refusal)
     supported = SUPPORTED[operation]
     if "*" in supported:
         return
@@ -64,9 +101,14 @@ def check_limits(operation: str, request: Mapping[str, Any]) -> None:
         if value is None:
             continue
         size = value if isinstance(value, int) else len(value)
+        if isinstance(value, str) and size > most:
+            raise InvalidParameterException(f"{member} longer than {most}.")
         if not least <= size <= most:
             what = member if isinstance(value, int) else f"The length of {member}"
             raise InvalidParameterException(f"{what} should be between {least} and {most}, but is {size}.")
+    for member, characters in CHARACTERS.get(operation, {}).items():
+        if not characters.fullmatch(request.get(member, "")):
+            raise InvalidParameterException(f"{member} contains invalid characters.")
     check_names(operation, request)
 
 

@@ -55,6 +55,7 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "overrides",
             "group",
             "startedBy",
+            "referenceId",
             "clientToken",
             "launchType",
             "capacityProviderStrategy",
@@ -73,12 +74,14 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "overrides",
             "group",
             "startedBy",
+            "referenceId",
             "propagateTags",
             "enableECSManagedTags",
             "tags",
         }
     ),
     "StopTask": frozenset({"cluster", "task", "reason"}),
+    "ExecuteCommand": frozenset({"cluster", "task", "container", "command", "interactive"}),
     "DescribeTasks": frozenset({"cluster", "tasks", "include"}),
     "ListTasks": frozenset(
         {"cluster", "containerInstance", "family", "startedBy", "serviceName", "desiredStatus", "launchType"}
@@ -98,17 +101,103 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "UpdateService": _SERVICE | {"service", "forceNewDeployment"},
     "DescribeServices": frozenset({"cluster", "services", "include"}),
     "ListServices": frozenset({"cluster", "launchType", "schedulingStrategy"}) | _PAGE,
+    "ListServicesByNamespace": frozenset({"namespace"}) | _PAGE,
     "DeleteService": frozenset({"cluster", "service", "force"}),
+    "ListServiceDeployments": frozenset({"cluster", "service", "status", "createdAt"}) | _PAGE,
+    "DescribeServiceDeployments": frozenset({"serviceDeploymentArns"}),
+    "DescribeServiceRevisions": frozenset({"serviceRevisionArns"}),
+    "StopServiceDeployment": frozenset({"serviceDeploymentArn", "stopType"}),
+    "CreateTaskSet": frozenset(
+        {
+            "cluster",
+            "service",
+            "taskDefinition",
+            "scale",
+            "externalId",
+            "clientToken",
+            "launchType",
+            "capacityProviderStrategy",
+            "tags",
+        }
+    ),
+    "UpdateTaskSet": frozenset({"cluster", "service", "taskSet", "scale"}),
+    "UpdateServicePrimaryTaskSet": frozenset({"cluster", "service", "primaryTaskSet"}),
+    "DeleteTaskSet": frozenset({"cluster", "service", "taskSet", "force"}),
+    "DescribeTaskSets": frozenset({"cluster", "service", "taskSets", "include"}),
 }
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
+
+_DAEMONS = (
+    "Amazon ECS Managed Daemons run on Amazon ECS Managed Instances only, which are not here. Use a service with "
+    "schedulingStrategy DAEMON"
+)
+_EXPRESS = (
+    "an Express Mode service is made of Fargate tasks and an Application Load Balancer, neither of which is here. Use "
+    "CreateService"
+)
 
 WHY_NOT: Mapping[str, str] = {
     "CreateCapacityProvider": "neither an Auto Scaling group nor Amazon ECS Managed Instances can run tasks here, so "
     "that tasks started by such a capacity provider would wait for ever. Use EXTERNAL",
     "UpdateCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be changed",
     "DeleteCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be deleted",
+    **dict.fromkeys(
+        (
+            "CreateDaemon",
+            "DeleteDaemon",
+            "DeleteDaemonTaskDefinition",
+            "DescribeDaemon",
+            "DescribeDaemonDeployments",
+            "DescribeDaemonRevisions",
+            "DescribeDaemonTaskDefinition",
+            "ListDaemonDeployments",
+            "ListDaemonTaskDefinitions",
+            "ListDaemons",
+            "RegisterDaemonTaskDefinition",
+            "UpdateDaemon",
+        ),
+        _DAEMONS,
+    ),
+    **dict.fromkeys(
+        (
+            "CreateExpressGatewayService",
+            "DeleteExpressGatewayService",
+            "DescribeExpressGatewayService",
+            "UpdateExpressGatewayService",
+        ),
+        _EXPRESS,
+    ),
 }
 """Why an operation is refused, where it is not only that nobody has made it."""
+
+STORED_ONLY: Mapping[str, frozenset[str]] = {
+    "CreateCluster": frozenset({"settings", "configuration"}),
+    "UpdateCluster": frozenset({"settings", "configuration"}),
+    "UpdateClusterSettings": frozenset({"settings"}),
+    "RunTask": frozenset({"referenceId"}),
+    "StartTask": frozenset({"referenceId"}),
+}
+"""Of the supported members those that are kept, and change nothing that runs."""
+
+_OF_TASKS_ELSEWHERE = {
+    "networkConfiguration": "Network Configuration is not valid for the given networkMode of this task definition.",
+    "volumeConfigurations": "Volume configuration provided but no matching configuredAtLaunch volume found in task "
+    "definition.",
+    "propagateTags SERVICE": "propagateTags SERVICE is for tasks that a service starts: use TASK_DEFINITION or NONE.",
+}
+"""No task on EXTERNAL has an interface of a VPC, or a volume that is attached when it starts (compatibilities)."""
+
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "RunTask": {
+        **_OF_TASKS_ELSEWHERE,
+        "platformVersion": "The platform version must be null when specifying an EXTERNAL launch type.",
+    },
+    "StartTask": _OF_TASKS_ELSEWHERE,
+}
+"""Members, and values of members, that Amazon ECS too refuses for tasks on EXTERNAL, and its words.
+
+`propagateTags SERVICE` is documented as an error; its words are ours.
+"""
 
 _ROLLING = {
     "strategy": ("ROLLING",),
@@ -125,16 +214,19 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
     "DescribeContainerInstances": {"include": ("TAGS", "CONTAINER_INSTANCE_HEALTH")},
     "CreateService": {
         "launchType": ("EXTERNAL",),
-        "deploymentController": {"type": ("ECS",)},
+        "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "UpdateService": {
-        "deploymentController": {"type": ("ECS",)},
+        "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "DescribeServices": {"include": ("TAGS",)},
+    "StopServiceDeployment": {"stopType": ("ROLLBACK",)},
+    "CreateTaskSet": {"launchType": ("EXTERNAL",)},
+    "DescribeTaskSets": {"include": ("TAGS",)},
 }
 """Where only some values of a member are supported; None: any."""
 
@@ -146,8 +238,14 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "DeleteTaskDefinitions": {"taskDefinitions": (1, 10)},
     "ListTaskDefinitions": {"maxResults": (1, 100)},
     "ListTaskDefinitionFamilies": {"maxResults": (1, 100)},
-    "RunTask": {"count": (1, 10), "startedBy": (0, 128), "clientToken": (0, 64)},
-    "StartTask": {"containerInstances": (1, 10), "startedBy": (0, 128)},
+    "RunTask": {
+        "count": (1, 10),
+        "group": (0, 255),
+        "startedBy": (0, 128),
+        "referenceId": (0, 1024),
+        "clientToken": (0, 64),
+    },
+    "StartTask": {"containerInstances": (1, 10), "group": (0, 255), "startedBy": (0, 36), "referenceId": (0, 1024)},
     "StopTask": {"reason": (0, 1024)},
     "DescribeTasks": {"tasks": (1, 100)},
     "ListTasks": {"maxResults": (1, 100)},
@@ -167,6 +265,11 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "UpdateService": {"desiredCount": (0, 5000), "healthCheckGracePeriodSeconds": (0, 2_147_483_647)},
     "DescribeServices": {"services": (1, 10)},
     "ListServices": {"maxResults": (1, 100)},
+    "ListServicesByNamespace": {"maxResults": (1, 100)},
+    "ListServiceDeployments": {"maxResults": (1, 100)},
+    "DescribeServiceDeployments": {"serviceDeploymentArns": (1, 20)},
+    "DescribeServiceRevisions": {"serviceRevisionArns": (1, 20)},
+    "CreateTaskSet": {"clientToken": (0, 36)},
 }
 """Least and most of a number, or of the length of a list or text: Amazon's documentation has them, its model has not.
 

@@ -51,6 +51,7 @@ class Task(Entity):
     daemon: bool | None = None
     """Of a DAEMON service; None: no."""
     started_by: str | None = None
+    reference_id: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
     disconnect: str | None = None
     """What the tag ecs-anywhere:disconnect said when it was started; None: keep."""

@@ -1,9 +1,9 @@
-"""Task definitions: what is accepted, how it is completed, and what a task made from one takes.
+"""Task definitions: what is accepted, and how it is completed.
 
     a request ── read ──► its parts, each checked and completed ──► all together ──► on what it can run, what it needs
                 members   containers, ports, volumes, network, …                     compatibilities, requiresAttributes
 
-The parts are in the files next to this one.
+The parts are in the files next to this one; what a task changes of a definition is in task_overrides.py.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 """
@@ -16,7 +16,6 @@ from typing import Any
 
 from control_plane.domain.errors import ClientException, InvalidParameterException
 from control_plane.domain.placement.query import parse_query
-from control_plane.domain.resources import Resources
 from control_plane.domain.tags import MAX_TAGS
 from control_plane.domain.task_definition_compatibilities import compatibilities
 from control_plane.domain.task_definition_containers import normalise_containers
@@ -30,20 +29,14 @@ from control_plane.domain.task_definition_network import (
     external_network_mode,
     on_external,
 )
-from control_plane.domain.task_definition_secrets import normalise_environment
-from control_plane.domain.task_definition_sizes import check_sizes, cpu_units, mebibytes, reserved
-from control_plane.domain.task_definition_texts import refuse_nul, refuse_others
+from control_plane.domain.task_definition_sizes import check_sizes, cpu_units, mebibytes, task_sizes
+from control_plane.domain.task_definition_texts import refuse_nul
 from control_plane.domain.task_definition_volumes import check_mounts, normalise_volumes
 from ecs_protocol.capabilities import required_attributes
 
 Definition = dict[str, Any]
 
-OVERRIDE_MEMBERS = frozenset({"containerOverrides", "cpu", "memory"})
-CONTAINER_OVERRIDE_MEMBERS = frozenset({"name", "command", "environment", "cpu", "memory", "memoryReservation"})
-
 MAX_BYTES = 64 * 1024
-MAX_OVERRIDES = 8192
-"""Characters of JSON."""
 MAX_CONSTRAINTS = 10
 MAX_EXPRESSION = 2000
 """Characters."""
@@ -87,7 +80,7 @@ def normalise(request: Mapping[str, Any]) -> Definition:
 def _check_together(definition: Mapping[str, Any], network_mode: str) -> None:
     """What concerns more than one part. Raises ClientException, InvalidParameterException."""
     containers = definition["containerDefinitions"]
-    check_sizes(containers, *_task_sizes(definition, {}))
+    check_sizes(containers, *task_sizes(definition))
     check_links(containers)
     check_dependencies(containers)
     check_mounts(containers, definition["volumes"])
@@ -122,70 +115,6 @@ def _check_tags(tags: Sequence[Mapping[str, str]]) -> None:
                 raise InvalidParameterException(
                     f"Tag '{tag['key']}' has a character that is not allowed: use letters, numbers, spaces and _.:/=+-@"
                 )
-
-
-def validate_overrides(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Of RunTask and StartTask. Raises InvalidParameterException or ClientException."""
-    refuse_others(overrides, OVERRIDE_MEMBERS, "Overrides")
-    if len(_json(overrides)) > MAX_OVERRIDES:
-        raise InvalidParameterException(f"Container Overrides length must be at most {MAX_OVERRIDES}")
-    refuse_nul(overrides, "Overrides")
-    given = overrides.get("containerOverrides", ())
-    names = [each.get("name") for each in given]
-    for name in names:
-        if name not in {container["name"] for container in definition["containerDefinitions"]}:
-            raise InvalidParameterException(
-                f"Override for container named {name} is not a container in the TaskDefinition."
-            )
-    if len(set(names)) < len(names):
-        raise InvalidParameterException("A container has more than one override: put them into one.")
-    for each in given:
-        refuse_others(each, CONTAINER_OVERRIDE_MEMBERS, f"Override of container '{each['name']}'")
-        normalise_environment(each.get("environment", ()), each["name"])
-    check_sizes(_overridden(definition, overrides), *_task_sizes(definition, overrides))
-
-
-def task_resources(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> Resources:
-    """What one task takes of its instance.
-
-    CPU is the task's, else the sum of its containers'; memory is the task's, else the sum of what containers reserve,
-    or of their limit where they reserve nothing. Static host ports; a dynamic one is the machine's to choose.
-    """
-    containers = _overridden(definition, overrides)
-    cpu, memory = _task_sizes(definition, overrides)
-    return Resources(
-        cpu=sum(each.get("cpu", 0) for each in containers) if cpu is None else cpu,
-        memory=sum(reserved(each) for each in containers) if memory is None else memory,
-        ports=frozenset(
-            (mapping["hostPort"], mapping["protocol"])
-            for each in containers
-            for mapping in each["portMappings"]
-            if mapping.get("hostPort")
-        ),
-    )
-
-
-def _overridden(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[Definition]:
-    """The containers as a task has them. An override of no CPU units is none, as it is for the agent."""
-    changed = {each["name"]: each for each in overrides.get("containerOverrides", ())}
-    return [
-        {
-            **each,
-            **{
-                member: value
-                for member, value in changed.get(each["name"], {}).items()
-                if (member, value) != ("cpu", 0)
-            },
-        }
-        for each in definition["containerDefinitions"]
-    ]
-
-
-def _task_sizes(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """CPU units and MiB of the task as a whole, where it has any."""
-    cpu = overrides.get("cpu") or definition.get("cpu")
-    memory = overrides.get("memory") or definition.get("memory")
-    return cpu_units(cpu) if cpu else None, mebibytes(memory) if memory else None
 
 
 def _json(value: Any) -> str:

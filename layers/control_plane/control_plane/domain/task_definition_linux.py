@@ -49,7 +49,7 @@ def check_linux(container: Container) -> None:
     for option in container.get("dockerSecurityOptions", ()):
         if not option.startswith(SECURITY_OPTIONS):
             raise ClientException(f"Invalid 'dockerSecurityOptions' setting for container '{name}': {option[:100]}")
-    _check_resources(container)
+    check_resources(container)
 
 
 def _check_linux_parameters(given: Mapping[str, Any], name: str) -> None:
@@ -94,8 +94,11 @@ def check_system_controls(containers: Sequence[Container], network_mode: str, ip
                 raise ClientException("Network namespace systemControls are not supported when networkMode=host.")
 
 
-def _check_resources(container: Container) -> None:
-    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ResourceRequirement.html"""
+def check_resources(container: Container) -> None:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ResourceRequirement.html
+
+    Raises ClientException.
+    """
     name, requirements = container["name"], container.get("resourceRequirements", ())
     for requirement in requirements:
         kind, value = requirement["type"], requirement.get("value", "")

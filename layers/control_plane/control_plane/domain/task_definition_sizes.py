@@ -52,6 +52,12 @@ def mebibytes(text: str) -> int:
     return size
 
 
+def task_sizes(definition: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """CPU units and MiB of the task as a whole, where it has any. Raises ClientException."""
+    cpu, memory = definition.get("cpu"), definition.get("memory")
+    return cpu_units(cpu) if cpu else None, mebibytes(memory) if memory else None
+
+
 def _number(text: str, in_larger_units: re.Pattern[str]) -> int | None:
     """A plain number, or 1,024 for each of the larger units. Digits of other scripts are none."""
     if not text.isascii():

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.domain.arns import Arns
+from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.description import Described, present
 from control_plane.domain.health import checked_containers, task_health
 from control_plane.domain.tags import in_the_api
@@ -15,17 +16,18 @@ from control_plane.domain.task import Task
 from ecs_protocol.messages import ContainerReport
 from ecs_protocol.statuses import TaskStatus
 
+CPU_ARCHITECTURE = "ecs.cpu-architecture"
+
 
 def describe_task(
     task: Task,
     definition: Mapping[str, Any],
     arns: Arns,
     *,
-    agent_connected: bool | None = None,
+    instance: ContainerInstance | None = None,
     with_tags: bool = False,
 ) -> Described:
-    """`agent_connected` is its instance's; None where it is not known, as in events."""
-    connectivity = None if agent_connected is None or task.stopped else agent_connected
+    """`instance` is its own; None where that is not known, as in events and in the answer of RunTask."""
     return present(
         {
             "taskArn": arns.task(task.cluster, task.task_id),
@@ -38,18 +40,14 @@ def describe_task(
             "capacityProviderName": task.capacity_provider_name if task.by_strategy else None,
             "lastStatus": str(task.last_status),
             "desiredStatus": str(task.desired_status),
-            "connectivity": None if connectivity is None else "CONNECTED" if connectivity else "DISCONNECTED",
+            **_connectivity(task, instance),
             "healthStatus": str(task_health(task, checked_containers(definition))),
             "cpu": str(task.cpu),
             "memory": str(task.memory),
             "containers": _containers(task, definition, arns),
-            "overrides": {
-                "containerOverrides": [{"name": each["name"]} for each in definition["containerDefinitions"]],
-                "inferenceAcceleratorOverrides": [],
-                **task.overrides,
-            },
+            "overrides": _overrides(task, definition),
             "attachments": [],
-            "attributes": _task_attributes(task),
+            "attributes": _task_attributes(task, instance),
             "enableExecuteCommand": False,
             "tags": in_the_api(task.tags) if with_tags else [],
             "version": task.version,
@@ -66,12 +64,33 @@ def describe_task(
     )
 
 
-def _task_attributes(task: Task) -> list[Described]:
-    """What its machine did while it was cut off."""
+def _connectivity(task: Task, instance: ContainerInstance | None) -> Described:
+    """Of a task that has not stopped: that of its instance, and when it last became CONNECTED, while it is."""
+    if instance is None or task.stopped:
+        return {}
+    if not instance.agent_connected:
+        return {"connectivity": "DISCONNECTED"}
+    since = max(task.created_at, instance.connection_changed_at or task.created_at)
+    return {"connectivity": "CONNECTED", "connectivityAt": since}
+
+
+def _overrides(task: Task, definition: Mapping[str, Any]) -> Described:
+    """As they were sent; a container that has none is named."""
+    given = task.overrides.get("containerOverrides", [])
+    named = {each["name"] for each in given}
+    others = [{"name": each["name"]} for each in definition["containerDefinitions"] if each["name"] not in named]
+    return {"inferenceAcceleratorOverrides": [], **task.overrides, "containerOverrides": [*given, *others]}
+
+
+def _task_attributes(task: Task, instance: ContainerInstance | None) -> list[Described]:
+    """What it runs on, and what its machine did while it was cut off."""
+    architecture = instance.attributes.get(CPU_ARCHITECTURE) if instance else None
+    runs_on = [{"name": CPU_ARCHITECTURE, "value": architecture}] if architecture else []
     if task.restarts is None:
-        return []
+        return runs_on
     codes = ",".join(f"{name}={code}" for name, code in sorted(task.restarts.exit_codes.items()))
     return [
+        *runs_on,
         {"name": "ecs-anywhere.restarts", "value": str(task.restarts.count)},
         {"name": "ecs-anywhere.lastExitCode", "value": codes},
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from control_plane.domain.account_setting import KINDS, checked_principal, require_settable, setting
 from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.pages import page_of
+from control_plane.domain.pages import Paging
 from control_plane.runtime import ControlPlane
 from control_plane.store import account_settings
 
@@ -49,9 +49,8 @@ def list_account_settings(cp: ControlPlane, request: Mapping[str, Any]) -> dict[
         for each in sorted(found)
         if each in KINDS and name in {None, each} and (not value or value == found[each][0])
     ]
-    page, token = page_of(names, request.get("nextToken"), request.get("maxResults", 10))
-    answer: dict[str, Any] = {"settings": [setting(each, *found[each]) for each in page]}
-    return {**answer, "nextToken": token} if token else answer
+    page, more = Paging(cp.token_key, "ListAccountSettings", request, at_most=10).page_of(names)
+    return {"settings": [setting(each, *found[each]) for each in page], **more}
 
 
 def value_of(cp: ControlPlane, name: str, principal: str) -> str:

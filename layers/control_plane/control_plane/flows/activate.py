@@ -1,66 +1,119 @@
 """A machine becomes a container instance's body: activation code and CSR in, identity out.
 
-    code right? ─► count the use, note the instance id ─► certificate ─► note it ─► attach ─► answer
+    code right? ─► count the use, note the instance id ─► certificate, INACTIVE ─► note it ─► attach it
+                                                ─► it is this instance's identity ─► make it ACTIVE ─► answer
 
-A machine that did not get the answer asks again with the same CSR and gets the same identity: each step is done again
-or found done. Whoever has no code learns nothing but that.
+A machine that did not get the answer asks again with the same key and gets the same identity: each step is done again
+or found done. What dies between two steps leaves no certificate in use that is not the recorded one of its instance;
+one that was made and not noted is INACTIVE and attached to nothing. Whoever has no code learns nothing but that.
 """
 
 import base64
 import hashlib
 import hmac
+from functools import partial
 
 from aws_lambda_powertools import Logger
 
+from control_plane.domain.attempts import Of, seconds_to_wait, source_of
 from control_plane.domain.container_instance import InstanceIdentity
 from control_plane.domain.races import ItemChangedError
-from control_plane.gateways.identities import Certificate
+from control_plane.domain.signing_request import SigningRequestError, public_key_digest
+from control_plane.flows.activations import code_digest
+from control_plane.flows.again import until_won
+from control_plane.gateways.identities import Certificate, RegistryBusyError
 from control_plane.runtime import ControlPlane
-from control_plane.store import activations, instances
+from control_plane.store import activations, failures, instances
 from control_plane.store.activations import Activation, ActivationUse
 from ecs_protocol.messages import ActivateRequest, Identity
 from ecs_protocol.names import thing_name, topics
 
 logger = Logger(child=True)
 
+BUSY_SECONDS = 5
+"""After which a machine that met AWS IoT's limit tries again, and more if it meets it again."""
+
 
 class ActivationError(Exception):
-    """Refused. `status` is the HTTP status of the answer."""
+    """Refused. `status` is the HTTP status of the answer, `retry_after` its header in seconds."""
 
-    def __init__(self, error: str, message: str, status: int = 400) -> None:
+    def __init__(self, error: str, message: str, status: int = 400, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.error = error
         self.message = message
         self.status = status
+        self.retry_after = retry_after
 
 
-def code_digest(code: str) -> str:
-    """What is stored of an activation code: it is random and long, so that a plain digest suffices."""
-    return hashlib.sha256(code.encode()).hexdigest()
+def activate(cp: ControlPlane, request: ActivateRequest, source_address: str) -> Identity:
+    """`source_address` is who called, as API Gateway saw it. Raises ActivationError."""
+    activation = _allowed(cp, request, source_of(source_address))
+    try:
+        key_digest = public_key_digest(request.csr)
+        return _identity(cp, activation, request.csr, key_digest)
+    except SigningRequestError as error:
+        raise ActivationError("InvalidCertificateSigningRequest", str(error)) from error
+    except RegistryBusyError as busy:
+        raise ActivationError(
+            "TooManyRegistrations", "Many machines register at this moment. Try again.", 429, BUSY_SECONDS
+        ) from busy
 
 
-def activate(cp: ControlPlane, request: ActivateRequest) -> Identity:
-    """Raises ActivationError."""
+def _allowed(cp: ControlPlane, request: ActivateRequest, source: str) -> Activation:
+    """The activation, if the code is right and its sender has not tried too often.
+
+    Whoever asks many times at once has all answered that began before the first failures were counted: as many more
+    than the limit as functions run at once.
+    """
+    now = cp.clock()
     activation = activations.load(cp.table, request.activation_id)
-    if activation is None or not hmac.compare_digest(activation.code_digest, code_digest(request.activation_code)):
+    of_source = failures.load(cp.table, Of.SOURCE, source)
+    of_activation = failures.load(cp.table, Of.ACTIVATION, request.activation_id) if of_source else None
+    wait = seconds_to_wait(of_source, of_activation, now)
+    if wait is not None:
+        raise ActivationError(
+            "TooManyAttempts",
+            "Too many wrong activation ids or codes came from this address.",
+            429,
+            wait,
+        )
+    right = activation is not None and hmac.compare_digest(activation.code_digest, code_digest(request.activation_code))
+    if activation is None or not right:
+        until_won(cp, partial(_count, cp, Of.SOURCE, source))
+        if activation is not None:
+            until_won(cp, partial(_count, cp, Of.ACTIVATION, activation.activation_id))
         raise ActivationError("InvalidActivation", "Activation id or code is wrong. Make a new activation.", 403)
-    csr_digest = hashlib.sha256(request.csr.strip().encode()).hexdigest()
-    use = _use(cp, activation, csr_digest)
-    certificate = _certificate(cp, activation, csr_digest, use, request.csr)
+    return activation
+
+
+def _count(cp: ControlPlane, of: Of, name: str, _attempt: int) -> None:
+    """One failure more, in the open window or a new one; who loses the race for opening it counts in the winner's."""
+    now = cp.clock()
+    try:
+        cp.table.commit([failures.counted(of, name, now)])
+    except ItemChangedError:
+        cp.table.commit([failures.first(of, name, now)])
+
+
+def _identity(cp: ControlPlane, activation: Activation, csr: str, key_digest: str) -> Identity:
+    use_key, use = _use(cp, activation, csr, key_digest)
+    certificate = _certificate(cp, activation, use_key, use, csr)
     thing = thing_name(cp.prefix, use.instance_id)
     cp.registry.attach(certificate, thing, activation.cluster)
-    cp.table.commit(
-        [
-            instances.identified(
-                InstanceIdentity(
-                    instance_id=use.instance_id,
-                    cluster=activation.cluster,
-                    principal=certificate.principal,
-                    attributes=activation.attributes,
-                )
-            )
-        ]
+    identity = InstanceIdentity(
+        instance_id=use.instance_id,
+        cluster=activation.cluster,
+        principal=certificate.principal,
+        attributes=activation.attributes,
     )
+    try:
+        cp.table.commit([instances.identified_first(identity)])
+    except ItemChangedError as other:
+        cp.registry.retire(certificate.principal)
+        raise ActivationError(
+            "IdentitySuperseded", "This machine was given a newer certificate since. Make a new activation.", 403
+        ) from other
+    cp.registry.activate(certificate.principal)
     logger.info("Activated", extra={"instance": use.instance_id, "cluster": activation.cluster})
     return Identity(
         container_instance_id=use.instance_id,
@@ -75,31 +128,35 @@ def activate(cp: ControlPlane, request: ActivateRequest) -> Identity:
     )
 
 
-def _use(cp: ControlPlane, activation: Activation, csr_digest: str) -> ActivationUse:
-    """The instance id that this CSR was, or is now, given."""
-    known = activations.load_use(cp.table, activation.activation_id, csr_digest)
-    if known is not None:
-        return known
-    if cp.clock() >= activation.expires_at:
-        raise ActivationError("ActivationExpired", "The activation has expired. Make a new one.")
-    use = ActivationUse(instance_id=cp.new_id())
-    try:
-        cp.table.commit(activations.used(activation, csr_digest, use))
-    except ItemChangedError as lost:
-        known = activations.load_use(cp.table, activation.activation_id, csr_digest)
-        if known is not None:
-            return known
-        raise ActivationError(
-            "ActivationLimitReached",
-            f"The activation was made for {activation.registration_limit} machines, which it has. Make a new one.",
-        ) from lost
-    return use
+def _use(cp: ControlPlane, activation: Activation, csr: str, key_digest: str) -> tuple[str, ActivationUse]:
+    """The instance id that this key was, or is now, given, and what it is noted under."""
+    # Until release 0.1.0 a use was noted under a digest of the whole request.
+    before = hashlib.sha256(csr.strip().encode()).hexdigest()
+
+    def attempt(_number: int) -> tuple[str, ActivationUse]:
+        for name in (key_digest, before):
+            known = activations.load_use(cp.table, activation.activation_id, name)
+            if known is not None:
+                return name, known
+        current = activations.load(cp.table, activation.activation_id)
+        if current is None:
+            raise ActivationError("InvalidActivation", "The activation was deleted. Make a new one.", 403)
+        if cp.clock() >= current.expires_at:
+            raise ActivationError("ActivationExpired", "The activation has expired. Make a new one.")
+        if current.registrations >= current.registration_limit:
+            raise ActivationError(
+                "ActivationLimitReached",
+                f"The activation was made for {current.registration_limit} machines, which it has. Make a new one.",
+            )
+        use = ActivationUse(instance_id=cp.new_id())
+        cp.table.commit(activations.used(current, key_digest, use))
+        return key_digest, use
+
+    return until_won(cp, attempt)
 
 
-def _certificate(
-    cp: ControlPlane, activation: Activation, csr_digest: str, use: ActivationUse, csr: str
-) -> Certificate:
-    """Of two that ask at once, both end with the one that was noted first; the other is attached to nothing."""
+def _certificate(cp: ControlPlane, activation: Activation, use_key: str, use: ActivationUse, csr: str) -> Certificate:
+    """Of two that ask at once, both end with the one that was noted first; the other is revoked."""
     if use.certificate_arn and use.certificate_pem:
         return Certificate(use.certificate_arn, use.certificate_pem)
     try:
@@ -108,11 +165,11 @@ def _certificate(
         raise ActivationError("InvalidCertificateSigningRequest", f"AWS IoT refused the CSR: {error}") from error
     noted = ActivationUse(instance_id=use.instance_id, certificate_arn=made.arn, certificate_pem=made.pem)
     try:
-        cp.table.commit([activations.certified(activation.activation_id, csr_digest, noted)])
+        cp.table.commit([activations.certified(activation.activation_id, use_key, noted)])
     except ItemChangedError:
-        first = activations.load_use(cp.table, activation.activation_id, csr_digest)
-        if first is None or not first.certificate_arn or not first.certificate_pem:
-            raise
         cp.registry.retire(made.principal)
+        first = activations.load_use(cp.table, activation.activation_id, use_key)
+        if first is None or not first.certificate_arn or not first.certificate_pem:
+            raise ActivationError("InvalidActivation", "The activation was deleted. Make a new one.", 403) from None
         return Certificate(first.certificate_arn, first.certificate_pem)
     return made

@@ -1,8 +1,7 @@
-"""PutAttributes, DeleteAttributes, ListAttributes.
+"""PutAttributes, DeleteAttributes.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PutAttributes.html
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteAttributes.html
-https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListAttributes.html
 """
 
 from collections import defaultdict
@@ -13,7 +12,6 @@ from control_plane.domain import attributes
 from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 from control_plane.domain.errors import InvalidParameterException, TargetNotFoundException
-from control_plane.domain.pages import page_of
 from control_plane.flows.again import until_answered
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
@@ -33,7 +31,7 @@ def put_attributes(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     _change(cp, cluster, targets, attributes.put)
     return {
         "attributes": [
-            _described(cp, cluster, instance_id, name, value or "")
+            described(cp, cluster, instance_id, name, value or "")
             for instance_id, given in targets.items()
             for name, value in given.items()
         ]
@@ -58,31 +56,13 @@ def delete_attributes(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
     before = _change(cp, cluster, targets, without)
     return {
         "attributes": [
-            _described(cp, cluster, instance_id, name, there[name])
+            described(cp, cluster, instance_id, name, there[name])
             for instance_id, given in targets.items()
             for there in [attributes.attributes_of(before[instance_id], cp.fleet.capabilities_of(before[instance_id]))]
             for name in given
             if name in there
         ]
     }
-
-
-def list_attributes(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {attributes, nextToken}, in the order of container instances and then names; 100 a page at most."""
-    cluster = require_cluster(cp, request.get("cluster"))
-    name, value = request.get("attributeName"), request.get("attributeValue")
-    if value is not None and name is None:
-        raise InvalidParameterException("attributeName must be specified if attributeValue is.")
-    found = {
-        f"{candidate.instance.instance_id}/{each}": (candidate.instance.instance_id, each, of_it)
-        for candidate in cp.fleet.candidates(cluster.name, cp.clock(), fresh=True)
-        if candidate.instance.status is not InstanceStatus.INACTIVE
-        for each, of_it in attributes.attributes_of(candidate.instance, candidate.capabilities).items()
-        if name in {None, each} and value in {None, of_it}
-    }
-    page, token = page_of(sorted(found), request.get("nextToken"), request.get("maxResults", 100))
-    listed = [_described(cp, cluster, *found[key]) for key in page]
-    return {"attributes": listed, **({"nextToken": token} if token else {})}
 
 
 def _targets(request: Mapping[str, Any], cluster: Cluster) -> dict[str, Given]:
@@ -134,7 +114,8 @@ def _change(
     return before
 
 
-def _described(cp: ControlPlane, cluster: Cluster, instance_id: str, name: str, value: str) -> dict[str, str]:
+def described(cp: ControlPlane, cluster: Cluster, instance_id: str, name: str, value: str) -> dict[str, str]:
+    """An attribute of an instance, as an answer has it."""
     arn = cp.arns.container_instance(cluster.name, instance_id)
     return {**attributes.described(name, value), "targetType": TARGET_TYPE, "targetId": arn}
 

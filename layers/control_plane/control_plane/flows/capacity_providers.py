@@ -9,7 +9,7 @@ from typing import Any
 
 from control_plane.domain.arns import resource_name
 from control_plane.domain.capacity_provider import EXTERNAL, RESERVED, describe_capacity_provider
-from control_plane.domain.pages import page_of
+from control_plane.domain.pages import Paging
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
 
@@ -21,13 +21,13 @@ def describe_capacity_providers(cp: ControlPlane, request: Mapping[str, Any]) ->
         there = {EXTERNAL, *require_cluster(cp, request["cluster"]).capacity_providers}
     wanted = [resource_name(name) for name in request.get("capacityProviders") or there]
     found = sorted(there.intersection(wanted))
-    page, token = page_of(found, request.get("nextToken"), request.get("maxResults", 10))
-    answer: dict[str, Any] = {
+    page, more = Paging(cp.token_key, "DescribeCapacityProviders", request, at_most=10).page_of(found)
+    return {
         "capacityProviders": [describe_capacity_provider(name, cp.arns) for name in page],
         "failures": [
             {"arn": cp.arns.capacity_provider(name), "reason": "MISSING"}
             for name in dict.fromkeys(wanted)
             if name not in there
         ],
+        **more,
     }
-    return {**answer, "nextToken": token} if token else answer

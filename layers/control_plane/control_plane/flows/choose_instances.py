@@ -21,7 +21,7 @@ from control_plane.domain.placement.query import Expression
 from control_plane.domain.placement.rules import Random
 from control_plane.domain.task import Task
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, tasks
+from control_plane.store import instances, keys, tasks
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
 
 OF_REGISTRATION = frozenset({"agentVersion", "registeredAt"})
@@ -58,7 +58,7 @@ def look_at(cp: ControlPlane, cluster: str, instance_id: str, demand: Demand) ->
     [candidate] = with_registrations(
         cp, [Candidate(instance, cp.fleet.capabilities_of(instance))], demand.constraints.expressions
     )
-    return _holding(candidate, held)
+    return holding(candidate, held)
 
 
 def believing(answer: Placed, candidate: Candidate) -> Placed:
@@ -88,9 +88,9 @@ def with_registrations(
 
 
 def with_tasks(cp: ControlPlane, cluster: str, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """With the cluster's tasks, eventually consistent."""
-    found = clusters.load(cp.table, cluster, consistent=False)
-    return _each_holding(candidates, tasks.of_cluster(cp.table, cluster, sorted(found.shards)) if found else ())
+    """With their tasks, eventually consistent. A task lies in its instance's partition."""
+    shards = {keys.instance_shard(each.instance.instance_id) for each in candidates}
+    return _each_holding(candidates, tasks.of_cluster(cp.table, cluster, sorted(shards)) if shards else ())
 
 
 def _choose(
@@ -139,10 +139,10 @@ def _each_holding(candidates: Iterable[Candidate], held: Iterable[Task]) -> list
     by_instance: dict[str, list[Task]] = defaultdict(list)
     for task in held:
         by_instance[task.instance_id].append(task)
-    return [_holding(candidate, by_instance.get(candidate.instance.instance_id, ())) for candidate in candidates]
+    return [holding(candidate, by_instance.get(candidate.instance.instance_id, ())) for candidate in candidates]
 
 
-def _holding(candidate: Candidate, held: Iterable[Task]) -> Candidate:
+def holding(candidate: Candidate, held: Iterable[Task]) -> Candidate:
     """Amazon ECS goes by the desired status: a task that is to stop is in nobody's way any more."""
     alive = [task for task in held if not task.stopped]
     return replace(

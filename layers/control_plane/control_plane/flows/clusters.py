@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateCluster.html
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PutClusterCapacityProviders.html
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.arns import resource_name
@@ -21,13 +21,15 @@ from control_plane.domain.cluster import (
 from control_plane.domain.cluster_description import describe_cluster
 from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.names import checked_name
-from control_plane.domain.pages import page_of
+from control_plane.domain.pages import Paging
 from control_plane.domain.tags import checked
 from control_plane.flows.account_settings import value_of
 from control_plane.flows.again import until_answered
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, services, tasks
+from control_plane.store import clusters, instances, keys, services, tasks
+from control_plane.store.items import Item
+from control_plane.store.pages import merge, read_page
 
 EVERYTHING = ("CONFIGURATIONS", "SETTINGS", "TAGS")
 """What the answer to a change shows."""
@@ -68,11 +70,16 @@ def describe_clusters(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str,
 
 
 def list_clusters(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {clusterArns, nextToken}; those that are deleted are not listed."""
-    names = [cluster.name for cluster in clusters.every(cp.table) if cluster.status is ClusterStatus.ACTIVE]
-    page, token = page_of(names, request.get("nextToken"), request.get("maxResults", 100))
-    answer: dict[str, Any] = {"clusterArns": [cp.arns.cluster(name) for name in page]}
-    return {**answer, "nextToken": token} if token else answer
+    """Answers {clusterArns, nextToken}, sorted by name; those that are deleted are not listed."""
+    paging = Paging(cp.token_key, "ListClusters", request)
+    asked = paging.asked()
+
+    def shown(items: Sequence[Item]) -> list[dict[str, str]]:
+        found = map(Cluster.model_validate, items)
+        return [{"": cp.arns.cluster(each.name)} if each.status is ClusterStatus.ACTIVE else {} for each in found]
+
+    page, ended = read_page(merge(cp.table, keys.cluster_partitions(), asked), asked, shown)
+    return {"clusterArns": page, **paging.more(ended)}
 
 
 def update_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-"""ListContainerInstances, DescribeContainerInstances, UpdateContainerInstancesState, UpdateContainerAgent and
-DeregisterContainerInstance.
+"""DescribeContainerInstances, UpdateContainerInstancesState, UpdateContainerAgent, DeregisterContainerInstance.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateContainerInstancesState.html
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeregisterContainerInstance.html
@@ -16,15 +15,10 @@ from control_plane.domain.container_instance import ContainerInstance, InstanceS
 from control_plane.domain.container_instance_description import describe_container_instance, describe_instance_health
 from control_plane.domain.errors import InvalidParameterException, MissingVersionException, ServerException
 from control_plane.domain.inbox import InstanceLook, Look
-from control_plane.domain.pages import page_of
-from control_plane.domain.placement.filters import Candidate
-from control_plane.domain.placement.query import Expression, parse_query
-from control_plane.domain.placement.subjects import OF_TASKS
 from control_plane.domain.reminders import on_grid, watching_command
 from control_plane.domain.scheduling.standing import Connection, absence_of_task, connection_of, stopped_by
 from control_plane.domain.task import Task, stop_without_its_machine
 from control_plane.flows.again import until_answered, until_won
-from control_plane.flows.choose_instances import with_registrations, with_tasks
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
@@ -38,38 +32,6 @@ STOPPED_AT_ONCE = 25
 
 LOOK_AGAIN = timedelta(minutes=2)
 """Whether the session of an instance whose certificate was taken away has ended."""
-
-
-def list_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {containerInstanceArns, nextToken}; those that are deregistered are not listed.
-
-    `filter` is in the cluster query language (domain/placement/query.py).
-    """
-    cluster = require_cluster(cp, request.get("cluster"))
-    shards = sorted(cluster.shards)
-    found = instances.of_cluster(cp.table, cluster.name, shards) if shards else []
-    wanted = request.get("status")
-    members = [
-        instance
-        for instance in found
-        if instance.status is not InstanceStatus.INACTIVE and wanted in {None, str(instance.status)}
-    ]
-    if request.get("filter"):
-        members = _selected(cp, cluster, members, parse_query(request["filter"]))
-    ids = [instance.instance_id for instance in members]
-    page, token = page_of(sorted(ids), request.get("nextToken"), request.get("maxResults", 100))
-    arns = [cp.arns.container_instance(cluster.name, instance_id) for instance_id in page]
-    return {"containerInstanceArns": arns, **({"nextToken": token} if token else {})}
-
-
-def _selected(
-    cp: ControlPlane, cluster: Cluster, members: Sequence[ContainerInstance], expression: Expression
-) -> list[ContainerInstance]:
-    candidates: Sequence[Candidate] = [Candidate(each, cp.fleet.capabilities_of(each)) for each in members]
-    if expression.subjects() & OF_TASKS:
-        candidates = with_tasks(cp, cluster.name, candidates)
-    candidates = with_registrations(cp, candidates, [expression])
-    return [candidate.instance for candidate in candidates if expression.matches(candidate)]
 
 
 def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:

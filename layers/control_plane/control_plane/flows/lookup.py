@@ -5,8 +5,9 @@ from typing import Any
 from control_plane.domain.arns import cluster_of, resource_name
 from control_plane.domain.cluster import DEFAULT_CLUSTER, Cluster, ClusterStatus
 from control_plane.domain.errors import ClientException, ClusterNotFoundException, InvalidParameterException
+from control_plane.domain.service import Service, ServiceStatus
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, task_definitions
+from control_plane.store import clusters, services, task_definitions
 
 
 def require_cluster(cp: ControlPlane, name_or_arn: str | None) -> Cluster:
@@ -33,6 +34,13 @@ def identifier(name_or_arn: str, cluster: Cluster) -> str:
             f"Invalid identifier: Identifier is for cluster {named}. Your cluster is {cluster.name}"
         )
     return resource_name(name_or_arn)
+
+
+def find_service(cp: ControlPlane, cluster: Cluster, name: str) -> Service | None:
+    """The service of that name, INACTIVE or not, but none of a former cluster of its cluster's name."""
+    service = services.load(cp.table, cluster.name, name)
+    former = service and service.status is ServiceStatus.INACTIVE and not cluster.began_before(service.updated_at)
+    return None if former else service
 
 
 def require_task_definition(

@@ -17,7 +17,7 @@ from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.reminders import watching_command
 from control_plane.domain.service import Service, ServiceStatus
 from control_plane.domain.task import Awaiting, Task
-from control_plane.domain.task_definition import task_resources
+from control_plane.domain.task_overrides import task_resources
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
@@ -169,7 +169,7 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
         task_definition=orphan.task_definition,
         group=orphan.group or f"family:{definition['family']}",
         service=service.name if service else None,
-        deployment_id=service.deployment.deployment_id if service else None,
+        deployment_id=(service.deployment.deployment_id or None) if service else None,
         by_strategy=bool(service and service.deployment.capacity_provider_strategy) or None,
         started_by=orphan.started_by,
         overrides=orphan.overrides,

@@ -12,11 +12,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
 from control_plane.domain.container_instance_description import describe_container_instance
 from control_plane.domain.inbox import ServiceKey, StreamRecord
-from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
+from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.service_description import service_event_detail
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import describe_task
 from control_plane.flows.tasks import definition_of
+from control_plane.flows.tell_waiting import find_who_waits
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, services, tasks
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
@@ -43,6 +44,10 @@ def publish_events(cp: ControlPlane, records: Sequence[StreamRecord]) -> None:
     if refused:
         cp.queues.publish_later(refused)
     wakes = {key: record.event_id for record in records for key in _concerned(cp, record)}
+    told = find_who_waits(cp, records)
+    wakes = {**told.services, **wakes}
+    if told.events:
+        cp.queues.run_waiting(told.events)
     if wakes:  # each service once, named after its last record: it is looked at with all of them
         cp.queues.wake_services(list(wakes.items()))
 
@@ -110,11 +115,10 @@ def _registration_of(cp: ControlPlane, instance: ContainerInstance) -> Registrat
 
 
 def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[ServiceKey]:
-    """The services to which it matters that a machine has just gone or come back, is to be emptied, or may take what
-    it could not take before; a DAEMON service perhaps as to this instance only. Nothing is read for other changes."""
+    """The services to which it matters that a machine that has tasks of theirs has just gone or come back, or is to be
+    emptied; and the DAEMON services that are to look at it. Nothing is read for other changes."""
     changed = instance.updated_at == instance.settings_changed_at
     connection = instance.updated_at in {instance.connection_changed_at, instance.session_ended_at}
-    seen = instance.updated_at == instance.daemons_seen_at and not instance.daemons_due
     draining = instance.status is InstanceStatus.DRAINING
     held = (
         tasks.of_instance(cp.table, instance.cluster, instance.instance_id) if changed or connection or draining else []
@@ -130,9 +134,8 @@ def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[Se
         daemons |= {*instance.daemons_due, *(_daemons_behind(cp, held) if connection else ())}
     if draining and not any(task.service and not task.daemon for task in held):
         daemons |= {task.service for task in held if task.service}
-    unsteady = _unsteady(cp, instance.cluster) if changed or seen else []
     on_it = [ServiceKey(instance.cluster, name, instance.instance_id) for name in sorted(daemons)]
-    return list(dict.fromkeys([*concerned, *on_it, *unsteady]))
+    return list(dict.fromkeys([*concerned, *on_it]))
 
 
 def _daemons_behind(cp: ControlPlane, held: Sequence[Task]) -> Iterable[str]:
@@ -152,15 +155,6 @@ def _key_for(task: Task, service: str) -> ServiceKey:
     return ServiceKey(task.cluster, service, task.instance_id if task.daemon else None)
 
 
-def _unsteady(cp: ControlPlane, cluster: str) -> list[ServiceKey]:
-    """Those that may wait for room; instances know themselves which DAEMON services do."""
-    return [
-        ServiceKey(service.cluster, service.name)
-        for service in services.of_cluster(cp.table, cluster)
-        if service.status is ServiceStatus.ACTIVE and not service.steady and not service.is_daemon
-    ]
-
-
 def _just_made(task: Task) -> bool:
     """By the service's own scheduler, which has gone on from there."""
     return (
@@ -171,7 +165,7 @@ def _just_made(task: Task) -> bool:
 
 
 def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
-    """The services that a change is to wake: a task's own; one whose wish has changed; those that wait for room."""
+    """The services that a change is to wake: a task's own; one whose wish has changed; those with tasks there."""
     image = record.new_image
     match image.get("kind"):
         case tasks.KIND:
@@ -182,7 +176,5 @@ def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
             return [] if service.planned else [ServiceKey(service.cluster, service.name)]
         case instances.KIND:
             return _with_tasks_on(cp, instances.from_item(dict(image)))
-        case instances.REGISTRATION_KIND:
-            return _unsteady(cp, image["cluster"])
         case _:
             return []

@@ -27,10 +27,10 @@ from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
 from control_plane.domain.tags import checked, managed
 from control_plane.domain.task import Awaiting, Task
-from control_plane.domain.task_definition import task_resources, validate_overrides
 from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
 from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.domain.task_description import describe_task
+from control_plane.domain.task_overrides import task_requirements, task_resources, validate_overrides
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import believing, choose_instances, look_at
 from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
@@ -43,6 +43,8 @@ from control_plane.store.table import Write
 MAX_FAILURES = 100
 """Of one answer: the reasons of the first instances stand for those of a large fleet."""
 
+NO_INSTANCES = "No Container Instances were found in your cluster."
+
 Failures = list[dict[str, str]]
 
 
@@ -53,10 +55,19 @@ def run_task(cp: ControlPlane, request: Mapping[str, Any], *, kept: timedelta = 
     def choose(attempt: int) -> tuple[list[Placed], Failures]:
         answers = choose_instances(cp, order.cluster.name, order.demand, request.get("count", 1), fresh=attempt > 0)
         if Unplaced({}) in answers:
-            raise InvalidParameterException("No Container Instances were found in your cluster.")
+            raise InvalidParameterException(NO_INSTANCES)
         return [answer for answer in answers if isinstance(answer, Placed)], _failures(cp, order, answers)
 
     return _carry_out(cp, order, choose, kept)
+
+
+def demand_of_request(cp: ControlPlane, request: Mapping[str, Any]) -> tuple[str, Demand]:
+    """The cluster that a RunTask request names, and what each of its tasks asks of an instance there.
+
+    Raises the errors of RunTask.
+    """
+    order = _Order.of(cp, request, "RunTask")
+    return order.cluster.name, order.demand
 
 
 def start_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,6 +112,7 @@ class _Order:
         self.overrides: dict[str, Any] = request.get("overrides", {})
         self.group: str = request.get("group") or f"family:{definition['family']}"
         self.started_by: str | None = request.get("startedBy")
+        self.reference_id: str | None = request.get("referenceId") or None
         self.token: str | None = request.get("clientToken")
         own = checked(request.get("tags", ()))
         propagated = tags_of_definition(definition) if request.get("propagateTags") == "TASK_DEFINITION" else {}
@@ -161,7 +173,7 @@ def demand_of(
     """
     return Demand(
         task_resources(definition, overrides),
-        frozenset(attribute["name"] for attribute in definition.get("requiresAttributes", ())),
+        task_requirements(definition, overrides),
         group,
         parse_constraints(constraints, definition.get("placementConstraints", ())),
         strategy,
@@ -241,6 +253,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 order.demand,
                 group=order.group,
                 started_by=order.started_by,
+                reference_id=order.reference_id,
                 overrides=order.overrides,
                 by_strategy=order.by_strategy,
                 **order.absence,
@@ -298,7 +311,7 @@ def _answered_before(cp: ControlPlane, order: _Order, now: datetime) -> dict[str
 
 
 def _described(cp: ControlPlane, order: _Order, task: Task) -> dict[str, Any]:
-    return describe_task(task, order.definition, cp.arns, agent_connected=True, with_tags=True)
+    return describe_task(task, order.definition, cp.arns, with_tags=True)
 
 
 def _failures(cp: ControlPlane, order: _Order, answers: Iterable[Placed | Unplaced]) -> Failures:

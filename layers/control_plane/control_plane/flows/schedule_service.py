@@ -12,28 +12,33 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.place import Placed, Unplaced
+from control_plane.domain.placement.place import Demand, Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import deployments_after, next_look
+from control_plane.domain.scheduling.history import followed
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.ranking import group_of
 from control_plane.domain.scheduling.standing import connection_of
+from control_plane.domain.scheduling.task_sets import TaskSetsPlan, plan_task_sets, task_sets_after
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
+from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, reminders, services, tasks
+from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
+from control_plane.store import waiting as waiting_store
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -80,8 +85,12 @@ class _Chunk:
     writes: list[Write] = field(default_factory=list)
     reminders: list[Reminder] = field(default_factory=list)
     events: list[ServiceEvent] = field(default_factory=list)
-    started: int = 0
-    short: bool = False
+    started: dict[str, int] = field(default_factory=dict)
+    """Tasks, by deployment or task set; of one of them only."""
+    short: set[str] = field(default_factory=set)
+    """Deployments and task sets that found no room for all that they want."""
+    waiting: Waiting | None = None
+    """What the first of these wanted and could not be placed; None: nothing."""
     in_its_own_way: bool = False
     """Room for a task is only missing where tasks of the service's former deployments are."""
 
@@ -99,12 +108,15 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
     planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
     chunk = _Chunk()
     alive = [task for _, task in listed.values() if task is not None and not task.stopped]
-    _start(cp, service, planned, chunk, now, alive=alive, fresh=attempt > 0)
-    if chunk.in_its_own_way and planned.at_rest:
+    parts = _parts(service, planned)
+    for whose, part in parts:
+        if not chunk.started:
+            _start(cp, whose, part, chunk, now, alive=alive, fresh=attempt > 0)
+    startable = sum(part.start for whose, part in parts if whose.deployment.deployment_id not in chunk.short)
+    if chunk.in_its_own_way and planned.at_rest and not chunk.started:
         planned = replace(planned, stuck=True, crowded=True)
-    scaled = f"Scaling activity initiated by (deployment {service.deployment.deployment_id})"
     stopping = [
-        *((task, scaled) for task in planned.stop),
+        *((task, _scaled(service, task)) for task in planned.stop),
         *((task, UNHEALTHY) for task in planned.sick),
         *((task, GIVEN_UP) for task in planned.give_up),
     ]
@@ -118,10 +130,11 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
     more = (
         len(ended) > len(struck)
         or len(stopping) > len(now_stopping)
-        or (chunk.started < planned.start and not chunk.short)
+        or sum(chunk.started.values()) < startable
         or planned.tripped
     )
     after = _after(cp, service, planned, chunk, now, more=more)
+    chunk.writes += _who_waits(cp, service, after, chunk, now)
     if after == service and not chunk.writes:
         return False
     if after.look_at is not None and after.look_at != service.look_at:
@@ -130,7 +143,19 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
     cp.table.commit(
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
-    return more
+    # It has just said that it waits: room that came between the decision and that was shown to nobody.
+    return more or (after.waiting_since is not None and service.waiting_since is None)
+
+
+def _who_waits(cp: ControlPlane, service: Service, after: Service, chunk: _Chunk, now: datetime) -> list[Write]:
+    """A shortage begins or ends, or what is wanted has changed meanwhile."""
+    if chunk.waiting is not None:
+        waiting_store.note(cp.table, service.cluster, now)
+        said = service.planned and service.waiting_since and not service.external  # of task sets it may be another
+        return [] if said else [waiting_store.begun(chunk.waiting)]
+    if service.waiting_since is None:
+        return []
+    return [waiting_store.ended(service.cluster, service.waiting_since, service=service.name)]
 
 
 def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
@@ -147,7 +172,38 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
     strategy = parse_strategy(service.placement_strategy) or SERVICE_DEFAULT
     groups = {each.instance_id: group_of(each, strategy) for each in found.values()}
-    return plan(service, tasks, now, connections, delays, checks=checks, groups=groups)
+    decide = plan_task_sets if service.external else plan
+    return decide(service, tasks, now, connections, delays, checks=checks, groups=groups)
+
+
+def _parts(service: Service, planned: ServicePlan) -> list[tuple[Service, ServicePlan]]:
+    """Who starts tasks, and how many: the service, or each of its task sets."""
+    if isinstance(planned, TaskSetsPlan):
+        return [(each.service, each.plan) for each in planned.parts]
+    return [(service, planned)]
+
+
+def _scaled(service: Service, task: Task) -> str:
+    whose = f"deployment {service.deployment.deployment_id}"
+    if service.external:
+        whose = f"taskSet {task.deployment_id}" if task.deployment_id else f"service {service.name}"
+    return f"Scaling activity initiated by ({whose})"
+
+
+def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
+    """From which its next task is made; with its tags as they are now, if tasks get them."""
+    return definition_for(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
+
+
+def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand:
+    """What its next task asks of an instance."""
+    return demand_of(
+        definition,
+        {},
+        group=f"service:{service.name}",
+        constraints=service.placement_constraints,
+        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
+    )
 
 
 def _start(
@@ -160,19 +216,11 @@ def _start(
     alive: Sequence[Task],
     fresh: bool,
 ) -> None:
-    """`alive`: all tasks of the service that have not stopped."""
+    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped."""
     if not planned.start:
         return
-    propagates = service.propagate_tags == "TASK_DEFINITION"
-    definition = definition_for(cp, service, service.task_definition, with_tags=propagates)
-    demand = demand_of(
-        definition,
-        {},
-        group=f"service:{service.name}",
-        constraints=service.placement_constraints,
-        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
-    )
-    demand = replace(demand, after_daemons_at=now)
+    definition = definition_of_service(cp, service)
+    demand = replace(demand_of_service(service, definition), after_daemons_at=now)
     count = min(planned.start, CHUNK)
     answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
@@ -195,8 +243,8 @@ def _start(
     ]
     chunk.reminders += watching(new)
     chunk.writes += placing(new, placed, now) + [services.listed(service, task.task_id) for task in new]
-    chunk.started = len(new)
     if new:
+        chunk.started[service.deployment.deployment_id] = len(new)
         names = " ".join(f"(task {task.task_id})" for task in new)
         chunk.events.append(
             service_events.told(service, f"has started {len(new)} tasks: {names}.", now=now, new_id=cp.new_id)
@@ -204,8 +252,15 @@ def _start(
         cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
-        chunk.short = True
-        chunk.in_its_own_way = _is_in_its_own_way(service, unplaced, alive)
+        chunk.short.add(service.deployment.deployment_id)
+        chunk.in_its_own_way = not service.external and _is_in_its_own_way(service, unplaced, alive)
+        chunk.waiting = chunk.waiting or waiting(
+            demand,
+            unplaced.counted,
+            cluster=service.cluster,
+            since=service.waiting_since or now,
+            service=service.name,
+        )
         if not service.short:
             chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
 
@@ -243,6 +298,7 @@ def _after(
 ) -> Service:
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
     steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
+    started, short = sum(chunk.started.values()), bool(chunk.short)
     chunk.events += service_events.of_plan(service, planned, steady=steady, now=now, new_id=cp.new_id)
     after = service.model_copy(
         update={
@@ -251,18 +307,28 @@ def _after(
             "missed_count": planned.missed,
             "held_count": planned.held,
             "running_count": planned.running,
-            "pending_count": planned.pending + chunk.started,
+            "pending_count": planned.pending + started,
             "steady": steady,
             "planned": True,
             "failed_starts": planned.failed_starts,
             "not_before": planned.not_before,
-            "short": chunk.short,
+            "short": short,
+            "waiting_since": chunk.waiting.since if chunk.waiting else None,
             "stuck": planned.stuck,
             "protected_count": planned.protected or None,
-            "look_at": next_look(service, planned, now, soon=chunk.short or more),
-            **deployments_after(service, planned, now, started=chunk.started, short=chunk.short, steady=steady),
+            "look_at": next_look(service, planned, now, soon=short or more),
         }
+    )
+    if isinstance(planned, TaskSetsPlan):
+        sets = task_sets_after(planned, now, started=chunk.started, short=chunk.short, more=more)
+        chunk.events += service_events.of_task_sets(planned, sets, now=now, new_id=cp.new_id)
+        return after.model_copy(update={"task_sets": sets})
+    after = after.model_copy(
+        update=deployments_after(service, planned, now, started=started, short=short, steady=steady)
     )
     if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
         chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
-    return after
+    newest = followed(service, after, tripped=planned.tripped, now=now)
+    if newest != service.service_deployment:
+        chunk.writes += service_deployments.recorded(after, newest)
+    return after.model_copy(update={"service_deployment": newest})

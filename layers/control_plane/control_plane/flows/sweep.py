@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.inbox import InstanceLook
-from control_plane.domain.reminders import ServiceLook
+from control_plane.domain.reminders import EventLook, ServiceLook
 from control_plane.flows.look_at_container_instance import worth_a_look
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, reminders, services
@@ -18,7 +18,7 @@ logger = Logger(child=True)
 
 
 def sweep(cp: ControlPlane) -> dict[str, int]:
-    """Answers how many instances and services were due."""
+    """Answers how many instances, services and events were due."""
     now = cp.clock()
     due = list(reminders.due(cp.table, now))
     instance_looks = _worth_a_look(cp, [each for each in due if isinstance(each, InstanceLook)])
@@ -32,9 +32,13 @@ def sweep(cp: ControlPlane) -> dict[str, int]:
         cp.queues.wake_services(
             [(key, f"{key.service[:80]}-{found[key].lock}-{service_looks[key]}") for key in waiting]
         )
+    events = list(dict.fromkeys(each.request_id for each in due if isinstance(each, EventLook)))
+    if events:
+        cp.queues.run_waiting(events)
     reminders.forget(cp.table, due)
-    logger.info("Swept", extra={"instances": len(instance_looks), "services": len(waiting)})
-    return {"containerInstances": len(instance_looks), "services": len(waiting)}
+    swept = {"containerInstances": len(instance_looks), "services": len(waiting), "events": len(events)}
+    logger.info("Swept", extra=swept)
+    return swept
 
 
 def _worth_a_look(cp: ControlPlane, looks: Sequence[InstanceLook]) -> list[InstanceLook]:

@@ -1,4 +1,4 @@
-"""Register-, Describe-, Deregister-, Delete- and ListTaskDefinitions, ListTaskDefinitionFamilies.
+"""Register-, Describe-, Deregister- and DeleteTaskDefinitions.
 
 ACTIVE ── DeregisterTaskDefinition ──► INACTIVE ── DeleteTaskDefinitions ──► DELETE_IN_PROGRESS
 
@@ -14,7 +14,6 @@ from typing import Any
 
 from control_plane.domain.arns import resource_name
 from control_plane.domain.errors import ClientException
-from control_plane.domain.pages import page_of
 from control_plane.domain.task_definition import normalise
 from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.flows.again import until_won
@@ -106,44 +105,6 @@ def _delete(cp: ControlPlane, text: str) -> dict[str, Any] | str:
     return task_definitions.request_deletion(cp.table, *named, cp.clock())
 
 
-def list_task_definitions(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {taskDefinitionArns, nextToken}, by default of ACTIVE ones, sorted by family and revision."""
-    wanted = request.get("familyPrefix")
-    status = request.get("status", "ACTIVE")
-    families = [resource_name(wanted)] if wanted else task_definitions.families(cp.table)
-    found = {
-        _sort_key(definition): definition["taskDefinitionArn"]
-        for family in families
-        for definition in task_definitions.revisions(cp.table, family)
-        if definition["status"] == status
-    }
-    descending = request.get("sort") == "DESC"
-    page, token = page_of(
-        sorted(found, reverse=descending),
-        request.get("nextToken"),
-        request.get("maxResults", 100),
-        descending=descending,
-    )
-    answer: dict[str, Any] = {"taskDefinitionArns": [found[key] for key in page]}
-    return {**answer, "nextToken": token} if token else answer
-
-
-def list_task_definition_families(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {families, nextToken}: names that begin with familyPrefix.
-
-    ACTIVE ones have an ACTIVE revision, INACTIVE ones have none but others, and by default both are listed.
-    """
-    prefix, status = request.get("familyPrefix", ""), request.get("status", "ALL")
-    wanted = {"ACTIVE", "INACTIVE"} if status == "ALL" else {status}
-    names = [name for name in task_definitions.families(cp.table) if name.startswith(prefix)]
-    page, token = page_of(
-        [name for name in names if task_definitions.status_of_family(cp.table, name) in wanted],
-        request.get("nextToken"),
-        request.get("maxResults", 100),
-    )
-    return {"families": page, **({"nextToken": token} if token else {})}
-
-
 def _named(cp: ControlPlane, text: str) -> tuple[str, int] | None:
     """Family and revision; None if there is no revision, or the ARN is another account's or region's."""
     name = resource_name(text)
@@ -164,7 +125,3 @@ def _described(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {member: value for member, value in definition.items() if member not in NOT_SHOWN}
-
-
-def _sort_key(definition: Mapping[str, Any]) -> str:
-    return f"{definition['family']}:{definition['revision']:010d}"

@@ -1,16 +1,14 @@
-"""DescribeTasks and ListTasks.
+"""DescribeTasks.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
-https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.pages import page_of
+from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import describe_task
 from control_plane.flows.lookup import identifier, require_cluster
@@ -23,14 +21,14 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     cluster = require_cluster(cp, request.get("cluster"))
     wanted = {name: identifier(name, cluster) for name in request["tasks"]}
     shown = shown_tasks(cp, cluster, wanted.values())
-    connected = _agents_connected(cp, shown)
+    known = _instances(cp, shown)
     return {
         "tasks": [
             describe_task(
                 shown[each],
                 definition_of(cp, shown[each]),
                 cp.arns,
-                agent_connected=connected.get(shown[each].instance_id),
+                instance=known.get(shown[each].instance_id),
                 with_tags="TAGS" in request.get("include", ()),
             )
             for each in wanted.values()
@@ -55,37 +53,6 @@ def shown_tasks(cp: ControlPlane, cluster: Cluster, task_ids: Iterable[str]) -> 
     }
 
 
-def list_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {taskArns, nextToken}, by default of tasks whose desired status is RUNNING."""
-    cluster = require_cluster(cp, request.get("cluster"))
-    desired = request.get("desiredStatus", "RUNNING")
-    found = tasks.of_cluster(cp.table, cluster.name, sorted(cluster.shards)) if cluster.shards else []
-    if desired == "STOPPED":
-        ended = tasks.stopped_in_cluster(cp.table, cluster.name, cp.clock())
-        found += [task for task in ended if cluster.began_before(task.updated_at)]
-    ids = {
-        task.task_id
-        for task in found
-        if str(task.desired_status) == desired and all(matches(task) for matches in _filters(request))
-    }
-    page, token = page_of(sorted(ids), request.get("nextToken"), request.get("maxResults", 100))
-    answer: dict[str, Any] = {"taskArns": [cp.arns.task(cluster.name, task_id) for task_id in page]}
-    return {**answer, "nextToken": token} if token else answer
-
-
-def _filters(request: Mapping[str, Any]) -> list[Any]:
-    """Those of ListTasks; a launch type other than EXTERNAL has no tasks here."""
-    instance, service = (resource_name(request.get(name, "")) for name in ("containerInstance", "serviceName"))
-    wanted = {
-        "containerInstance": lambda task: task.instance_id == instance,
-        "serviceName": lambda task: task.service == service,
-        "family": lambda task: task.task_definition.rpartition(":")[0] == request["family"],
-        "startedBy": lambda task: task.started_by == request["startedBy"],
-        "launchType": lambda _task: request["launchType"] == "EXTERNAL",
-    }
-    return [matches for name, matches in wanted.items() if request.get(name)]
-
-
 def definition_of(cp: ControlPlane, task: Task) -> dict[str, Any]:
     """The definition that a task was made from: it is never deleted while a task refers to it."""
     definition = cp.definitions.get(task.task_definition)
@@ -99,7 +66,7 @@ def looks_like_an_id(task_id: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{32}", task_id) is not None
 
 
-def _agents_connected(cp: ControlPlane, found: Mapping[str, Task]) -> dict[str, bool]:
-    places = {keys.instance(task.cluster, task.instance_id) for task in found.values() if not task.stopped}
+def _instances(cp: ControlPlane, found: Mapping[str, Task]) -> dict[str, ContainerInstance]:
+    places = {keys.instance(task.cluster, task.instance_id) for task in found.values()}
     items = cp.table.get_many(list(places), consistent=False)
-    return {item["instanceId"]: instances.from_item(item).agent_connected for item in items.values()}
+    return {item["instanceId"]: instances.from_item(item) for item in items.values()}

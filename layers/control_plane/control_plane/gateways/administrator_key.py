@@ -1,5 +1,6 @@
 """The administrator's access key, made at deployment and kept in AWS Secrets Manager."""
 
+import hmac
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -23,10 +24,17 @@ class AdministratorKey:
 
     def secret_of(self, access_key_id: str) -> str | None:
         """None if it is not the administrator's."""
+        self._look_if_older_than(KEPT if access_key_id == self._key.get("accessKeyId") else LOOK_AGAIN)
+        return self._key["secretAccessKey"] if access_key_id == self._key["accessKeyId"] else None
+
+    def derived(self, purpose: str) -> bytes:
+        """A key for one purpose, the same in every function for as long as the administrator's is not replaced."""
+        self._look_if_older_than(KEPT)
+        return hmac.digest(self._key["secretAccessKey"].encode(), f"ecs-anywhere {purpose}".encode(), "sha256")
+
+    def _look_if_older_than(self, age: timedelta) -> None:
         now = self._clock()
-        known = access_key_id == self._key.get("accessKeyId")
-        if self._read_at is None or now - self._read_at >= (KEPT if known else LOOK_AGAIN):
+        if self._read_at is None or now - self._read_at >= age:
             answer = self._client.get_secret_value(SecretId=self._secret_arn)
             self._key = json.loads(answer["SecretString"])
             self._read_at = now
-        return self._key["secretAccessKey"] if access_key_id == self._key["accessKeyId"] else None

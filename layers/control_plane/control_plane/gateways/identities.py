@@ -1,9 +1,20 @@
-"""AWS IoT's registry: the X.509 identities of machines. Each call may be repeated."""
+"""AWS IoT's registry: the X.509 identities of machines. Each call may be repeated.
+
+A certificate is made INACTIVE, becomes ACTIVE once it is recorded and attached, and REVOKED for good; only this
+deployment sets those.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
+
+
+class RegistryBusyError(Exception):
+    """AWS IoT takes no more calls of this kind now: 15 a second in an account.
+
+    https://docs.aws.amazon.com/general/latest/gr/iot-core.html
+    """
 
 
 @dataclass(frozen=True)
@@ -19,7 +30,10 @@ class Certificate:
 
 
 class IdentityRegistry:
-    """Things, certificates and the policy that every one of them gets. `client` is a boto3 iot client."""
+    """Things, certificates and the policy that every one of them gets. `client` is a boto3 iot client.
+
+    Each method may raise RegistryBusyError.
+    """
 
     def __init__(self, client: Any, policy_name: str, mqtt_endpoint: str) -> None:
         self._client = client
@@ -27,12 +41,12 @@ class IdentityRegistry:
         self._mqtt_endpoint = mqtt_endpoint
 
     def certify(self, csr_pem: str) -> Certificate:
-        """Sign a CSR. The certificate can do nothing until it is attached.
+        """Sign a CSR. The certificate can do nothing until it is attached and activated.
 
         Raises ValueError if AWS IoT refuses the CSR.
         """
         try:
-            answer = self._client.create_certificate_from_csr(certificateSigningRequest=csr_pem, setAsActive=True)
+            answer = self._call("create_certificate_from_csr", certificateSigningRequest=csr_pem, setAsActive=False)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"InvalidRequestException", "CertificateValidationException"}:
                 raise ValueError(error.response["Error"]["Message"]) from error
@@ -41,17 +55,21 @@ class IdentityRegistry:
 
     def attach(self, certificate: Certificate, thing: str, cluster: str) -> None:
         """Give a certificate its thing and the policy. Every step may be done again."""
-        self._client.create_thing(thingName=thing, attributePayload={"attributes": {"cluster": cluster}})
-        self._client.attach_policy(policyName=self._policy_name, target=certificate.arn)
-        self._client.attach_thing_principal(thingName=thing, principal=certificate.arn)
+        self._call("create_thing", thingName=thing, attributePayload={"attributes": {"cluster": cluster}})
+        self._call("attach_policy", policyName=self._policy_name, target=certificate.arn)
+        self._call("attach_thing_principal", thingName=thing, principal=certificate.arn)
+
+    def activate(self, principal: str) -> None:
+        """From now on it may connect."""
+        self._call("update_certificate", certificateId=principal, newStatus="ACTIVE")
 
     def cluster_of(self, thing: str, principal: str) -> str | None:
         """The cluster that a thing belongs to, if the certificate `principal` is attached to it; else None."""
         try:
-            principals = self._client.list_thing_principals(thingName=thing)["principals"]
+            principals = self._call("list_thing_principals", thingName=thing)["principals"]
             if not any(arn.endswith(f"/{principal}") for arn in principals):
                 return None
-            cluster: str | None = self._client.describe_thing(thingName=thing)["attributes"].get("cluster")
+            cluster: str | None = self._call("describe_thing", thingName=thing)["attributes"].get("cluster")
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return None
@@ -59,9 +77,9 @@ class IdentityRegistry:
         return cluster
 
     def retire(self, principal: str) -> None:
-        """Make a certificate unusable; IoT Core ends its session within minutes."""
+        """Revoke a certificate; IoT Core ends its session within minutes."""
         try:
-            self._client.update_certificate(certificateId=principal, newStatus="INACTIVE")
+            self._call("update_certificate", certificateId=principal, newStatus="REVOKED")
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
                 raise
@@ -69,6 +87,14 @@ class IdentityRegistry:
     def mqtt_endpoint(self) -> str:
         """`host:port` for agents."""
         if not self._mqtt_endpoint:
-            address = self._client.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
+            address = self._call("describe_endpoint", endpointType="iot:Data-ATS")["endpointAddress"]
             self._mqtt_endpoint = f"{address}:8883"
         return self._mqtt_endpoint
+
+    def _call(self, operation: str, **members: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**members)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ThrottlingException":
+                raise RegistryBusyError(operation) from error
+            raise

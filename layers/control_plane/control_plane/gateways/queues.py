@@ -21,12 +21,22 @@ class Queues:
     """`client` is a boto3 sqs client; a URL is empty where a function has no business with that queue."""
 
     def __init__(
-        self, client: Any, *, service_scheduler: str, agent_commands: str, events: str, prefix: str = ""
+        self,
+        client: Any,
+        *,
+        service_scheduler: str,
+        agent_commands: str,
+        events: str,
+        run_task: str = "",
+        run_task_dead_letters: str = "",
+        prefix: str = "",
     ) -> None:
         self._client = client
         self._service_scheduler = service_scheduler
         self._agent_commands = agent_commands
         self._events = events
+        self._run_task = run_task
+        self._run_task_dead_letters = run_task_dead_letters
         self._prefix = prefix
 
     def wake_services(self, keys: Iterable[tuple[ServiceKey, str]]) -> None:
@@ -76,6 +86,14 @@ class Queues:
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Finished events: each is of one version, and its item may have moved on."""
         self._send(self._events, [{"MessageBody": json.dumps(dict(entry))} for entry in entries])
+
+    def run_waiting(self, request_ids: Sequence[str]) -> None:
+        """`Run Task` events that wait for capacity, to be tried again."""
+        self._send(self._run_task, [{"MessageBody": json.dumps({"waiting": each})} for each in request_ids])
+
+    def give_up_event(self, event: str) -> None:
+        """A `Run Task` event, as JSON, that nobody tries any more: for the operators, who may replay it."""
+        self._send(self._run_task_dead_letters, [{"MessageBody": event}])
 
     def replay(self, name: str) -> int:
         """Move what lies in the dead-letter queue `<prefix>-<name>-dlq` back to its queue. Answers how many messages.

@@ -1,6 +1,7 @@
 """Activations: the right to make a number of machines into container instances, until a time."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from control_plane.domain.entity import Entity
 from control_plane.domain.races import ItemChangedError
@@ -8,6 +9,9 @@ from control_plane.store import keys
 from control_plane.store.items import attributes
 from control_plane.store.table import Table, Write
 from ecs_protocol.messages import Attribute
+
+LISTED = timedelta(days=30)
+"""How long an activation that has expired is still listed."""
 
 
 class Activation(Entity):
@@ -19,11 +23,13 @@ class Activation(Entity):
     registration_limit: int
     registrations: int = 0
     expires_at: datetime
+    created_at: datetime | None = None
+    """None of one that was made before this was stored; such a one is not listed either."""
     attributes: tuple[Attribute, ...] = ()
 
 
 class ActivationUse(Entity):
-    """What one CSR was given, written before the identity is made, so that asking again makes no second one."""
+    """What one key was given, written before the identity is made, so that asking again makes no second one."""
 
     instance_id: str
     certificate_arn: str | None = None
@@ -35,14 +41,45 @@ def load(table: Table, activation_id: str) -> Activation | None:
     return None if item is None else Activation.model_validate(item)
 
 
-def created(activation: Activation) -> Write:
-    return Write(
-        "Put",
-        keys.activation(activation.activation_id),
-        ItemChangedError(activation.activation_id),
-        item=attributes(activation),
-        condition="attribute_not_exists(#pk)",
-    )
+def load_listed(table: Table) -> list[Activation]:
+    """All that are there, the oldest first."""
+    ids = [item["sk"] for item in table.query_many(keys.activation_partitions())]
+    found = table.get_many([keys.activation(activation_id) for activation_id in ids]).values()
+    activations = [Activation.model_validate(item) for item in found]
+    return sorted(activations, key=lambda each: (each.created_at or each.expires_at, each.activation_id))
+
+
+def created(activation: Activation) -> list[Write]:
+    return [
+        Write(
+            "Put",
+            keys.activation(activation.activation_id),
+            ItemChangedError(activation.activation_id),
+            item=attributes(activation),
+            condition="attribute_not_exists(#pk)",
+        ),
+        Write(
+            "Put",
+            keys.listed_activation(activation.activation_id),
+            ItemChangedError(activation.activation_id),
+            item={"expiresAt": int((activation.expires_at + LISTED).timestamp())},
+        ),
+    ]
+
+
+def deleted(activation_id: str) -> list[Write]:
+    """From then on nothing is registered with it: what counts a use, and what notes its certificate, wants it there."""
+    gone = ItemChangedError(activation_id)
+    return [
+        Write("Delete", keys.activation(activation_id), gone, condition="attribute_exists(#pk)"),
+        Write("Delete", keys.listed_activation(activation_id), gone),
+    ]
+
+
+def uses(table: Table, activation_id: str) -> Sequence[keys.Key]:
+    """The keys of what it gave out."""
+    partition = keys.activation_use(activation_id, "")
+    return [keys.Key(item["pk"], item["sk"]) for item in table.query(partition.pk, partition.sk)]
 
 
 def load_use(table: Table, activation_id: str, csr_digest: str) -> ActivationUse | None:
@@ -51,7 +88,7 @@ def load_use(table: Table, activation_id: str, csr_digest: str) -> ActivationUse
 
 
 def used(activation: Activation, csr_digest: str, use: ActivationUse) -> list[Write]:
-    """Count one registration and note for whom, if the limit is not reached."""
+    """Count one registration and note for whom, if the limit is not reached and the activation is there."""
     return [
         Write(
             "Update",
@@ -74,9 +111,10 @@ def used(activation: Activation, csr_digest: str, use: ActivationUse) -> list[Wr
 def certified(activation_id: str, csr_digest: str, use: ActivationUse) -> Write:
     """The certificate that was made; the first to say so wins."""
     return Write(
-        "Put",
+        "Update",
         keys.activation_use(activation_id, csr_digest),
         ItemChangedError("certified"),
-        item=attributes(use),
-        condition="attribute_not_exists(#certificateArn)",
+        update="SET #certificateArn = :arn, #certificatePem = :pem",
+        condition="attribute_exists(#pk) AND attribute_not_exists(#certificateArn)",
+        values={":arn": use.certificate_arn, ":pem": use.certificate_pem},
     )

@@ -129,8 +129,3 @@ def resumed(name: str, now: datetime) -> Write:
         condition="attribute_exists(#pk)",
         values={":now": now},
     )
-
-
-def every(table: Table) -> list[Cluster]:
-    items = table.query_many(keys.cluster_partitions(), consistent=False)
-    return sorted((Cluster.model_validate(item) for item in items), key=lambda cluster: cluster.name)

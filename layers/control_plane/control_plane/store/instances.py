@@ -16,6 +16,7 @@ from control_plane.domain.races import InstanceChangedError, ItemChangedError
 from control_plane.domain.resources import Resources
 from control_plane.store import keys
 from control_plane.store.items import Item, attributes, replacing, unchanged
+from control_plane.store.pages import Part, beginning
 from control_plane.store.table import Table, Write
 
 KIND = "containerInstance"
@@ -59,6 +60,11 @@ def of_cluster(
     """Every instance of a cluster; unless `consistent`, candidates, never the answer (rule 3)."""
     partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
     return [from_item(item) for item in table.query_many(partitions, "I#", consistent=consistent)]
+
+
+def parts_of_cluster(cluster: str, shards: Iterable[int]) -> list[Part]:
+    """Where a cluster's instances are, for a walk."""
+    return [beginning(f"{shard:02d}", keys.instance_partition(cluster, shard), "I#") for shard in sorted(shards)]
 
 
 def created(instance: ContainerInstance) -> Write:
@@ -449,6 +455,18 @@ def identified(identity: InstanceIdentity) -> Write:
         keys.identity(identity.instance_id),
         ItemChangedError(identity.instance_id),
         item=attributes(identity),
+    )
+
+
+def identified_first(identity: InstanceIdentity) -> Write:
+    """Unless the instance was given another certificate since, or is deregistered: then this one is of no use."""
+    return Write(
+        "Put",
+        keys.identity(identity.instance_id),
+        ItemChangedError(identity.instance_id),
+        item=attributes(identity),
+        condition="attribute_not_exists(#pk) OR (#principal = :principal AND attribute_not_exists(#deregisteredAt))",
+        values={":principal": identity.principal},
     )
 
 

@@ -17,13 +17,20 @@
     SERVICES#<cluster>#<0-7>          <service>              service
     SERVICE#<cluster>#<name>#TASKS#n  <task>                 a task is on the service's list
     SERVICE#<cluster>#<name>#EVENTS   <time>#<id>            service event, kept for 30 days
+    WAITING#<cluster>#<0-3>           <time>#S#<service>     a service that waits for capacity since then
+                                      <time>#E#<event>       a `Run Task` event that does
+    WAITING#<cluster>                 NOTE                   somebody may wait there, until then
+    EVENT#<event>                     EVENT                  a `Run Task` event that waits, itself
+    SERVICE#<cl...>#<name>#DEPLOYMENTS <revision>            service deployment and revision, kept for 90 days
     TOKEN#<operation>#<cluster>#<t>   TOKEN                  what the request with client token t was answered
     SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation
                                       CSR#<digest>           one identity that it gave out
+    ACTIVATIONS#<0-3>                 <id>                   there is this activation
+    FAILURES#<source or activation>   FAILURES               registrations with a wrong code, counted for ten minutes
 
-Times are epoch seconds in 12 digits, so that their order is that of the keys. There is no index: each would cost one
-more write for each write, at twice the price in a transaction.
+Times are epoch seconds in 12 digits, so that their order is that of the keys; of who waits, milliseconds in 15. There
+is no index: each would cost one more write for each write, at twice the price in a transaction.
 
 Why a task's id ends in its instance's first digits: so that the task, its instance and its instance's other tasks
 share a partition key, can be found by the task's id alone, and can be listed strongly consistent by instance.
@@ -31,12 +38,13 @@ share a partition key, can be found by the task's id alone, and can be listed st
 
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 INSTANCE_SHARDS = 64
 LISTING_SHARDS = 16
 SERVICE_SHARDS = 8
 CLUSTER_SHARDS = 4
+WAITING_SHARDS = 4
 TAIL = 8
 
 
@@ -96,6 +104,11 @@ def task(cluster_name: str, task_id: str) -> Key:
 def instance_tasks(cluster_name: str, instance_id: str) -> Key:
     """`sk` is the beginning of the keys of an instance's tasks; another instance may share it, once in 4 billion."""
     return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"T#{instance_id[:TAIL]}#")
+
+
+def task_of(sk: str) -> str:
+    """The task that a key `sk` names: of the task itself, of its end, or of its line on a service's list."""
+    return sk.rpartition("#")[2]
 
 
 def stopped_task(cluster_name: str, task_id: str) -> Key:
@@ -169,6 +182,32 @@ def service_events_partition(cluster_name: str, service_name: str) -> str:
     return f"SERVICE#{cluster_name}#{service_name}#EVENTS"
 
 
+def waiting(cluster_name: str, since: datetime, name: str) -> Key:
+    """`since` counts in milliseconds, as the table does."""
+    milliseconds = (since - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
+    return Key(f"WAITING#{cluster_name}#{_shard(name, WAITING_SHARDS)}", f"{milliseconds:015d}#{name}")
+
+
+def waiting_partitions(cluster_name: str) -> list[str]:
+    return [f"WAITING#{cluster_name}#{shard}" for shard in range(WAITING_SHARDS)]
+
+
+def waiting_note(cluster_name: str) -> Key:
+    return Key(f"WAITING#{cluster_name}", "NOTE")
+
+
+def waiting_event(request_id: str) -> Key:
+    return Key(f"EVENT#{request_id}", "EVENT")
+
+
+def service_deployment(cluster_name: str, service_name: str, revision_id: str) -> Key:
+    return Key(service_deployments_partition(cluster_name, service_name), revision_id)
+
+
+def service_deployments_partition(cluster_name: str, service_name: str) -> str:
+    return f"SERVICE#{cluster_name}#{service_name}#DEPLOYMENTS"
+
+
 def token(operation: str, cluster_name: str, client_token: str) -> Key:
     return Key(f"TOKEN#{operation}#{cluster_name}#{client_token}", "TOKEN")
 
@@ -187,3 +226,15 @@ def activation(activation_id: str) -> Key:
 
 def activation_use(activation_id: str, csr_digest: str) -> Key:
     return Key(f"ACTIVATION#{activation_id}", f"CSR#{csr_digest}")
+
+
+def listed_activation(activation_id: str) -> Key:
+    return Key(f"ACTIVATIONS#{_shard(activation_id, CLUSTER_SHARDS)}", activation_id)
+
+
+def activation_partitions() -> list[str]:
+    return [f"ACTIVATIONS#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def failures(of: str, name: str) -> Key:
+    return Key(f"FAILURES#{of}#{name}", "FAILURES")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from control_plane.domain.inbox import InstanceLook, Look, ServiceKey
-from control_plane.domain.reminders import Reminder, ServiceLook
+from control_plane.domain.reminders import EventLook, Reminder, ServiceLook
 from control_plane.store import keys
 from control_plane.store.items import Item
 from control_plane.store.table import Table
@@ -33,6 +33,8 @@ def _key(reminder: Reminder) -> keys.Key:
             return keys.reminder(reminder.at, f"I#{reminder.look}", reminder.cluster, reminder.instance_id)
         case ServiceLook():
             return keys.reminder(reminder.at, "S", reminder.service.cluster, reminder.service.service)
+        case EventLook():
+            return keys.reminder(reminder.at, "E", reminder.cluster, reminder.request_id)
 
 
 def _item(reminder: Reminder) -> Item:
@@ -47,9 +49,13 @@ def _item(reminder: Reminder) -> Item:
             }
         case ServiceLook():
             return {"at": reminder.at, "cluster": reminder.service.cluster, "service": reminder.service.service}
+        case EventLook():
+            return {"at": reminder.at, "cluster": reminder.cluster, "requestId": reminder.request_id}
 
 
 def _from_item(item: Item) -> Reminder:
     if "service" in item:
         return ServiceLook(ServiceKey(item["cluster"], item["service"]), item["at"])
+    if "requestId" in item:
+        return EventLook(item["cluster"], item["requestId"], item["at"])
     return InstanceLook(item["cluster"], item["instanceId"], Look(item["look"]), item["at"], item["epoch"])

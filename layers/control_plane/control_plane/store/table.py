@@ -111,6 +111,15 @@ class Table:
         """The items of a partition whose key comes before `sk`."""
         yield from self._pages("#pk = :pk AND #sk < :sk", {":pk": pk, ":sk": sk}, 0, ConsistentRead=True)
 
+    def query_some(self, pk: str, low: str, high: str, *, newest_first: bool, limit: int) -> tuple[list[Item], bool]:
+        """At most so many items of a partition from key to key, both counted, and whether these are all.
+
+        One call, eventually consistent; it may answer fewer, as DynamoDB reads 1 MB at a time.
+        """
+        request = self._query("#pk = :pk AND #sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
+        answer = self._client.query(**request, ScanIndexForward=not newest_first, Limit=limit)
+        return [from_wire(item) for item in answer["Items"]], "LastEvaluatedKey" not in answer
+
     def query_many(self, partitions: Sequence[str], sk_begins: str = "", *, consistent: bool = True) -> list[Item]:
         """Several partitions at once, in the order in which they are named."""
         if len(partitions) == 1:
@@ -120,13 +129,7 @@ class Table:
             return [item for page in pages for item in page]
 
     def _pages(self, condition: str, values: Mapping[str, Any], limit: int, **options: Any) -> Iterator[Item]:
-        request: dict[str, Any] = {
-            "TableName": self.name,
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeNames": _names(condition),
-            "ExpressionAttributeValues": {name: value_to_wire(value) for name, value in values.items()},
-            **options,
-        }
+        request = {**self._query(condition, values), **options}
         given = 0
         while True:
             if limit:
@@ -138,6 +141,14 @@ class Table:
             if "LastEvaluatedKey" not in answer or (limit and given >= limit):
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _query(self, condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "TableName": self.name,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": _names(condition),
+            "ExpressionAttributeValues": {name: value_to_wire(value) for name, value in values.items()},
+        }
 
     def put_many(self, items: Mapping[Key, Mapping[str, Any]]) -> None:
         """Each by itself and unconditionally: for what may be written in part, and again. May raise LostRace."""

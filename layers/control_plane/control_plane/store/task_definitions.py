@@ -7,12 +7,15 @@ deleted revision stays DELETE_IN_PROGRESS, a few kilobytes, and what runs is nev
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from control_plane.domain.pages import Asked, Place
 from control_plane.domain.races import ItemChangedError
 from control_plane.store import keys
 from control_plane.store.items import Item
+from control_plane.store.pages import Part, merge
 from control_plane.store.table import Table, Write
 
 _STATUS_MEMBERS = ("status", "deregisteredAt", "deleteRequestedAt")
@@ -51,7 +54,7 @@ def tagged(definition: Mapping[str, Any], tags: Sequence[Mapping[str, str]]) -> 
 
 def load(table: Table, family: str, revision: int) -> Item | None:
     item = table.get(keys.task_definition(family, revision))
-    return None if item is None else _definition(item)
+    return None if item is None else definition_in(item)
 
 
 def newest_active(table: Table, family: str) -> Item | None:
@@ -59,8 +62,18 @@ def newest_active(table: Table, family: str) -> Item | None:
     return next((each for each in _newest_first(table, family) if each["status"] == "ACTIVE"), None)
 
 
-def status_of_family(table: Table, family: str) -> str | None:
-    """ACTIVE if a revision is, else INACTIVE; None if the family has no revision, as its only number was not used."""
+def statuses_of_families(table: Table, newest: Mapping[str, int]) -> dict[str, str | None]:
+    """ACTIVE if a revision is, else INACTIVE; None if the family has no revision, as its only number was not used.
+
+    `newest`: the greatest number of each that was given. That revision alone is looked at where it is ACTIVE.
+    """
+    places = {keys.task_definition(family, revision): family for family, revision in newest.items()}
+    found = table.get_many(list(places), consistent=False)
+    active = {places[key] for key, item in found.items() if definition_in(item)["status"] == "ACTIVE"}
+    return {family: "ACTIVE" if family in active else _status_of_family(table, family) for family in newest}
+
+
+def _status_of_family(table: Table, family: str) -> str | None:
     status = None
     for each in _newest_first(table, family, consistent=False):
         if each["status"] == "ACTIVE":
@@ -75,7 +88,7 @@ def _newest_first(table: Table, family: str, *, consistent: bool = True) -> Iter
         for item in table.query(
             keys.task_definition(family, 0).pk, newest_first=True, limit=limit, consistent=consistent
         ):
-            yield _definition(item)
+            yield definition_in(item)
 
 
 def deregister(table: Table, family: str, revision: int, now: datetime) -> Item:
@@ -106,19 +119,22 @@ def _mark(
     table: Table, family: str, revision: int, *, update: str, condition: str, values: Mapping[str, object]
 ) -> Item:
     key, changed = keys.task_definition(family, revision), ItemChangedError(f"{family}:{revision}")
-    return _definition(table.update(Write("Update", key, changed, update=update, condition=condition, values=values)))
+    return definition_in(table.update(Write("Update", key, changed, update=update, condition=condition, values=values)))
 
 
-def _definition(item: Item) -> Item:
+def definition_in(item: Item) -> Item:
     """With its status as it is now; an item without one is as it was registered."""
     return {**item["definition"], **{member: item[member] for member in _STATUS_MEMBERS if member in item}}
 
 
-def families(table: Table) -> list[str]:
-    items = table.query_many(keys.family_partitions(), consistent=False)
-    return sorted(item["sk"] for item in items)
+def part_of_family(family: str, *, descending: bool) -> Part:
+    """Where a family's revisions are, for a walk."""
+    return Part(family, keys.task_definition(family, 0).pk, descending=descending)
 
 
-def revisions(table: Table, family: str) -> list[Item]:
-    """Every revision of a family, oldest first."""
-    return [_definition(item) for item in table.query(keys.task_definition(family, 0).pk, consistent=False)]
+def parts_of_families(table: Table, asked: Asked, *, descending: bool) -> Iterator[Part]:
+    """The same of every family, sorted by name, from that of `asked.after` on."""
+    begin = replace(asked, after=asked.after and Place("", asked.after.part))
+    for batch in merge(table, keys.family_partitions(), begin, descending=descending):
+        for _, item in batch:
+            yield part_of_family(item["sk"], descending=descending)

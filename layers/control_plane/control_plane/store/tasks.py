@@ -10,6 +10,7 @@ from control_plane.domain.races import TaskChangedError
 from control_plane.domain.task import Task
 from control_plane.store import keys
 from control_plane.store.items import Item, attributes
+from control_plane.store.keys import Key
 from control_plane.store.table import Table, Write
 
 KIND = "task"
@@ -78,13 +79,18 @@ def note_ends(table: Table, ending: Iterable[Task]) -> None:
     hint, which stays if the task turns out not to stop just now."""
     table.put_many(
         {
-            keys.end(task.cluster, task.task_id, int(_ended(task).timestamp())): {
+            end_of(task): {
                 "taskId": task.task_id,
                 "expiresAt": int((_ended(task) + 2 * SHOWN).timestamp()),
             }
             for task in ending
         }
     )
+
+
+def end_of(task: Task) -> Key:
+    """Of the line that says that it has stopped."""
+    return keys.end(task.cluster, task.task_id, int(_ended(task).timestamp()))
 
 
 def _ended(task: Task) -> datetime:
@@ -120,18 +126,6 @@ def of_cluster(table: Table, cluster: str, shards: Sequence[int], *, consistent:
     """A cluster's tasks that have not stopped; unless `consistent`, for List and Describe."""
     partitions = [keys.instance_partition(cluster, shard) for shard in sorted(shards)]
     return [from_item(item) for item in table.query_many(partitions, "T#", consistent=consistent)]
-
-
-def stopped_in_cluster(table: Table, cluster: str, now: datetime) -> list[Task]:
-    """A cluster's tasks that stopped within the last hour; for List."""
-    since = keys.time_key(int((now - SHOWN).timestamp()))
-    ends = [
-        line["taskId"]
-        for partition in keys.end_partitions(cluster)
-        for line in table.query_from(partition, since, consistent=False)
-    ]
-    items = table.get_many([keys.stopped_task(cluster, task_id) for task_id in ends], consistent=False)
-    return [from_item(item) for item in items.values()]
 
 
 def shown(task: Task, now: datetime) -> bool:

@@ -10,6 +10,9 @@ from control_plane.domain.service import RolloutState, Service, ServiceStatus
 LOOK_AGAIN = timedelta(seconds=30)
 """After which a service that could not place all its tasks is looked at again: FIRST_GAP of domain/reminders.py."""
 
+LONGEST_LOOK = timedelta(minutes=15)
+"""Between two such looks: whoever frees capacity says so, and these are for what gets lost."""
+
 LOOK_ANYWAY = timedelta(hours=1)
 """After which a service that wants nothing is looked at, in case that nobody said so when it began to."""
 
@@ -46,8 +49,17 @@ def next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: bo
         return None
     if planned.not_before is not None:
         return planned.not_before
-    latest = now + (LOOK_AGAIN if soon or planned.held else LOOK_ANYWAY)
+    latest = now + (_look_again(service, now) if soon or planned.held else LOOK_ANYWAY)
     if planned.until is not None and planned.until < latest:
         return planned.until
     ahead = service.planned and service.look_at is not None and now < service.look_at <= latest
     return service.look_at if ahead else latest
+
+
+def _look_again(service: Service, now: datetime) -> timedelta:
+    """The longer, the longer it waits for capacity. A circuit breaker counts by the clock, and needs it even."""
+    breaker = service.deployment_configuration.circuit_breaker
+    counts = breaker is not None and breaker.enable and service.deployment.rollout_state is RolloutState.IN_PROGRESS
+    if service.waiting_since is None or counts:
+        return LOOK_AGAIN
+    return min(LONGEST_LOOK, max(LOOK_AGAIN, now - service.waiting_since))

@@ -68,8 +68,8 @@ class ServicePlan:
     """Something is to happen on a machine that is connected."""
     until: datetime | None
     """When time alone may change what is to be done."""
-    crowded: bool = False
-    """It is stuck for want of room that tasks of the former deployment have. Known only once it was tried."""
+    crowded: bool
+    """It is stuck for want of room that tasks of the former deployment have. Not known before it is tried."""
 
     @property
     def at_rest(self) -> bool:
@@ -135,6 +135,7 @@ def plan(
         tripped=went.tripped,
         leaving=any(not census.away(task) for task in census.leaving),
         stuck=not (not_before or went.tripped) and _is_stuck(service, census, steps),
+        crowded=False,
         protected=len(steps.blocking) if _is_quiet(service, census, steps) else 0,
         waits=wanted > len(census.staying)
         or bool(older or proving or census.draining or steps.blocking)

@@ -5,15 +5,17 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.h
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from control_plane.domain.placement.place import Unplaced
 from control_plane.domain.scheduling.plan import ServicePlan
+from control_plane.domain.scheduling.task_sets import TaskSetsPlan
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
 from control_plane.domain.service_description import rollout_reason
 from control_plane.domain.tags import absence_of
+from control_plane.domain.task_set import TaskSet
 
 NewId = Callable[[], str]
 
@@ -24,9 +26,15 @@ def told(service: Service, message: str, *, now: datetime, new_id: NewId, **memb
         cluster=service.cluster,
         service=service.name,
         created_at=now,
-        message=f"(service {service.name}) {message}",
+        message=f"(service {service.name}{_task_set(service)}) {message}",
         **members,
     )
+
+
+def _task_set(service: Service) -> str:
+    """If it is the service as a task set sees it."""
+    task_set_id = service.deployment.deployment_id if service.external else ""
+    return f", taskSet {task_set_id}" if task_set_id else ""
 
 
 def _action(service: Service, message: str, name: str, *, now: datetime, new_id: NewId, **members: Any) -> ServiceEvent:
@@ -65,6 +73,25 @@ def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId)
     was, is_now = before.deployment, after.deployment
     if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
         found += of_deployments(before, after, now=now, new_id=new_id)
+    return found
+
+
+def of_task_sets(
+    planned: TaskSetsPlan, after: Sequence[TaskSet], *, now: datetime, new_id: NewId
+) -> list[ServiceEvent]:
+    """What has changed of each since it was last looked at."""
+    now_steady = {each.task_set_id for each in after if each.steady}
+    found: list[ServiceEvent] = []
+    for part in planned.parts:
+        before = part.task_set
+        if before is None:
+            continue
+        if before.task_set_id in now_steady and not before.steady:
+            found.append(
+                _action(part.service, "has reached a steady state.", "TASKSET_STEADY_STATE", now=now, new_id=new_id)
+            )
+        if part.plan.not_before is not None and before.not_before is None:
+            found.append(_impaired(part.service, now, new_id))
     return found
 
 
@@ -136,7 +163,7 @@ def _why(unplaced: Unplaced) -> str:
 
 def _stuck(service: Service, now: datetime, new_id: NewId, *, crowded: bool = False) -> ServiceEvent:
     """Says which number to change, and to what. `crowded`: only room is missing, which the former tasks have."""
-    configuration, wanted = service.deployment_configuration, service.desired_count
+    configuration, wanted = service.deployment_configuration, max(service.desired_count, 1)
     least, most = configuration.minimum_healthy_percent, configuration.maximum_percent
     lower = f"Lower minimumHealthyPercent to {(wanted - 1) * 100 // wanted}"
     if crowded:
@@ -153,7 +180,7 @@ def _stuck(service: Service, now: datetime, new_id: NewId, *, crowded: bool = Fa
         )
     return _action(
         service,
-        f"was unable to start or stop a task for (deployment {service.deployment.deployment_id}): {why}",
+        f"was unable to start or stop a task{_for(service)}: {why}",
         "ECS_ANYWHERE_DEPLOYMENT_STUCK",
         now=now,
         new_id=new_id,
@@ -164,13 +191,18 @@ def _stuck(service: Service, now: datetime, new_id: NewId, *, crowded: bool = Fa
 
 def _protected(service: Service, planned: ServicePlan, now: datetime, new_id: NewId) -> ServiceEvent:
     """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection.html"""
+    whose = "it" if service.external else f"(taskSet {service.deployment.deployment_id})"
     return told(
         service,
-        f"was unable to reach steady state because (taskSet {service.deployment.deployment_id}) was unable to scale in "
-        f"due to (reason {planned.protected} tasks under protection)",
+        f"was unable to reach steady state because {whose} was unable to scale in due to (reason {planned.protected} "
+        "tasks under protection)",
         now=now,
         new_id=new_id,
     )
+
+
+def _for(service: Service) -> str:
+    return "" if service.external else f" for (deployment {service.deployment.deployment_id})"
 
 
 def _impaired(service: Service, now: datetime, new_id: NewId) -> ServiceEvent:

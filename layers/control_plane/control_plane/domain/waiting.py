@@ -1,0 +1,129 @@
+"""Who waits for capacity, and whom of them to tell that there is some. Pure.
+
+A service that could not place all its tasks, and a `Run Task` event that asks for it, wait with what one task of theirs
+wants. An instance with room is shown to them in the order in which they began.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from pydantic import Field
+
+from control_plane.domain.container_instance import port_names
+from control_plane.domain.entity import Entity
+from control_plane.domain.placement.filters import Candidate, Demand, can_take, with_task
+from control_plane.domain.placement.rules import parse_constraints
+from control_plane.domain.reminders import command_due, on_grid
+from control_plane.domain.resources import Resources
+
+LONGEST_GAP = timedelta(minutes=15)
+"""Between two looks at who waits, should the news of capacity get lost."""
+
+
+class Waiting(Entity):
+    """Written when a shortage begins, removed when it ends. It is a service's, or a `Run Task` event's."""
+
+    cluster: str
+    since: datetime
+    service: str | None = None
+    request_id: str | None = None
+    """Of the event."""
+    cpu: int = 0
+    memory: int = 0
+    ports: tuple[str, ...] = ()
+    """Host ports, as `8080/tcp`."""
+    requires: tuple[str, ...] = ()
+    """Names of attributes."""
+    group: str = ""
+    constraints: tuple[dict[str, str], ...] = ()
+    """In the shape of the ECS API: those of the definition and of the request together."""
+    lacked: dict[str, int] = Field(default_factory=dict)
+    """How many instances refused for each reason, when it began."""
+
+    @property
+    def name(self) -> str:
+        return f"S#{self.service}" if self.service else f"E#{self.request_id}"
+
+    @cached_property
+    def demand(self) -> Demand:
+        ports = frozenset((int(number), protocol) for number, protocol in (each.split("/") for each in self.ports))
+        return Demand(
+            Resources(self.cpu, self.memory, ports),
+            frozenset(self.requires),
+            self.group,
+            parse_constraints(self.constraints),
+        )
+
+    @property
+    def asks_for_tasks(self) -> bool:
+        """Whether an instance's tasks decide if it fits there."""
+        return self.demand.constraints.of_tasks or self.demand.constraints.distinct
+
+
+class WaitingEvent(Entity):
+    """A `Run Task` event that waits: the event itself, and how far it has come."""
+
+    request_id: str
+    cluster: str
+    event: str
+    """As JSON."""
+    since: datetime
+    until: datetime
+    placed: int = 0
+    """How many of its tasks have been started."""
+
+
+def waiting(
+    demand: Demand,
+    lacked: Mapping[str, int],
+    *,
+    cluster: str,
+    since: datetime,
+    service: str | None = None,
+    request_id: str | None = None,
+) -> Waiting:
+    """For one of the two."""
+    expressions = [{"type": "memberOf", "expression": str(each)} for each in demand.constraints.expressions]
+    distinct = [{"type": "distinctInstance"}] if demand.constraints.distinct else []
+    return Waiting(
+        cluster=cluster,
+        since=since,
+        service=service,
+        request_id=request_id,
+        cpu=demand.resources.cpu,
+        memory=demand.resources.memory,
+        ports=tuple(sorted(port_names(demand.resources))),
+        requires=tuple(sorted(demand.required_attributes)),
+        group=demand.group,
+        constraints=(*expressions, *distinct),
+        lacked=dict(lacked),
+    )
+
+
+def to_tell(waiting_ones: Iterable[Waiting], fleet: Iterable[Candidate]) -> list[tuple[Waiting, str]]:
+    """Whom to tell of room on these instances, the longest waiting first, and the instance that each would fit on.
+
+    Each is taken to start one task there, so that no more are told than could start one.
+    """
+    left = {candidate.instance.instance_id: candidate for candidate in fleet}
+    told: list[tuple[Waiting, str]] = []
+    for each in sorted(waiting_ones, key=lambda one: (one.since, one.name)):
+        place = next((name for name, candidate in left.items() if can_take(each.demand, candidate)), None)
+        if place is not None:
+            left[place] = with_task(left[place], each.demand)
+            told.append((each, place))
+    return told
+
+
+def next_look(since: datetime, until: datetime, now: datetime) -> int:
+    """When an event that waits is tried again whatever happens, on the grid of reminders: after gaps that double.
+
+    However often this is asked between two such times, the answer is the same: reminders do not multiply.
+    """
+    elapsed = now - since
+    if elapsed < LONGEST_GAP:
+        due = command_due(since, now)
+    else:
+        due = on_grid(since + LONGEST_GAP * (elapsed // LONGEST_GAP + 1))
+    return min(due, on_grid(until))
