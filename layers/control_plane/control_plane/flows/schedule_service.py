@@ -1,7 +1,8 @@
 """Bring services to what is wanted of them. Each run reads all afresh, plans, and commits in bounded chunks.
 
     keys of a batch ──► distinct services ──► read ──► plan ──► place ──► commit a chunk ──┐
-                                               ▲                                          │ more to do
+                                               ▲         ▲                                │
+                                               │         └── more to do, the lock held ◄──┤
                                                └──────────────── lost the lock ◄──────────┘
 
 Two runs may work on one service: every chunk is committed under the service's lock, so that one of them loses and
@@ -12,27 +13,27 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.place import Demand, Placed, Unplaced
-from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
+from control_plane.domain.placement.place import Placed, Unplaced
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.standing import connection_of
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
-from control_plane.flows.run_task import demand_of, new_task, placing, watching
+from control_plane.flows.run_task import new_task, placing, watching
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
+from control_plane.flows.service_demand import definition_of_service, demand_of_service
+from control_plane.flows.service_snapshot import KEPT, Snapshot, read
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
@@ -45,8 +46,8 @@ logger = Logger(child=True)
 CHUNK = 20
 """Tasks that one transaction starts or stops: with instances, list items and events fewer than 100 writes."""
 
-MAX_CHUNKS = 40
-"""Of one run; what is left then, the sweeper brings back."""
+MAX_CHUNKS = 25
+"""Of one run; with what is left then, a message to itself goes on."""
 
 UNHEALTHY = "Task failed container health checks"
 
@@ -70,10 +71,17 @@ def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[Ser
 
 
 def schedule_service(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None = None) -> None:
-    """Commit chunk after chunk until there is nothing to do. `changed`: the instances that it is about; None: all."""
+    """Commit chunk after chunk until there is nothing to do, or a message of its own goes on with the rest.
+
+    `changed`: the instances that it is about; None: all.
+    """
+    seen: Snapshot | None = None
     for _ in range(MAX_CHUNKS):
-        if not until_won(cp, lambda attempt: _one_chunk(cp, key, changed, attempt)):
+        more, seen = until_won(cp, partial(_one_chunk, cp, key, changed, seen))
+        if not more:
             return
+    if seen is not None:
+        cp.queues.wake_services([(key, f"{key.service[:80]}-{seen.service.lock}-goes-on")])
 
 
 @dataclass
@@ -85,6 +93,8 @@ class _Chunk:
     events: list[ServiceEvent] = field(default_factory=list)
     started: dict[str, int] = field(default_factory=dict)
     """Tasks, by deployment or task set; of one of them only."""
+    tasks: list[Task] = field(default_factory=list)
+    """As it leaves them: those that it starts, and those that it tells to stop."""
     waiting: dict[str, Waiting | None] = field(default_factory=dict)
     """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
 
@@ -93,23 +103,28 @@ class _Chunk:
         return any(self.waiting.values())
 
 
-def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, attempt: int) -> bool:
-    """Whether there may be more to do."""
-    service = services.load(cp.table, key.cluster, key.service)
-    if service is None or service.status is ServiceStatus.INACTIVE:
-        let_go_of(cp, key, changed or ())
-        return False
-    if service.is_daemon:
-        return look_at_daemons(cp, service, changed)
+def _one_chunk(
+    cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, kept: Snapshot | None, attempt: int
+) -> tuple[bool, Snapshot | None]:
+    """Whether there may be more to do, and the service as it is then. `kept`: what the chunk before has left."""
     now = cp.clock()
-    listed = services.list_of(cp.table, service)
-    planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
+    if kept is not None and attempt == 0 and now - kept.read_at < KEPT:
+        seen = kept
+    else:
+        found = services.load(cp.table, key.cluster, key.service)
+        if found is None or found.status is ServiceStatus.INACTIVE:
+            let_go_of(cp, key, changed or ())
+            return False, None
+        if found.is_daemon:
+            return look_at_daemons(cp, found, changed), None
+        seen = read(cp.table, found, now)
+    service, listed = seen.service, seen.listed
+    planned = _plan(cp, seen, now)
     chunk = _Chunk()
-    alive = [task for _, task in listed.values() if task is not None and not task.stopped]
     parts = parts_of(service, planned)
     for whose, part in parts:
         if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
-            waits = _start(cp, whose, part, chunk, now, alive=alive, fresh=attempt > 0)
+            waits = _start(cp, whose, part, chunk, now, alive=seen.alive, fresh=attempt > 0)
             chunk.waiting[whose.deployment.deployment_id] = waits
     startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
@@ -133,7 +148,7 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
-        return False
+        return False, None
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
@@ -141,9 +156,10 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
-    return more or any(
+    goes_on = more or any(
         chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
     )
+    return goes_on, seen.after(after, chunk.tasks, struck)
 
 
 def _who_waits(
@@ -166,36 +182,19 @@ def _who_waits(
     return writes
 
 
-def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
+def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
     """With what is true of the machines that its tasks are on; of those that are away, how many others are, too."""
-    places = {(task.cluster, task.instance_id) for task in tasks if not task.stopped}
-    found = instances.load_many(cp.table, places)
-    connections = {instance_id: connection_of(found.get((cluster, instance_id))) for cluster, instance_id in places}
+    service, alive = seen.service, seen.alive
+    connections = seen.connections(cp.table)
     delays: Mapping[str, timedelta | None] = {}
-    if any(task.disconnect and not connections[task.instance_id].connected for task in tasks if not task.stopped):
+    if any(task.disconnect and not connections[task.instance_id].connected for task in alive):
         cluster = clusters.load(cp.table, service.cluster)
         fleet = [each.instance for each in cp.fleet.candidates(service.cluster, now, fresh=True)]
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
-    revisions = {task.task_definition for task in tasks if not task.stopped}
+    revisions = {task.task_definition for task in alive}
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
     decide = plan_task_sets if service.external else plan
-    return decide(service, tasks, now, connections, delays, checks=checks)
-
-
-def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
-    """From which its next task is made; with its tags as they are now, if tasks get them."""
-    return definition_for(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
-
-
-def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand:
-    """What its next task asks of an instance."""
-    return demand_of(
-        definition,
-        {},
-        group=f"service:{service.name}",
-        constraints=service.placement_constraints,
-        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
-    )
+    return decide(service, seen.tasks, now, connections, delays, checks=checks)
 
 
 def _start(
@@ -238,6 +237,7 @@ def _start(
     ]
     chunk.reminders += watching(new)
     chunk.writes += placing(new, placed, now) + [services.listed(service, task.task_id) for task in new]
+    chunk.tasks += new
     if new:
         chunk.started[service.deployment.deployment_id] = len(new)
         names = " ".join(f"(task {task.task_id})" for task in new)
@@ -266,10 +266,9 @@ def _stop(
     """`stopping`: tasks, and why each."""
     if not stopping:
         return
-    chunk.writes += [
-        tasks.changed(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now))
-        for task, reason in stopping
-    ]
+    told = [(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now)) for task, reason in stopping]
+    chunk.writes += [tasks.changed(task, after) for task, after in told]
+    chunk.tasks += [after for _, after in told]
     places = sorted({task.instance_id for task, _ in stopping})
     chunk.reminders += [watching_command(service.cluster, instance_id, now) for instance_id in places]
     chunk.writes += [instances.told(service.cluster, instance_id, now) for instance_id in places]

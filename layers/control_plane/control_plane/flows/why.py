@@ -19,7 +19,7 @@ from control_plane.domain.waiting import WaitingEvent
 from control_plane.flows.choose_instances import choose_instances, look_at
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.run_task_event import demand_of_event
-from control_plane.flows.schedule_service import definition_of_service, demand_of_service
+from control_plane.flows.service_demand import definition_of_service, demand_of_service
 from control_plane.flows.tasks import definition_of, looks_like_an_id
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, services, tasks, waiting
