@@ -29,7 +29,7 @@ from control_plane.domain.scheduling.history import followed
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.choose_instances import with_registrations
-from control_plane.flows.run_task import demand_of, new_task, watching
+from control_plane.flows.new_tasks import demand_of, new_task, watching
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, daemons, instances, reminders, service_deployments, services, tasks

@@ -32,7 +32,7 @@ from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
-from control_plane.flows.run_task import new_task, placing, watching
+from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
 from control_plane.flows.service_demand import definition_of_service, demand_of_service
 from control_plane.flows.service_snapshot import KEPT, Snapshot, read
