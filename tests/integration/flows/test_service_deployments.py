@@ -19,7 +19,7 @@ from control_plane.flows.service_deployments import (
     list_service_deployments,
     stop_service_deployment,
 )
-from control_plane.flows.services import create_service, delete_service
+from control_plane.flows.services import create_service, delete_service, update_service
 from control_plane.store import keys, service_deployments
 from control_plane.store.table import Table, Write
 from integration.flows.test_delete_cluster import Dying
@@ -156,6 +156,25 @@ def test_the_circuit_breaker_rolls_back_within_one_service_deployment(world: Wor
     assert failed["rollback"]["reason"].startswith("ECS deployment circuit breaker: rolling back to deploymentId")
     assert statuses(world) == ["ROLLBACK_SUCCESSFUL", "SUCCESSFUL"], "a rollback is no service deployment of its own"
     assert [each["arn"] for each in service(world)["currentServiceRevisions"]] == [good]
+
+
+def test_a_circuit_breaker_that_comes_while_it_is_on_its_way(world: World, machine: str) -> None:
+    create(world, machine)
+    world.pass_time(1)
+    update(world, taskDefinition="web:2")
+    update(world, deploymentConfiguration={**BREAKER, "minimumHealthyPercent": 50}, desiredCount=10)
+    found = newest(world)
+    assert found["deploymentCircuitBreaker"] == {"status": "MONITORING", "failureCount": 0, "threshold": 5}
+    assert found["deploymentConfiguration"] == {**BREAKER, "maximumPercent": 200, "minimumHealthyPercent": 50}
+
+
+def test_one_that_never_began_has_no_time_when_it_did(world: World, machine: str) -> None:
+    create(world, machine)
+    for definition in ("web:2", "web:3"):
+        world.pass_time(1)
+        update_service(world.cp, {"service": "web", "taskDefinition": definition})
+    replaced = listed(world)[1]
+    assert (replaced["status"], "startedAt" in replaced, replaced["finishedAt"]) == ("STOPPED", False, world.now)
 
 
 def test_without_a_rollback_it_has_stopped(world: World, machine: str) -> None:

@@ -209,8 +209,8 @@ class TestTheService:
     @pytest.mark.parametrize(
         ("members", "words"),
         [
-            pytest.param({"taskDefinition": "web:2"}, "Unable to update taskDefinition", id="task-definition"),
-            pytest.param({"forceNewDeployment": True}, "Unable to update forceNewDeployment", id="deployment"),
+            pytest.param({"taskDefinition": "web:2"}, "Unable to update task definition on", id="task-definition"),
+            pytest.param({"forceNewDeployment": True}, "Unable to update force new", id="deployment"),
             pytest.param(
                 {"deploymentConfiguration": {"maximumPercent": 150}}, "Unable to update deployment", id="configuration"
             ),
@@ -227,7 +227,9 @@ class TestTheService:
     def test_updating_changes_what_all_task_sets_are_computed_from(self, world: World, controlled: str) -> None:
         create(world)
         create(world, "web:2", 50)
+        do_as_told(world, controlled)
         update_service(world.cp, {"service": "web", "desiredCount": 5, "deploymentController": EXTERNAL})
+        assert [each[1:] for each in seen(world)] == [(5, 2, 0, "STABILIZING"), (3, 1, 0, "STABILIZING")]
         world.deliver()
         do_as_told(world, controlled)
         assert [each[1:4] for each in seen(world)] == [(5, 5, 0), (3, 3, 0)]
