@@ -145,12 +145,8 @@ def _one_chunk(
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
-    more = (
-        len(ended) > len(struck)
-        or len(stopping) > len(now_stopping)
-        or sum(chunk.started.values()) < startable
-        or planned.tripped
-    )
+    # What it tells to stop it looks at once more as if it read it: the stream does not wake it for that.
+    more = len(ended) > len(struck) or bool(stopping) or sum(chunk.started.values()) < startable or planned.tripped
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
