@@ -41,7 +41,10 @@ DOCKER_FEATURES_OF_SOME = _words(
 """What it can do where the Engine and the machine let it."""
 
 PROCESS_FEATURES = _words("process external network-mode-host health-check restart-policy container-ordering")
-"""What the process runtime can do on every machine; with `other-user` as root."""
+"""What the process runtime can do on every machine."""
+
+PROCESS_FEATURES_OF_SOME = _words("other-user task-limits")
+"""What it can do as root, and where it may make control groups."""
 
 LOG_DRIVERS = ("awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
 

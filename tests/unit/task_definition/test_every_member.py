@@ -16,6 +16,7 @@ from ecs_protocol.capabilities import (
     DOCKER_FEATURES,
     DOCKER_FEATURES_OF_SOME,
     PROCESS_FEATURES,
+    PROCESS_FEATURES_OF_SOME,
     announced_attributes,
 )
 from unit.task_definition.builders import container, port, request
@@ -24,7 +25,7 @@ SHAPE: Any = service_model().operation_model("RegisterTaskDefinition").input_sha
 
 MACHINES = (
     DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME | {"cpu-x86_64"},
-    PROCESS_FEATURES | {"other-user", "cpu-x86_64"},
+    PROCESS_FEATURES | PROCESS_FEATURES_OF_SOME | {"cpu-x86_64"},
 )
 """What the runtimes of today can do."""
 
@@ -236,6 +237,10 @@ NOWHERE = frozenset(
 )
 """What no runtime of today honours."""
 
+RUNS_EVERYWHERE = frozenset(
+    ["volume-that-nothing-mounts", "depends-on", "start-timeout", "limits-of-several-containers"]
+)
+
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_a_runtime_honours_runs_and_what_none_does_is_registered_and_reaches_no_machine(name: str) -> None:
@@ -246,9 +251,7 @@ def test_what_a_runtime_honours_runs_and_what_none_does_is_registered_and_reache
     assert bool(required - announced) is (name in NOWHERE)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(SAMPLES.keys() - NOWHERE - {"volume-that-nothing-mounts", "depends-on", "start-timeout"})
-)
+@pytest.mark.parametrize("name", sorted(SAMPLES.keys() - NOWHERE - RUNS_EVERYWHERE))
 def test_what_only_docker_honours_reaches_no_other_runtime(name: str) -> None:
     required = {attribute["name"] for attribute in normalise(SAMPLES[name])["requiresAttributes"]}
     assert required - set(announced_attributes(MACHINES[1]))
