@@ -24,7 +24,7 @@ from unit.task_definition.builders import container, port, request
 SHAPE: Any = service_model().operation_model("RegisterTaskDefinition").input_shape
 
 MACHINES = (
-    DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME | {"cpu-x86_64"},
+    DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME | {"cpu-x86_64", "volume-driver-rexray/ebs"},
     PROCESS_FEATURES | PROCESS_FEATURES_OF_SOME | {"cpu-x86_64"},
 )
 """What the runtimes of today can do."""
@@ -135,6 +135,8 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "start-timeout": request(container(startTimeout=10)),
     "version-consistency": request(container(versionConsistency="enabled")),
     "credential-specs": request(container(credentialSpecs=[f"credentialspec:{ARN}"])),
+    "credential-specs-as-security-option": request(container(dockerSecurityOptions=[f"credentialspec:{ARN}"])),
+    "volume-driver-that-is-nowhere": volume(dockerVolumeConfiguration={"driver": "elsewhere"}),
     "domainless-credential-specs": request(container(credentialSpecs=[f"credentialspecdomainless:{ARN}"])),
     "repository-credentials": request(container(repositoryCredentials={"credentialsParameter": SECRET})),
     "port-range": request(container(portMappings=[{"containerPortRange": "8000-8009", "protocol": "tcp"}])),
@@ -220,6 +222,8 @@ NOWHERE = frozenset(
         "fsx",
         "version-consistency",
         "credential-specs",
+        "credential-specs-as-security-option",
+        "volume-driver-that-is-nowhere",
         "domainless-credential-specs",
         "repository-credentials",
         "environment-files",
