@@ -65,12 +65,29 @@ class HostPort(Message):
 
 
 class NetworkBinding(Message):
-    """Where a container's port was bound on the machine."""
+    """Where a container's port was bound on the machine, or a range of them; then the two ports are its first ones."""
 
     bind_ip: str = Field(alias="bindIP")
     container_port: int
     host_port: int
     protocol: Literal["tcp", "udp"] = "tcp"
+    container_port_range: str | None = Field(default=None, pattern=r"^\d+-\d+$")
+    host_port_range: str | None = Field(default=None, pattern=r"^\d+-\d+$")
+
+    @property
+    def host_ports(self) -> range:
+        """All of the machine's."""
+        last = int(self.host_port_range.partition("-")[2]) if self.host_port_range else self.host_port
+        return range(self.host_port, last + 1)
+
+    def described(self) -> dict[str, Any]:
+        """In the shape of the ECS API, which names a range or a port, not both."""
+        ports = (
+            {"container_port", "host_port"}
+            if self.container_port_range
+            else {"container_port_range", "host_port_range"}
+        )
+        return self.model_dump(by_alias=True, exclude=ports, exclude_none=True)
 
 
 # --- agent to control plane: requests ---------------------------------------------------------------------------

@@ -13,6 +13,11 @@ from control_plane.domain.entity import Entity
 from control_plane.domain.resources import Resources
 from ecs_protocol.messages import Attribute, HostPort
 
+MQTT = "mqtt"
+"""A container instance's transport: our agent, through AWS IoT Core."""
+AMAZON_AGENT = "acs"
+"""Amazon's own agent, which is spoken to over a WebSocket of the Agent Communication Service's kind."""
+
 
 class InstanceStatus(StrEnum):
     """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstance.html"""
@@ -54,8 +59,15 @@ class ContainerInstance(Entity):
     """None, like agent_version, of an instance that has not registered since these are stored here."""
     settings_changed_at: datetime | None = None
     """When somebody last changed its status or attributes, which may make room for tasks, or have some replaced."""
+    daemons_due: frozenset[str] = frozenset()
+    """DAEMON services that are to look at it, or whose task it is to have and has not."""
+    daemons_due_at: datetime | None = None
+    """When something last made one of them due: for a while, tasks of other services wait for them."""
+    daemons_seen_at: datetime | None = None
+    """When one of them was last done with it."""
     agent_connected: bool = False
-    transport: str = "mqtt"
+    transport: str = MQTT
+    """How it is spoken to."""
     epoch: int = 0
     """Raised at every reconciliation; reports are numbered under it (rule 4)."""
     session: str | None = None

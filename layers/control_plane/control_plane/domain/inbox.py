@@ -67,10 +67,11 @@ class InstanceLook:
 
 @dataclass(frozen=True)
 class ServiceKey:
-    """A service that the scheduler is to look at."""
+    """A service that the scheduler is to look at; a DAEMON service perhaps only at what it has on one instance."""
 
     cluster: str
     service: str
+    instance_id: str | None = None
 
 
 @dataclass(frozen=True)

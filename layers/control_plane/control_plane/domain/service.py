@@ -99,6 +99,11 @@ class Service(Entity):
     service_deployment: ServiceDeployment | None = None
     """The newest, with what was true of it when it was last written; None: of an older release, or of no deployment."""
     deployment_configuration: DeploymentConfiguration = DeploymentConfiguration()
+    scheduling_strategy: Literal["DAEMON"] | None = None
+    """None: REPLICA."""
+    tally: dict[str, int] | None = None
+    """Of a DAEMON service: the sum over its lines (domain/scheduling/daemon.py), so that the change of one of them
+    can be counted without reading the others."""
     health_check_grace_period_seconds: int | None = None
     deployment_controller: Literal["EXTERNAL"] | None = None
     """None: ECS."""
@@ -151,6 +156,10 @@ class Service(Entity):
     @property
     def primary_task_set(self) -> TaskSet | None:
         return next((each for each in self.task_sets if each.status is TaskSetStatus.PRIMARY), None)
+
+    @property
+    def is_daemon(self) -> bool:
+        return self.scheduling_strategy == "DAEMON"
 
 
 def no_deployment(now: datetime) -> Deployment:

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
+from control_plane.domain.container_instance import MQTT, ContainerInstance, InstanceStatus
 from control_plane.domain.container_instance_description import describe_container_instance, describe_instance_health
 from control_plane.domain.errors import InvalidParameterException, MissingVersionException, ServerException
 from control_plane.domain.identity import InstanceIdentity
@@ -26,7 +26,7 @@ from control_plane.flows.again import until_answered, until_won
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import identities, instance_settings, instances, reminders, tasks
+from control_plane.store import identities, instance_settings, instances, reminders, services, tasks
 from ecs_protocol.messages import Deregistered
 from ecs_protocol.statuses import StopCode
 
@@ -89,7 +89,9 @@ def _change_status(
     instance = _load(cp, cluster, instance_id)
     if instance is None or instance.status in {status, InstanceStatus.INACTIVE}:
         return instance
-    return instances.from_item(cp.table.update(instance_settings.status_changed(instance, status, cp.clock())))
+    daemons = services.daemon_names(cp.table, cluster.name)
+    change = instance_settings.status_changed(instance, status, cp.clock(), daemons=daemons)
+    return instances.from_item(cp.table.update(change))
 
 
 def update_container_agent(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,26 +131,30 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
             raise InvalidParameterException("Found running tasks on the instance.")
         now = cp.clock()
         reminders.remind(cp.table, [watching_command(cluster.name, instance_id, now)])
-        identity = identities.load(cp.table, instance_id)
-        cp.table.commit(
-            [
-                instances.deregistered(instance, now, force=request.get("force", False)),
-                identities.written(identity, (identity or _unknown(cp, instance)).deregistered(now, revoke_now=False)),
-            ]
-        )
+        writes = [instances.deregistered(instance, now, force=request.get("force", False))]
+        if instance.transport == MQTT:  # another one's key is good for nothing any more
+            identity = identities.load(cp.table, instance_id)
+            ended = (identity or _unknown(cp, instance)).deregistered(now, revoke_now=False)
+            writes.append(identities.written(identity, ended))
+        cp.table.commit(writes)
         return instance
 
     instance = until_answered(cp, close, what="container instance")
     cp.fleet.forget(cluster.name)
     retire(cp, instance)
-    try:
-        cp.agents.send(instance_id, Deregistered())
-    except (ClientError, BotoCoreError):
-        logger.warning("Could not tell a machine that it is deregistered", extra={"instance": instance_id})
+    if instance.transport == MQTT:
+        _tell(cp, instance_id)
     closed = instances.load(cp.table, cluster.name, instance_id)
     if closed is None:
         raise ServerException("The container instance vanished while it was deregistered.")
     return {"containerInstance": _described(cp, closed)}
+
+
+def _tell(cp: ControlPlane, instance_id: str) -> None:
+    try:
+        cp.agents.send(instance_id, Deregistered())
+    except (ClientError, BotoCoreError):
+        logger.warning("Could not tell a machine that it is deregistered", extra={"instance": instance_id})
 
 
 def _unknown(cp: ControlPlane, instance: ContainerInstance) -> InstanceIdentity:

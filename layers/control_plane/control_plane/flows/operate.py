@@ -12,6 +12,7 @@ from control_plane.flows.check import check
 from control_plane.flows.farewell import revoke_certificate
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
+from control_plane.flows.principals import PrincipalRequest, operate_principals
 from control_plane.flows.rotate_certificate import require_rotation
 from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
@@ -113,6 +114,7 @@ _Operation = (
     | _Check
     | _Why
     | _Orphans
+    | PrincipalRequest
 )
 _REQUEST: TypeAdapter[_Operation] = TypeAdapter(Annotated[_Operation, Field(discriminator="operation")])
 
@@ -150,6 +152,8 @@ def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
             cluster = require_cluster(cp, parsed.cluster)
             cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
             return {"cluster": cluster.name}
+        case _:
+            return operate_principals(cp, parsed)
 
 
 def _who_may_join(

@@ -157,6 +157,11 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
     service = services.load(cp.table, orphan.cluster, name) if name else None
     if service is not None and service.status is not ServiceStatus.ACTIVE:
         service = None
+    if service is not None and service.is_daemon:
+        raise InvalidParameterException(
+            f"Task {task_id} is of the DAEMON service {service.name}, which starts a task on each machine itself. Stop "
+            "this one: ecs-anywhere orphans stop"
+        )
     policy, tags = tags_of_tasks(service, definition) if service else ({}, {})
     task = Task(
         task_id=task_id,

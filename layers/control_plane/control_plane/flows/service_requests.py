@@ -1,11 +1,13 @@
 """What requests about services say: checked, and as members of the service."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from control_plane.domain.capacity_provider import Strategy, checked_strategy
 from control_plane.domain.cluster import Cluster
+from control_plane.domain.daemon_service import check_daemon
 from control_plane.domain.deployment_configuration import checked_configuration
 from control_plane.domain.errors import ClientException, InvalidParameterException
 from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
@@ -63,8 +65,9 @@ def refuse_by_controller(request: Mapping[str, Any], service: Service) -> None:
         return
     for member in (*OF_TASK_SETS, "deploymentConfiguration", "forceNewDeployment"):
         if request.get(member):
+            words = re.sub("[A-Z]", lambda letter: f" {letter[0].lower()}", member)
             raise InvalidParameterException(
-                f"Unable to update {member} on services with an EXTERNAL deployment controller. Use CreateTaskSet to "
+                f"Unable to update {words} on services with an EXTERNAL deployment controller. Use CreateTaskSet to "
                 "run something else."
             )
 
@@ -123,6 +126,13 @@ def require_definition(cp: ControlPlane, name: str) -> dict[str, Any]:
         raise ClientException("TaskDefinition is inactive")
     require_external(definition)
     return definition
+
+
+def require_sense_of_daemon(cp: ControlPlane, after: Service, request: Mapping[str, Any]) -> None:
+    """Refuse what a request makes of a DAEMON service if there is no such thing. Raises InvalidParameterException."""
+    definition = require_task_definition(cp, after.task_definition)
+    of_definition = definition.get("placementConstraints", ())
+    check_daemon(after, request, parse_constraints(after.placement_constraints, of_definition))
 
 
 def placement_of(

@@ -11,6 +11,7 @@ from typing import Any
 
 from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster, ClusterStatus
+from control_plane.domain.daemon_service import DEFAULT_CONFIGURATION, check_daemon
 from control_plane.domain.deployment_configuration import checked_configuration
 from control_plane.domain.errors import (
     ClusterNotFoundException,
@@ -36,6 +37,7 @@ from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.lookup import definition_name, find_service, identifier, require_cluster
 from control_plane.flows.service_requests import (
     EXTERNAL,
+    MAX_SHARDS,
     begun,
     changes_of,
     has_external_controller,
@@ -43,6 +45,7 @@ from control_plane.flows.service_requests import (
     placement_of,
     refuse_by_controller,
     require_definition,
+    require_sense_of_daemon,
     shards_for,
 )
 from control_plane.runtime import ControlPlane
@@ -62,12 +65,14 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         raise InvalidParameterException("TaskDefinition can not be blank.")
     definition = {} if external else require_definition(cp, request["taskDefinition"])
     constraints, placement_strategy = request.get("placementConstraints", ()), request.get("placementStrategy", ())
-    parse_constraints(constraints, definition.get("placementConstraints", ()))
+    rules = parse_constraints(constraints, definition.get("placementConstraints", ()))
     parse_strategy(placement_strategy)
     tags = checked(request.get("tags", ()))
     propagate = request.get("propagateTags")
     require_sense(tags)
-    configuration = checked_configuration(request.get("deploymentConfiguration", {}), DeploymentConfiguration())
+    is_daemon = request.get("schedulingStrategy") == "DAEMON"
+    defaults = DEFAULT_CONFIGURATION if is_daemon else DeploymentConfiguration()
+    configuration = checked_configuration(request.get("deploymentConfiguration", {}), defaults)
     default = () if external else cluster.default_capacity_provider_strategy
     strategy = strategy_of(request, cluster.capacity_providers, default)
 
@@ -103,9 +108,12 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             created_at=now,
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
-            shards=max(shards_for(desired), existing.shards if existing else 1),
+            shards=max(MAX_SHARDS if is_daemon else shards_for(desired), existing.shards if existing else 1),
+            scheduling_strategy="DAEMON" if is_daemon else None,
             look_at=now + FIRST_LOOK,
         )
+        if is_daemon:
+            check_daemon(service, request, rules)
         deployed: list[Write] = []
         if not external:
             service = service.model_copy(update={"service_deployment": history.begun(service, None, now)})
@@ -154,6 +162,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "failed_starts": 0,
                 "not_before": None,
                 "desired_count": desired,
+                "task_sets": tuple(each.anew(now) for each in service.task_sets),
                 "placement_constraints": constraints,
                 "placement_strategy": strategy,
                 "updated_at": now,
@@ -163,6 +172,8 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "shards": max(service.shards, shards_for(desired)),
             }
         )
+        if after.is_daemon:
+            require_sense_of_daemon(cp, after, request)
         told: list[Write] = []
         if deployment:
             after = after.model_copy(update={"service_deployment": history.begun(after, service, now)})
@@ -179,7 +190,8 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 
 
 def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {service}, DRAINING. Without `force` it must have been scaled to 0."""
+    """Answers {service}, DRAINING. Without `force` it must have been scaled to 0, unless it is a DAEMON service, which
+    cannot be."""
     cluster = require_cluster(cp, request.get("cluster"))
     name = identifier(request["service"], cluster)
 
@@ -187,7 +199,7 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         service = _require(cp, cluster.name, name)
         if service.status is not ServiceStatus.ACTIVE:
             return service
-        if service.desired_count > 0 and not request.get("force"):
+        if service.desired_count > 0 and not (request.get("force") or service.is_daemon):
             raise InvalidParameterException("The service cannot be stopped while it is scaled above 0.")
         if service.task_sets and not request.get("force"):
             raise InvalidParameterException("The service cannot be stopped while it has task sets.")
@@ -196,6 +208,7 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             update={
                 "status": ServiceStatus.DRAINING,
                 "desired_count": 0,
+                "task_sets": tuple(each.anew(now) for each in service.task_sets),
                 "service_deployment": None,
                 "updated_at": now,
                 "steady": False,

@@ -116,17 +116,22 @@ def _commit(cp: ControlPlane, sender: Sender, reports: Iterable[TaskReport]) -> 
         if verdict is Verdict.ADVANCE:
             after = apply_report(task, report, now)
             changes.append((task, request_stop(after, *BEFORE, now) if came_back(task, report) else after))
+    commit_changes(cp, sender, changes, now)
+    if too_late:
+        # Their machine is told what the table says: STOPPED.
+        cp.queues.command_later(
+            [{"cluster": cluster, "taskId": task_id, "instanceId": instance_id} for task_id in too_late]
+        )
+
+
+def commit_changes(cp: ControlPlane, sender: Sender, changes: Sequence[tuple[Task, Task]], now: datetime) -> None:
+    """Tasks of one instance, as they were read and as a report leaves them. Raises LostRace."""
     for before, after in changes:
         if not after.stopped:
             _change(cp, before, after, now)
     ends = [(before, after) for before, after in changes if after.stopped]
     if ends:
         _stop(cp, sender, ends, now)
-    if too_late:
-        # Their machine is told what the table says: STOPPED.
-        cp.queues.command_later(
-            [{"cluster": cluster, "taskId": task_id, "instanceId": instance_id} for task_id in too_late]
-        )
 
 
 def _change(cp: ControlPlane, before: Task, after: Task, now: datetime) -> None:
@@ -160,8 +165,9 @@ def _stop(cp: ControlPlane, sender: Sender, ends: Sequence[tuple[Task, Task]], n
     moves: list[Write] = [write for before, after in ends for write in tasks.stopped(before, after)]
     registration = max(before.registration for before, _ in ends)
     given = [before.resources for before, _ in ends]
+    daemons = frozenset(before.service for before, _ in ends if before.daemon and before.service)
     try:
-        cp.table.commit([instances.released(*sender, registration, given, now), *moves])
+        cp.table.commit([instances.released(*sender, registration, given, now, daemons=daemons), *moves])
     except InstanceChangedError:
         logger.warning("The instance of stopped tasks is gone", extra={"instance": sender[1]})
         cp.table.commit(moves)

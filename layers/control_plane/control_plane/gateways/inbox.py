@@ -38,7 +38,7 @@ def presence(body: str) -> Presence:
 
 def service_key(body: str) -> ServiceKey:
     message = json.loads(body)
-    return ServiceKey(message["cluster"], message["service"])
+    return ServiceKey(message["cluster"], message["service"], message.get("instanceId"))
 
 
 def agent_command(body: str) -> TaskKey | InstanceLook:

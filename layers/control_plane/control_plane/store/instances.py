@@ -89,9 +89,11 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
         update=(
             "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
             " #agentVersion = :agentVersion, #registeredAt = :now,"
-            " #agentConnected = :true, #updatedAt = :now"
-            + ("" if before.agent_connected else ", #connectionChangedAt = :now")
+            " #updatedAt = :now"
+            + (", #agentConnected = :true" if after.agent_connected else "")
+            + (", #connectionChangedAt = :now" if after.agent_connected and not before.agent_connected else "")
             + (", #reservedPorts = :reservedPorts" if after.reserved_ports else "")
+            + (", #daemonsDue = :daemonsDue, #daemonsDueAt = :now" if after.daemons_due else "")
             + " REMOVE #sessionEndedAt"
             + ("" if after.reserved_ports else ", #reservedPorts")
             + " ADD #cpu :cpu, #memory :memory, #version :one, #epoch :one"
@@ -105,7 +107,8 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             ":attributes": after.attributes,
             ":agentVersion": after.agent_version,
             **({":reservedPorts": after.reserved_ports} if after.reserved_ports else {}),
-            ":true": True,
+            **({":daemonsDue": after.daemons_due} if after.daemons_due else {}),
+            **({":true": True} if after.agent_connected else {}),
             ":now": after.updated_at,
             ":cpu": totals.cpu,
             ":memory": totals.memory,
@@ -114,10 +117,10 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
     )
 
 
-def described(registration: Registration) -> Write:
-    """The registration item, with the tags that it had; goes with the write of the instance, whose condition guards the
-    rest."""
-    condition, values = unchanged("tags", registration.tags)
+def described(registration: Registration, before: Registration | None) -> Write:
+    """The registration item, if the tags of the one before are still those; goes with the write of the instance, whose
+    condition guards the rest."""
+    condition, values = unchanged("tags", before.tags if before else {})
     return Write(
         "Put",
         keys.registration(registration.cluster, registration.instance_id),
@@ -150,10 +153,12 @@ def taken(
     now: datetime,
     *,
     believed: Mapping[str, int] | None = None,
+    daemon: str | None = None,
 ) -> Write:
     """Take the resources of tasks that are placed together, if they suffice (rule 1).
 
     `believed`: other numbers of the item that the decision rests on, which must be as they were; 0: it has none.
+    `daemon`: the DAEMON service whose task it is, which is then not due there any more.
 
     The conditions say what ContainerInstance.shortages says. A resource that is not wanted is not looked at, so that
     an instance below zero still takes what costs it nothing. Host ports of one placement never clash among
@@ -179,8 +184,10 @@ def taken(
         keys.instance(cluster, instance_id),
         InstanceChangedError(instance_id),
         update=(
-            "SET #updatedAt = :now ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
+            f"SET #updatedAt = :now{', #daemonsSeenAt = :now' if daemon else ''}"
+            " ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
             + (", #ports :ports" if ports else "")
+            + (" DELETE #daemonsDue :daemon" if daemon else "")
         ),
         condition=" AND ".join([condition for condition in conditions.values() if condition] + beliefs + free_ports),
         values={
@@ -188,6 +195,7 @@ def taken(
             ":active": InstanceStatus.ACTIVE,
             **({":cpu": total.cpu} if total.cpu else {}),
             **({":memory": total.memory} if total.memory else {}),
+            **({":daemon": frozenset({daemon})} if daemon else {}),
             ":minusCpu": -total.cpu,
             ":minusMemory": -total.memory,
             ":tasks": len(wanted),
@@ -200,8 +208,18 @@ def taken(
     )
 
 
-def released(cluster: str, instance_id: str, registration: int, given: Sequence[Resources], now: datetime) -> Write:
+def released(
+    cluster: str,
+    instance_id: str,
+    registration: int,
+    given: Sequence[Resources],
+    now: datetime,
+    *,
+    daemons: frozenset[str] = frozenset(),
+) -> Write:
     """Give back what stopped tasks took. Fails if the instance, or the registration that they took it from, is gone.
+
+    `daemons`: the DAEMON services of which some were, which are to look at the instance before others have the room.
 
     A later registration of the same instance still holds what they took (registered_again adds differences), so that
     it takes it back; one with a smaller number is another beginning and never knew of them.
@@ -212,7 +230,10 @@ def released(cluster: str, instance_id: str, registration: int, given: Sequence[
         "Update",
         keys.instance(cluster, instance_id),
         InstanceChangedError(instance_id),
-        update="SET #updatedAt = :now ADD #cpu :cpu, #memory :memory, #tasks :tasks, #version :one"
+        update="SET #updatedAt = :now"
+        + (", #daemonsDueAt = :now" if daemons else "")
+        + " ADD #cpu :cpu, #memory :memory, #tasks :tasks, #version :one"
+        + (", #daemonsDue :daemons" if daemons else "")
         + (" DELETE #ports :ports" if ports else ""),
         condition="#registration >= :registration",
         values={
@@ -223,6 +244,7 @@ def released(cluster: str, instance_id: str, registration: int, given: Sequence[
             ":one": 1,
             ":now": now,
             **({":ports": ports} if ports else {}),
+            **({":daemons": daemons} if daemons else {}),
         },
     )
 

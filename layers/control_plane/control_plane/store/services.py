@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.races import ServiceChangedError
-from control_plane.domain.service import Service, ServiceEvent
+from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task
 from control_plane.store import keys, tasks
 from control_plane.store.items import Item, attributes
@@ -62,13 +62,27 @@ def changed(before: Service, after: Service) -> Write:
     )
 
 
+def line_of(service: Service, task_id: str) -> keys.Key:
+    """Where a task that joins the service's list is listed."""
+    return keys.service_task(service.cluster, service.name, service.shards, task_id)
+
+
 def listed(service: Service, task_id: str) -> Write:
     """A task joins the service's list, in the transaction that creates it."""
     return Write(
         "Put",
-        keys.service_task(service.cluster, service.name, service.shards, task_id),
+        line_of(service, task_id),
         ServiceChangedError(service.name),
         item={"shards": service.shards},
+    )
+
+
+def daemon_names(table: Table, cluster: str) -> frozenset[str]:
+    """The DAEMON services of a cluster that are ACTIVE; eventually consistent. All its services are read for it."""
+    return frozenset(
+        service.name
+        for service in of_cluster(table, cluster)
+        if service.is_daemon and service.status is ServiceStatus.ACTIVE
     )
 
 
@@ -81,7 +95,7 @@ def list_of(table: Table, service: Service) -> dict[str, tuple[keys.Key, Task | 
     """The tasks on a service's list, strongly consistent, by id, with the key that lists each."""
     partitions = keys.service_task_partitions(service.cluster, service.name, service.shards)
     lines = {item["sk"]: keys.Key(item["pk"], item["sk"]) for item in table.query_many(partitions)}
-    found = tasks.load_many(table, service.cluster, lines)
+    found = tasks.load_listed(table, service.cluster, lines)
     return {task_id: (key, found.get(task_id)) for task_id, key in lines.items()}
 
 
