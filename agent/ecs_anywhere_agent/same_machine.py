@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ecs_anywhere_agent.fingerprint import read_marks
-from ecs_anywhere_agent.identity import IdentityFiles, identity_files, write_private
-from ecs_anywhere_agent.registering import register, usable_identity
+from ecs_anywhere_agent.identity import IdentityFiles, NoIdentityError, identity_files, write_private
+from ecs_anywhere_agent.registering import register
 from ecs_anywhere_agent.sameness import Comparison, Marks, compare, renewed
 from ecs_anywhere_agent.store import STATE
 
@@ -53,7 +53,7 @@ def ensure_identity(data_dir: Path, *, same_machine: bool, marks: Callable[[], M
             "the identity here was made on another machine (%s differ): registering anew", ", ".join(found.differ)
         )
         set_aside(data_dir)
-    if activation is not None and usable_identity(files) is None:
+    if activation is not None and not _has_identity(files):
         register(
             files,
             activation.registration_endpoint,
@@ -66,7 +66,7 @@ def ensure_identity(data_dir: Path, *, same_machine: bool, marks: Callable[[], M
 
 def compared(files: IdentityFiles, now: Marks) -> Comparison:
     """An identity without a fingerprint was made by a release that kept none: it is this machine's."""
-    return compare(_kept(files), now)
+    return compare(_kept(files) if files.identity.exists() else {}, now)
 
 
 def remember(files: IdentityFiles, now: Marks) -> None:
@@ -94,6 +94,15 @@ def set_aside(data_dir: Path) -> None:
 
 def store_activation(data_dir: Path, activation: StoredActivation) -> None:
     write_private(data_dir / ACTIVATION, json.dumps(asdict(activation)))
+
+
+def _has_identity(files: IdentityFiles) -> bool:
+    """Of whatever worth: one that has run out is still what the tasks here were started under."""
+    try:
+        files.load()
+    except NoIdentityError:
+        return False
+    return True
 
 
 def _stored(data_dir: Path) -> StoredActivation | None:

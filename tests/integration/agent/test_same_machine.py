@@ -147,6 +147,22 @@ def test_registering_a_copy_sets_what_it_copied_aside(data_dir: Path, endpoint: 
     assert contents(data_dir / ASIDE / "identity")["key.pem"] == old
 
 
+def test_an_identity_that_has_run_out_is_kept_though_an_activation_is_stored(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    """The tasks here were started under it, and whether it has run out is a matter of the clock."""
+    endpoint.valid_days = -1
+    store_activation(tmp_path, StoredActivation(endpoint.url, "a-1", "secret"))
+    for _ in range(2):
+        start(tmp_path, HERE)
+    assert len(endpoint.requests) == 1
+
+
+def test_without_an_identity_there_is_none_of_another_machine(data_dir: Path) -> None:
+    (data_dir / "identity" / "identity.json").unlink()
+    start(data_dir, ELSEWHERE)
+
+
 def test_an_identity_of_a_release_without_fingerprints_gets_one(data_dir: Path) -> None:
     (data_dir / "identity" / "fingerprint.json").unlink()
     start(data_dir, HERE)
