@@ -69,7 +69,8 @@ def list_command(*, state_dir: Path, stack_name: str | None, output: str) -> Non
         print_json(answer)
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("ACCESS KEY ID", "PRINCIPAL", "CLUSTERS", "STATUS", "CREATED"):
+    table.add_column("ACCESS KEY ID", no_wrap=True)
+    for column in ("PRINCIPAL", "CLUSTERS", "STATUS", "CREATED"):
         table.add_column(column, overflow="fold")
     for each in answer["keys"]:
         clusters = ", ".join(each["clusters"]) or "any"

@@ -20,7 +20,8 @@ from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
 from control_plane.store import access_keys, policies
 
-PRINCIPAL = r"[A-Za-z0-9_][A-Za-z0-9_.@/=+:-]{0,127}"
+PRINCIPAL = r"[A-Za-z0-9_][A-Za-z0-9_.@/=+:-]{0,262}"
+"""Also `events/` and the source of an event, which has up to 256 characters."""
 RESERVED = re.compile(r"administrator|(events|iam|container-instance)/.*")
 """Principals that no key is made for: they are proven in other ways."""
 
