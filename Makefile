@@ -24,6 +24,10 @@ demo: install ## Start a control plane and an agent here, run a task and a servi
 test: check ## Run every check and test
 	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
+.PHONY: fuzz
+fuzz: $(VENV)/installed-test ## Send the API requests of any kind, without an end or EXAMPLES=2000 of them: none may be a fault of ours
+	@PYTHONPATH=. $(BIN)/python tests/fuzz.py $(if $(EXAMPLES),--examples $(EXAMPLES))
+
 .PHONY: soak
 soak: install ## An hour of ordinary life with its accidents: memory, state file and table stay as they are
 	$(BIN)/python bench/soak.py

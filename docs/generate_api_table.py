@@ -47,6 +47,7 @@ TASK_DEFINITIONS = """
 Every member is checked, stored and answered as it was sent. What no runtime honours yet requires a capability
 (`requiresAttributes` shows it), so that RunTask answers the failure `ATTRIBUTE`, and a service says so in an event,
 until an agent of a later release announces it. Members that Amazon's model does not have are dropped, as it does.
+[task-definition.md](task-definition.md) says which runtime honours what, and which test shows it.
 
 A definition with network mode `awsvpc`, which Fargate demands, runs on machines of your own in the mode that its tag
 `ecs-anywhere:external-network-mode` names: `bridge` or `host`, with the same port on both sides. The tag is read once,

@@ -197,8 +197,10 @@ class FakeRegistry:
         principals, cluster = self.attached.get(thing, (set(), ""))
         return cluster if principal in principals else None
 
-    def retire(self, principal: str) -> None:
+    def retire(self, principal: str, thing: str) -> None:
         self.status[principal] = "REVOKED"
+        if thing in self.attached:
+            self.attached[thing][0].discard(principal)
 
     def mqtt_endpoint(self) -> str:
         return "mqtt.example.com:8883"

@@ -35,16 +35,17 @@ def run_agent(
     *,
     keep_alive_seconds: int,
     reserved_memory: int | None,
-    keep_stopped_seconds: float,
+    rules: Rules,
+    pull: str,
     end_on: Sequence[signal.Signals],
 ) -> None:
     """Until one of the signals. Raises NoIdentityError, RuntimeUnavailableError, AlreadyRunningError."""
     files = identity_files(data_dir)
     identity = files.load()
     with only_one(data_dir):
-        runtime = make_runtime(runtime_name, data_dir)
+        runtime = make_runtime(runtime_name, data_dir, pull)
         store = open_store(data_dir / STATE)
-        agent = Agent(store, runtime, Rules(keep_stopped=keep_stopped_seconds))
+        agent = Agent(store, runtime, rules)
         agent.start(identity.container_instance_arn)
         for number in end_on:
             signal.signal(number, lambda *_: agent.end())
@@ -81,12 +82,13 @@ def run_agent(
         _log.info("ended; tasks keep running")
 
 
-def make_runtime(name: str, data_dir: Path) -> Runtime:
-    """Raises RuntimeUnavailableError."""
+def make_runtime(name: str, data_dir: Path, pull: str) -> Runtime:
+    """`pull`: a PullBehavior, for Docker. Raises RuntimeUnavailableError."""
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker import DockerRuntime  # noqa: PLC0415 - only where it is used
+        from ecs_anywhere_agent.runtime.docker_images import PullBehavior  # noqa: PLC0415
 
-        return DockerRuntime.connect(data_dir)
+        return DockerRuntime.connect(data_dir, pull=PullBehavior(pull))
     cgroups = find_cgroups()
     if cgroups is None:
         _log.warning(
@@ -104,7 +106,7 @@ def stop_tasks(data_dir: Path, timeout_seconds: float | None) -> int:
     with only_one(data_dir):
         count = _stop_all(ProcessRuntime(data_dir, find_cgroups()), timeout_seconds)
         try:
-            docker = make_runtime("docker", data_dir)
+            docker = make_runtime("docker", data_dir, "default")
         except RuntimeUnavailableError:
             return count
         return count + _stop_all(docker, timeout_seconds)

@@ -16,11 +16,13 @@ from ecs_anywhere.durations import DURATION
 from ecs_anywhere.emulator import running
 from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.keys import keys
+from ecs_anywhere.machines import deregister, rotate
 from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
 from ecs_anywhere.orphans import orphans
 from ecs_anywhere.policies import policies
 from ecs_anywhere.settings import StateDir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate, variables
+from ecs_anywhere.why import why
 
 _port = click.option("--port", type=click.IntRange(1, 65535), help="Of the HTTP endpoints. [default: 4566]")
 _mqtt_port = click.option("--mqtt-port", type=click.IntRange(1, 65535), help="Of MQTT over TLS. [default: 8883]")
@@ -243,9 +245,12 @@ def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None
 
 
 cli.add_command(activations)
+cli.add_command(deregister)
 cli.add_command(orphans)
 cli.add_command(keys)
 cli.add_command(policies)
+cli.add_command(rotate)
+cli.add_command(why)
 
 
 def _pair(text: str) -> tuple[str, str]:

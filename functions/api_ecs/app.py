@@ -27,10 +27,12 @@ from control_plane.flows import (
     list_task_definitions,
     list_tasks,
     run_task,
+    service_deployments,
     services,
     stop_task,
     tags,
     task_definitions,
+    task_sets,
     tasks,
 )
 from control_plane.flows.authenticate import authenticate
@@ -83,6 +85,15 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "ListServices": list_services.list_services,
     "ListServicesByNamespace": list_services.list_services_by_namespace,
     "DeleteService": services.delete_service,
+    "ListServiceDeployments": service_deployments.list_service_deployments,
+    "DescribeServiceDeployments": service_deployments.describe_service_deployments,
+    "DescribeServiceRevisions": service_deployments.describe_service_revisions,
+    "StopServiceDeployment": service_deployments.stop_service_deployment,
+    "CreateTaskSet": task_sets.create_task_set,
+    "UpdateTaskSet": task_sets.update_task_set,
+    "UpdateServicePrimaryTaskSet": task_sets.update_service_primary_task_set,
+    "DeleteTaskSet": task_sets.delete_task_set,
+    "DescribeTaskSets": task_sets.describe_task_sets,
 }
 
 AGENT_OPERATIONS: Mapping[str, Callable[[ControlPlane, AgentOf, Mapping[str, Any]], dict[str, Any]]] = {

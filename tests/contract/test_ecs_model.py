@@ -22,6 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 OF_EVERY_API = {
     "UnknownOperationException",
     "SerializationException",
+    "RequestEntityTooLargeException",
     "ThrottlingException",
     "MissingAuthenticationTokenException",
     "IncompleteSignatureException",
@@ -95,7 +96,7 @@ def test_errors_have_amazons_names_statuses_and_members() -> None:
             continue
         raised = error("what to do")
         assert raised.code in shapes or raised.code in OF_EVERY_API
-        assert raised.status == (500 if raised.code == "ServerException" else 400)
+        assert raised.status == {"ServerException": 500, "RequestEntityTooLargeException": 413}.get(raised.code, 400)
         if raised.code in shapes:
             assert set(raised.body()) == set(shapes[raised.code].members)
 
@@ -161,6 +162,11 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     task = do("RunTask", taskDefinition="web", startedBy="me", overrides=overrides)["tasks"][0]["taskArn"]
     do("StartTask", taskDefinition="web", containerInstances=[instance, "missing"])
     world.deliver()
+    do("CreateService", serviceName="idle", taskDefinition="web")
+    world.deliver()
+    idle = do("UpdateService", service="idle", forceNewDeployment=True)["service"]
+    do("StopServiceDeployment", serviceDeploymentArn=idle["currentServiceDeployment"])
+    do("DeleteService", service="idle")
     do("CreateService", serviceName="svc", taskDefinition="web", desiredCount=2)
     world.deliver()
     do("UpdateService", service="svc", desiredCount=3, capacityProviderStrategy=[{"capacityProvider": "EXTERNAL"}])
@@ -171,6 +177,23 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("UntagResource", resourceArn=service, tagKeys=["team"])
     do("ListServices")
     do("DescribeServices", services=["svc", "missing"])
+    do("ListServiceDeployments", service="svc", maxResults=1)
+    newest = given["DescribeServices"]["services"][0]
+    deployment = newest["currentServiceDeployment"]
+    do("DescribeServiceDeployments", serviceDeploymentArns=[deployment, f"{deployment}0"])
+    revisions = [each["arn"] for each in newest["currentServiceRevisions"]]
+    do("DescribeServiceRevisions", serviceRevisionArns=[*revisions, f"{revisions[0]}0"])
+    do("CreateService", serviceName="sets", deploymentController={"type": "EXTERNAL"}, desiredCount=2)
+    whose = {"cluster": "default", "service": "sets"}
+    scale = {"value": 12.5, "unit": "PERCENT"}
+    do("CreateTaskSet", **whose, taskDefinition="web", scale=scale, externalId="e", tags=tags, clientToken="t")
+    world.deliver()
+    blue = given["CreateTaskSet"]["taskSet"]["taskSetArn"]
+    do("UpdateTaskSet", **whose, taskSet=blue, scale={"value": 50, "unit": "PERCENT"})
+    do("UpdateServicePrimaryTaskSet", **whose, primaryTaskSet=blue)
+    do("DescribeTaskSets", **whose, taskSets=[blue, "ecs-svc/1"], include=["TAGS"])
+    do("DescribeServices", services=["svc", "sets", "missing"], include=["TAGS"])
+    do("DeleteTaskSet", **whose, taskSet=blue, force=True)
     do("ListTasks", maxResults=1)
     do("StopTask", task=task, reason="enough")
     do("DescribeTasks", tasks=[task, "0" * 32], include=["TAGS"])

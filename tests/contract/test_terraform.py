@@ -86,6 +86,7 @@ def test_a_service(ecs: Any, world: World) -> None:
         "enableECSManagedTags": True,
         "propagateTags": "SERVICE",
         "schedulingStrategy": "REPLICA",
+        "availabilityZoneRebalancing": "DISABLED",
         "tags": TAGS,
     }
     definition = world.cp.arns.task_definition("web:1")

@@ -22,7 +22,7 @@ from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import IdentityRegistry
 from control_plane.gateways.queues import Queues
 from control_plane.gateways.signing_keys import SigningKeys
-from control_plane.store.cache import Definitions, Fleet, Identities
+from control_plane.store.cache import Definitions, Fleet
 from control_plane.store.principals import Principals
 from control_plane.store.table import Table
 
@@ -72,10 +72,6 @@ class ControlPlane:
     @cached_property
     def definitions(self) -> Definitions:
         return Definitions(self.table)
-
-    @cached_property
-    def identities(self) -> Identities:
-        return Identities(self.table)
 
     @cached_property
     def principals(self) -> Principals:

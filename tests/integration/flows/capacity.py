@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-oper
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,8 @@ class Meter:
     _client: Any = None
     _before: dict[Written, int] = field(default_factory=dict)
     _looking: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Parts of a list are read at once."""
 
     def attach(self, client: Any) -> None:
         self._client = client
@@ -75,7 +78,8 @@ class Meter:
             return
         if model.name in READS:
             used = parsed.get("ConsumedCapacity", [])
-            self.reads += sum(each["CapacityUnits"] for each in ([used] if isinstance(used, dict) else used))
+            with self._lock:
+                self.reads += sum(each["CapacityUnits"] for each in ([used] if isinstance(used, dict) else used))
             return
         factor = 2 if model.name == "TransactWriteItems" else 1
         for each, before in self._before.items():

@@ -160,7 +160,19 @@ def test_a_deregistered_one_ends_for_good(world: World, agent: Agent) -> None:
     agent.register()
     deregister_container_instance(world.cp, {"containerInstance": agent.arn})
     assert "was deregistered" in refused(ClientException, agent, "RegisterContainerInstance", **REGISTRATION)
-    assert world.registry.retired == set()
+    world.minutes(24 * 60, sweeps_each=60)
+    assert (world.registry.retired, world.agents.sent) == (set(), [])
+    assert "was deregistered" in refused(ClientException, agent, "DiscoverPollEndpoint", cluster="default")
+
+
+def test_of_a_deregistered_one_only_the_end_of_a_task_is_believed(world: World, agent: Agent, task: str) -> None:
+    deregister_container_instance(world.cp, {"containerInstance": agent.arn, "force": True})
+    request = {"cluster": "default", "task": task}
+    assert "was deregistered" in refused(
+        InvalidParameterException, agent, "SubmitTaskStateChange", **request, status="RUNNING"
+    )
+    assert agent.submit(task, "STOPPED") == {"acknowledgment": "ACK"}
+    assert status(world, task)["stopCode"] == "TerminationNotice"
 
 
 @pytest.mark.parametrize(

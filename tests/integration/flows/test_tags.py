@@ -21,6 +21,7 @@ from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service, delete_service, describe_services, update_service
 from control_plane.flows.tags import list_tags_for_resource, tag_resource, untag_resource
 from control_plane.flows.task_definitions import describe_task_definition, register_task_definition
+from control_plane.flows.task_sets import create_task_set, describe_task_sets
 from control_plane.flows.tasks import describe_tasks
 from control_plane.store import instances, keys, tasks
 from ecs_protocol.statuses import TaskStatus
@@ -28,7 +29,7 @@ from integration.flows.test_races import at_once
 from world import World
 
 PREFIX = "arn:aws:ecs:eu-west-1:123456789012"
-KINDS = ("cluster", "container-instance", "task", "service", "task-definition")
+KINDS = ("cluster", "container-instance", "task", "service", "task-set", "task-definition")
 NOBODY = "f" * 32
 
 
@@ -43,8 +44,11 @@ def one_of_each(world: World) -> dict[str, str]:
     machine = world.machine()
     task = run_task(world.cp, {"taskDefinition": "web", "tags": [a_tag("first", "1")]})["tasks"][0]["taskArn"]
     create_service(world.cp, {"serviceName": "web", "taskDefinition": "web"})
+    create_service(world.cp, {"serviceName": "sets", "deploymentController": {"type": "EXTERNAL"}})
+    a_set = {"cluster": "default", "service": "sets", "taskDefinition": "web"}
     arns = world.cp.arns
     return {
+        "task-set": create_task_set(world.cp, a_set)["taskSet"]["taskSetArn"],
         "cluster": arns.cluster("default"),
         "container-instance": arns.container_instance("default", machine),
         "task": task,
@@ -92,6 +96,12 @@ def test_tagging_and_untagging(world: World, arns: dict[str, str], kind: str) ->
             ][0],
         ),
         ("task", lambda cp, arn, **more: describe_tasks(cp, {"tasks": [arn], **more})["tasks"][0]),
+        (
+            "task-set",
+            lambda cp, arn, **more: describe_task_sets(
+                cp, {"cluster": "default", "service": "sets", "taskSets": [arn], **more}
+            )["taskSets"][0],
+        ),
         ("service", lambda cp, arn, **more: describe_services(cp, {"services": [arn], **more})["services"][0]),
         ("task-definition", lambda cp, arn, **more: describe_task_definition(cp, {"taskDefinition": arn, **more})),
     ],

@@ -99,6 +99,12 @@ def test_a_refusal_is_one_of_amazons_protocol() -> None:
     assert json.loads(answered["body"])["__type"] == "InvalidSignatureException"
 
 
+def test_no_request_is_longer_than_a_mebibyte(ecs: Any) -> None:
+    cluster = "x" * (2**20 - len('{"cluster": ""}'))
+    assert refused(ecs.list_tasks, cluster=cluster)[:2] == ("InvalidParameterException", 400)
+    assert refused(ecs.list_tasks, cluster=f"{cluster}x")[:2] == ("RequestEntityTooLargeException", 413)
+
+
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_behind_a_path_that_the_gateway_cuts_off(monkeypatch: pytest.MonkeyPatch, slash: str) -> None:
     monkeypatch.setenv("ECS_ENDPOINT_PATH", LOCAL)

@@ -41,7 +41,7 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
         ),
         ("CreateService", {"deploymentConfiguration": {"alarms": {"enable": True}}}, "deploymentConfiguration.alarms"),
         ("CreateService", {"loadBalancers": [{"containerName": "web"}]}, "loadBalancers"),
-        ("UpdateService", {"deploymentController": {"type": "EXTERNAL"}}, "deploymentController.type EXTERNAL"),
+        ("UpdateService", {"deploymentController": {"type": "CODE_DEPLOY"}}, "deploymentController.type CODE_DEPLOY"),
     ],
 )
 def test_unsupported_feature(operation: str, request_: dict[str, Any], words: str) -> None:
@@ -172,6 +172,11 @@ def test_names(operation: str, request_: dict[str, Any]) -> None:
     [
         ("StopTask", {"cluster": "a b"}, "Cluster must match ^[a-zA-Z0-9\\-_]{1,255}$, but was a b"),
         ("StopTask", {"task": ""}, "Task must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty"),
+        (
+            "ListServiceDeployments",
+            {"service": ""},
+            "Service must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty",
+        ),
         ("UpdateService", {"service": "default/"}, "Service must match ^[a-zA-Z0-9\\-_]{1,255}$, but was default/"),
         (
             "DescribeClusters",

@@ -59,6 +59,8 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
         ["policies", "put"],
         ["policies", "delete"],
         ["activations", "list"],
+        ["rotate"],
+        ["deregister"],
         ["activations", "delete"],
     ],
 )

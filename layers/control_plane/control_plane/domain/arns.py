@@ -13,10 +13,13 @@ RESOURCES: Mapping[str, tuple[str, ...]] = {
     "container-instance": (_NAME, _NAME),
     "task": (_NAME, _NAME),
     "service": (_NAME, _NAME),
+    "task-set": (_NAME, _NAME, "ecs-svc", _NAME),
     "task-definition": (_NAME + r":[1-9][0-9]{0,9}",),
     "capacity-provider": (_NAME,),
 }
 """What the ARN of each resource that can have tags ends in."""
+
+INVALID = "The specified ARN is invalid. Specify a valid ARN and try again."
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,15 @@ class Arns:
     def service(self, cluster: str, name: str) -> str:
         return self._arn(f"service/{cluster}/{name}")
 
+    def service_deployment(self, cluster: str, service: str, revision_id: str) -> str:
+        return self._arn(f"service-deployment/{cluster}/{service}/{revision_id}")
+
+    def service_revision(self, cluster: str, service: str, revision_id: str) -> str:
+        return self._arn(f"service-revision/{cluster}/{service}/{revision_id}")
+
+    def task_set(self, cluster: str, service: str, task_set_id: str) -> str:
+        return self._arn(f"task-set/{cluster}/{service}/{task_set_id}")
+
 
 def resource_name(name_or_arn: str) -> str:
     """The last part of an ARN, or the name itself: `web` of `arn:aws:ecs:r:a:service/c/web`."""
@@ -95,5 +107,16 @@ def require_resource(arn: str, arns: Arns) -> tuple[str, tuple[str, ...]]:
         re.fullmatch(pattern, name, re.ASCII) for pattern, name in zip(patterns, names, strict=True)
     )
     if not arn.startswith(arns.prefix) or not patterns or not fits:
-        raise InvalidParameterException("The specified ARN is invalid. Specify a valid ARN and try again.")
+        raise InvalidParameterException(INVALID)
     return kind, tuple(names)
+
+
+def require_of_service(arn: str, kind: str, arns: Arns) -> tuple[str, str, str]:
+    """The cluster, the service and the id that the ARN of something that a service has names.
+
+    Raises InvalidParameterException.
+    """
+    found = re.fullmatch(rf"{re.escape(arns.prefix)}{kind}/({_NAME})/({_NAME})/({_NAME})", arn, re.ASCII)
+    if found is None:
+        raise InvalidParameterException(INVALID)
+    return found[1], found[2], found[3]

@@ -105,3 +105,8 @@ def describe_capacity_provider(name: str, arns: Arns) -> dict[str, Any]:
 def in_the_api(strategy: Strategy) -> list[dict[str, Any]]:
     """As the ECS API gives it, with what was left out filled in."""
     return [item.model_dump(by_alias=True) for item in strategy]
+
+
+def launched(strategy: Strategy | None) -> dict[str, Any]:
+    """Either a launch type or a strategy, as Amazon ECS shows it."""
+    return {"capacityProviderStrategy": in_the_api(strategy)} if strategy else {"launchType": "EXTERNAL"}

@@ -59,6 +59,12 @@ class ContainerInstance(Entity):
     """None, like agent_version, of an instance that has not registered since these are stored here."""
     settings_changed_at: datetime | None = None
     """When somebody last changed its status or attributes, which may make room for tasks, or have some replaced."""
+    daemons_due: frozenset[str] = frozenset()
+    """DAEMON services that are to look at it, or whose task it is to have and has not."""
+    daemons_due_at: datetime | None = None
+    """When something last made one of them due: for a while, tasks of other services wait for them."""
+    daemons_seen_at: datetime | None = None
+    """When one of them was last done with it."""
     agent_connected: bool = False
     transport: str = MQTT
     """How it is spoken to."""
@@ -116,17 +122,6 @@ class Registration(Entity):
     principal: str
     """Id of the certificate that registered it."""
     registered_at: datetime
-
-
-class InstanceIdentity(Entity):
-    """Which cluster and certificate a machine's identity was issued for. Written at activation."""
-
-    instance_id: str
-    cluster: str
-    principal: str
-    attributes: tuple[Attribute, ...] = ()
-    deregistered_at: datetime | None = None
-    """From then on nothing that this machine says is believed, but that it has stopped what it was to stop."""
 
 
 def port_names(resources: Resources) -> frozenset[str]:

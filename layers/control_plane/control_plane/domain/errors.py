@@ -83,6 +83,14 @@ class ServiceNotActiveException(EcsError):
     """The service is DRAINING or INACTIVE."""
 
 
+class ServiceDeploymentNotFoundException(EcsError):
+    """No such service deployment."""
+
+
+class TaskSetNotFoundException(EcsError):
+    """No such task set of the service."""
+
+
 class TargetNotFoundException(EcsError):
     """There is no such container instance to have attributes."""
 
@@ -104,7 +112,8 @@ class AccessDeniedException(EcsError):
 
 
 class ConflictException(EcsError):
-    """The client token is in use with another request; `resourceIds` are what that one made."""
+    """The client token is in use with another request, of which `resourceIds` are what it made; or what is asked for
+    does not go together with the state of the resource."""
 
     def __init__(self, message: str, resource_ids: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -120,6 +129,12 @@ class UnknownOperationException(EcsError):
 
 class SerializationException(EcsError):
     """The body is no JSON object of the right types."""
+
+
+class RequestEntityTooLargeException(EcsError):
+    """The body is longer than any request of ECS needs to be."""
+
+    status = 413
 
 
 class ThrottlingException(EcsError):

@@ -29,6 +29,8 @@ class Presence:
     version_number: int
     timestamp: datetime
     disconnect_reason: str | None = None
+    principal: str | None = None
+    """Id of the certificate that the connection was made with."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,11 @@ class InstanceLook:
 
 @dataclass(frozen=True)
 class ServiceKey:
-    """A service that the scheduler is to look at."""
+    """A service that the scheduler is to look at; a DAEMON service perhaps only at what it has on one instance."""
 
     cluster: str
     service: str
+    instance_id: str | None = None
 
 
 @dataclass(frozen=True)

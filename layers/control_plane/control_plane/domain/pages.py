@@ -69,16 +69,17 @@ class Paging:
             return {}
         return {"nextToken": self._token(json.dumps([ended.part, ended.key, ended.line]).encode())}
 
-    def page_of(self, names: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
+    def page_of(self, names: Sequence[str], *, descending: bool = False) -> tuple[Sequence[str], dict[str, str]]:
         """The page of a list that is small and sorted, and the answer's member nextToken."""
         asked = self.asked()
-        rest = [name for name in names if asked.after is None or name > asked.after.key]
+        after = asked.after
+        rest = [name for name in names if after is None or (name < after.key if descending else name > after.key)]
         page = rest[: asked.size]
         return page, self.more(Place("", page[-1]) if len(rest) > asked.size else None)
 
     def _token(self, said: bytes) -> str:
         of_list = {name: value for name, value in self.request.items() if name not in _FREE}
-        bound = json.dumps([self.operation, of_list], sort_keys=True).encode()
+        bound = json.dumps([self.operation, of_list], sort_keys=True, default=str).encode()
         # The digest has one length, so that no other operation, request and place make the same bytes.
         mac = hmac.digest(self.token_key, sha256(bound).digest() + said, "sha256")[:_MAC_BYTES]
         return base64.urlsafe_b64encode(mac + said).decode()

@@ -18,7 +18,10 @@ NAMES: Mapping[str, str] = {
     "service": "Service",
     "serviceName": "Service",
     "services": "Service",
+    "primaryTaskSet": "Task set",
     "task": "Task",
+    "taskSet": "Task set",
+    "taskSets": "Task set",
     "tasks": "Task",
 }
 """The members that name something, by its name or its ARN. A task definition's name is the flows' to take apart."""
@@ -44,7 +47,22 @@ CHARACTERS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
 of its own Step Functions are started by `AWS Step Functions`."""
 
 _DECLARE_UNSUPPORTED_FEATURE = frozenset(
-    {"RunTask", "StartTask", "CreateService", "UpdateService", "DescribeCapacityProviders"}
+    {
+        "RunTask",
+        "StartTask",
+        "CreateService",
+        "UpdateService",
+        "DescribeCapacityProviders",
+        "ListServiceDeployments",
+        "DescribeServiceDeployments",
+        "DescribeServiceRevisions",
+        "StopServiceDeployment",
+        "CreateTaskSet",
+        "UpdateTaskSet",
+        "UpdateServicePrimaryTaskSet",
+        "DeleteTaskSet",
+        "DescribeTaskSets",
+    }
 )
 """The operations whose model has UnsupportedFeatureException; a contract test compares."""
 
@@ -101,7 +119,9 @@ def check_names(operation: str, request: Mapping[str, Any]) -> None:
         return
     for member, what in NAMES.items():
         value = request.get(member)
-        if value is None or (value == "" and (member == "cluster" or operation.startswith("List"))):
+        # Of what lists ask for, only ListServiceDeployments must have its service.
+        optional = member == "cluster" or (operation.startswith("List") and member != "service")
+        if value is None or (value == "" and optional):
             continue
         for name in value if isinstance(value, list) else [value]:
             if not re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", resource_name(name)):

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from control_plane.domain.capacity_provider import Strategy
 from control_plane.domain.entity import Entity
+from control_plane.domain.service_deployment import RevisionCounts, ServiceDeployment, revision_of
+from control_plane.domain.task_set import TaskSet, TaskSetStatus
 
 
 class ServiceStatus(StrEnum):
@@ -87,14 +89,26 @@ class Service(Entity):
     status: ServiceStatus = ServiceStatus.ACTIVE
     desired_count: int
     task_definition: str
+    """Empty with an EXTERNAL deployment controller."""
     deployment: Deployment
-    """The one that is PRIMARY."""
+    """The one that is PRIMARY. With an EXTERNAL deployment controller there is none: `no_deployment`."""
     older: tuple[Deployment, ...] = ()
     """Those that were PRIMARY before and still have tasks, the newest first."""
     completed: Deployment | None = None
-    """The last that was COMPLETED: what a circuit breaker rolls back to."""
+    """The last that was COMPLETED: what is rolled back to."""
+    service_deployment: ServiceDeployment | None = None
+    """The newest, with what was true of it when it was last written; None: of an older release, or of no deployment."""
     deployment_configuration: DeploymentConfiguration = DeploymentConfiguration()
+    scheduling_strategy: Literal["DAEMON"] | None = None
+    """None: REPLICA."""
+    tally: dict[str, int] | None = None
+    """Of a DAEMON service: the sum over its lines (domain/scheduling/daemon.py), so that the change of one of them
+    can be counted without reading the others."""
     health_check_grace_period_seconds: int | None = None
+    deployment_controller: Literal["EXTERNAL"] | None = None
+    """None: ECS."""
+    task_sets: tuple[TaskSet, ...] = ()
+    """With an EXTERNAL deployment controller."""
     client_token: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
     propagate_tags: str | None = None
@@ -133,6 +147,53 @@ class Service(Entity):
     """Since when it waits for capacity (domain/waiting.py); None: it does not."""
     stuck: bool = False
     """Whether the deployment's own bounds allow no step, so that events say it once."""
+
+    @property
+    def external(self) -> bool:
+        """Whether its task sets say what runs, and no deployment of its own."""
+        return self.deployment_controller == "EXTERNAL"
+
+    @property
+    def primary_task_set(self) -> TaskSet | None:
+        return next((each for each in self.task_sets if each.status is TaskSetStatus.PRIMARY), None)
+
+    @property
+    def is_daemon(self) -> bool:
+        return self.scheduling_strategy == "DAEMON"
+
+
+def no_deployment(now: datetime) -> Deployment:
+    """What stands for the deployment of a service with an EXTERNAL deployment controller."""
+    return Deployment(
+        deployment_id="", task_definition="", rollout_state=RolloutState.COMPLETED, created_at=now, updated_at=now
+    )
+
+
+def deployment_of(service: Service, revision_id: str) -> Deployment | None:
+    """The one that brought the revision about, while it has, or is to have, tasks."""
+    everyone = (service.deployment, *service.older)
+    return next((each for each in everyone if revision_of(each.deployment_id) == revision_id), None)
+
+
+def counts_of(service: Service, revision_id: str) -> RevisionCounts:
+    """All that is wanted is of the PRIMARY deployment; an older one has what it still has."""
+    found = deployment_of(service, revision_id)
+    if found is None:
+        return RevisionCounts(revision_id=revision_id)
+    running, pending = found.running_count or 0, found.pending_count or 0
+    primary = found.deployment_id == service.deployment.deployment_id
+    return RevisionCounts(
+        revision_id=revision_id,
+        requested=service.desired_count if primary else running + pending,
+        running=running,
+        pending=pending,
+    )
+
+
+def with_task_sets(service: Service, *changed: TaskSet) -> Service:
+    """With these as they are now, the new ones last."""
+    everyone = {each.task_set_id: each for each in (*service.task_sets, *changed)}
+    return service.model_copy(update={"task_sets": tuple(everyone.values())})
 
 
 class ServiceEvent(Entity):

@@ -7,18 +7,25 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from control_plane.domain.arns import Arns
-from control_plane.domain.capacity_provider import Strategy
-from control_plane.domain.capacity_provider import in_the_api as strategy_in_the_api
+from control_plane.domain.capacity_provider import Strategy, launched
 from control_plane.domain.description import Described, present
-from control_plane.domain.service import Deployment, DeploymentConfiguration, Service, ServiceEvent, ServiceStatus
+from control_plane.domain.service import (
+    Deployment,
+    DeploymentConfiguration,
+    Service,
+    ServiceEvent,
+    ServiceStatus,
+    counts_of,
+)
+from control_plane.domain.service_deployment import RevisionCounts, revision_of
 from control_plane.domain.tags import in_the_api
+from control_plane.domain.task_set_description import describe_task_set
 
 
 def describe_service(
     service: Service, arns: Arns, *, events: Sequence[ServiceEvent], with_tags: bool = False
 ) -> Described:
     """The counts are what the scheduler last saw: a service that it has not looked at since is not steady."""
-    active = service.status is not ServiceStatus.INACTIVE
     return {
         "serviceArn": arns.service(service.cluster, service.name),
         "serviceName": service.name,
@@ -27,28 +34,71 @@ def describe_service(
         "desiredCount": service.desired_count,
         "runningCount": service.running_count,
         "pendingCount": service.pending_count,
-        **_launched(service.capacity_provider_strategy),
-        "taskDefinition": arns.task_definition(service.task_definition),
-        "deploymentConfiguration": _deployment_configuration(service.deployment_configuration),
-        "deployments": [
-            _deployment(service, service.deployment, arns, status="PRIMARY"),
-            *(_deployment(service, each, arns, status="ACTIVE") for each in service.older),
-        ]
-        if active
-        else [],
+        **_what_runs(service, arns),
+        "deploymentConfiguration": configuration_in_the_api(service.deployment_configuration),
         "events": [{"id": event.event_id, "createdAt": event.created_at, "message": event.message} for event in events],
         "createdAt": service.created_at,
         "loadBalancers": [],
         "serviceRegistries": [],
         "placementConstraints": list(service.placement_constraints),
         "placementStrategy": list(service.placement_strategy),
-        "schedulingStrategy": "REPLICA",
-        "deploymentController": {"type": "ECS"},
+        "availabilityZoneRebalancing": "DISABLED",
+        "schedulingStrategy": service.scheduling_strategy or "REPLICA",
+        "deploymentController": {"type": service.deployment_controller or "ECS"},
         "enableECSManagedTags": bool(service.managed_tags),
         **present({"healthCheckGracePeriodSeconds": service.health_check_grace_period_seconds}),
         "propagateTags": service.propagate_tags or "NONE",
         "enableExecuteCommand": False,
         "tags": in_the_api(service.tags) if with_tags else [],
+    }
+
+
+def _what_runs(service: Service, arns: Arns) -> Described:
+    """By its deployments, or by its task sets: then what the primary one says is shown as the service's."""
+    active = service.status is not ServiceStatus.INACTIVE
+    if service.external:
+        primary = service.primary_task_set
+        return {
+            **(_made_of(primary.task_definition, primary.capacity_provider_strategy, arns) if primary else {}),
+            "deployments": [],
+            "taskSets": [describe_task_set(each, service, arns) for each in service.task_sets],
+        }
+    primary_and_older = [
+        _deployment(service, service.deployment, arns, status="PRIMARY"),
+        *(_deployment(service, each, arns, status="ACTIVE") for each in service.older),
+    ]
+    return {
+        **_made_of(service.task_definition, service.capacity_provider_strategy, arns),
+        "deployments": primary_and_older if active else [],
+        **(_current(service, arns) if active else {}),
+    }
+
+
+def _made_of(definition: str, strategy: Strategy, arns: Arns) -> Described:
+    return {**launched(strategy), "taskDefinition": arns.task_definition(definition)}
+
+
+def _current(service: Service, arns: Arns) -> Described:
+    """The newest service deployment, and the service revisions that have tasks, or are to have some."""
+    newest, names = service.service_deployment, (service.cluster, service.name)
+    return present(
+        {
+            "currentServiceDeployment": newest and arns.service_deployment(*names, newest.revision_id),
+            "currentServiceRevisions": [
+                counted(counts_of(service, revision_of(each.deployment_id)), service, arns)
+                for each in (service.deployment, *service.older)
+            ],
+        }
+    )
+
+
+def counted(counts: RevisionCounts, service: Service, arns: Arns) -> Described:
+    """A service revision with the numbers of its tasks."""
+    return {
+        "arn": arns.service_revision(service.cluster, service.name, counts.revision_id),
+        "requestedTaskCount": counts.requested,
+        "runningTaskCount": counts.running,
+        "pendingTaskCount": counts.pending,
     }
 
 
@@ -67,15 +117,10 @@ def _deployment(service: Service, deployment: Deployment, arns: Arns, *, status:
         "failedTasks": deployment.failed_tasks,
         "createdAt": deployment.created_at,
         "updatedAt": deployment.updated_at,
-        **_launched(deployment.capacity_provider_strategy),
+        **launched(deployment.capacity_provider_strategy),
         "rolloutState": str(deployment.rollout_state),
         "rolloutStateReason": rollout_reason(deployment) + (_what_follows(service) if primary else ""),
     }
-
-
-def _launched(strategy: Strategy | None) -> Described:
-    """Either a launch type or a strategy, as Amazon ECS shows it."""
-    return {"capacityProviderStrategy": strategy_in_the_api(strategy)} if strategy else {"launchType": "EXTERNAL"}
 
 
 def _what_follows(service: Service) -> str:
@@ -90,7 +135,7 @@ def rollout_reason(deployment: Deployment) -> str:
     return deployment.rollout_reason or f"ECS deployment {deployment.deployment_id} {state.words}."
 
 
-def _deployment_configuration(configuration: DeploymentConfiguration) -> Described:
+def configuration_in_the_api(configuration: DeploymentConfiguration) -> Described:
     breaker = configuration.circuit_breaker
     threshold = breaker and present({"type": breaker.threshold_type, "value": breaker.threshold_value})
     return present(

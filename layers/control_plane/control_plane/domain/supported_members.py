@@ -9,6 +9,7 @@ from typing import Any
 _PAGE = frozenset({"maxResults", "nextToken"})
 _SERVICE = frozenset(
     {
+        "availabilityZoneRebalancing",
         "cluster",
         "taskDefinition",
         "desiredCount",
@@ -112,6 +113,27 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "ListServices": frozenset({"cluster", "launchType", "schedulingStrategy"}) | _PAGE,
     "ListServicesByNamespace": frozenset({"namespace"}) | _PAGE,
     "DeleteService": frozenset({"cluster", "service", "force"}),
+    "ListServiceDeployments": frozenset({"cluster", "service", "status", "createdAt"}) | _PAGE,
+    "DescribeServiceDeployments": frozenset({"serviceDeploymentArns"}),
+    "DescribeServiceRevisions": frozenset({"serviceRevisionArns"}),
+    "StopServiceDeployment": frozenset({"serviceDeploymentArn", "stopType"}),
+    "CreateTaskSet": frozenset(
+        {
+            "cluster",
+            "service",
+            "taskDefinition",
+            "scale",
+            "externalId",
+            "clientToken",
+            "launchType",
+            "capacityProviderStrategy",
+            "tags",
+        }
+    ),
+    "UpdateTaskSet": frozenset({"cluster", "service", "taskSet", "scale"}),
+    "UpdateServicePrimaryTaskSet": frozenset({"cluster", "service", "primaryTaskSet"}),
+    "DeleteTaskSet": frozenset({"cluster", "service", "taskSet", "force"}),
+    "DescribeTaskSets": frozenset({"cluster", "service", "taskSets", "include"}),
 }
 """The members of each implemented operation. `*`: the flow judges them (domain/task_definition.py)."""
 
@@ -201,18 +223,22 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
     "DescribeTasks": {"include": ("TAGS",)},
     "DescribeContainerInstances": {"include": ("TAGS", "CONTAINER_INSTANCE_HEALTH")},
     "CreateService": {
+        "availabilityZoneRebalancing": ("DISABLED",),
         "launchType": ("EXTERNAL",),
-        "schedulingStrategy": ("REPLICA",),
-        "deploymentController": {"type": ("ECS",)},
+        "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "UpdateService": {
-        "deploymentController": {"type": ("ECS",)},
+        "availabilityZoneRebalancing": ("DISABLED",),
+        "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "DescribeServices": {"include": ("TAGS",)},
+    "StopServiceDeployment": {"stopType": ("ROLLBACK",)},
+    "CreateTaskSet": {"launchType": ("EXTERNAL",)},
+    "DescribeTaskSets": {"include": ("TAGS",)},
 }
 """Where only some values of a member are supported; None: any."""
 
@@ -250,6 +276,10 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "DescribeServices": {"services": (1, 10)},
     "ListServices": {"maxResults": (1, 100)},
     "ListServicesByNamespace": {"maxResults": (1, 100)},
+    "ListServiceDeployments": {"maxResults": (1, 100)},
+    "DescribeServiceDeployments": {"serviceDeploymentArns": (1, 20)},
+    "DescribeServiceRevisions": {"serviceRevisionArns": (1, 20)},
+    "CreateTaskSet": {"clientToken": (0, 36)},
 }
 """Least and most of a number, or of the length of a list or text: Amazon's documentation has them, its model has not.
 

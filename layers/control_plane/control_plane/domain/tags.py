@@ -112,6 +112,13 @@ def require_same_policy(before: Mapping[str, str], after: Mapping[str, str]) -> 
             )
 
 
+def require_no_policy(tags: Mapping[str, str]) -> None:
+    """A task set's tasks go by what their service says. Raises InvalidParameterException."""
+    for key in (DISCONNECT, RESTART, CIRCUIT_BREAKER):
+        if key in tags:
+            raise InvalidParameterException(f"Tag {key} says nothing of a task set. Give it to the service.")
+
+
 def managed(cluster: str, service: str | None = None) -> dict[str, str]:
     """Those that Amazon ECS itself gives to a task, if asked to.
 

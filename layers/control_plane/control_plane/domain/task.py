@@ -48,6 +48,8 @@ class Task(Entity):
     group: str
     service: str | None = None
     deployment_id: str | None = None
+    daemon: bool | None = None
+    """Of a DAEMON service; None: no."""
     started_by: str | None = None
     reference_id: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
@@ -83,6 +85,8 @@ class Task(Entity):
     stop_code: StopCode | None = None
     stopped_reason: str | None = None
     restarts: RestartsInPlace | None = None
+    protected_until: datetime | None = None
+    """Until when neither scaling in nor a deployment stops it."""
 
     @property
     def resources(self) -> Resources:
@@ -95,6 +99,10 @@ class Task(Entity):
     @property
     def stopped(self) -> bool:
         return self.last_status is TaskStatus.STOPPED
+
+    def protected(self, now: datetime) -> bool:
+        """Protection ends by itself: nobody has to take it away."""
+        return self.protected_until is not None and now < self.protected_until
 
     def listed(self) -> ListedTask:
         """Its line in the list that an agent reconciles with."""
@@ -181,6 +189,11 @@ def request_stop(task: Task, code: StopCode, reason: str, now: datetime) -> Task
             "stopped_reason": reason,
         }
     )
+
+
+def protect(task: Task, until: datetime | None, now: datetime) -> Task:
+    """The task once its protection is set, prolonged, or (None) taken away."""
+    return task.model_copy(update={"protected_until": until, "version": task.version + 1, "updated_at": now})
 
 
 def stop_without_its_machine(task: Task, code: StopCode, reason: str, now: datetime) -> Task:

@@ -12,21 +12,26 @@ from pydantic import ValidationError
 
 from control_plane.domain.container_instance import (
     ContainerInstance,
-    InstanceIdentity,
     InstanceStatus,
 )
 from control_plane.domain.errors import ClusterNotFoundException
+from control_plane.domain.identity import ROTATION_GAP, InstanceIdentity
 from control_plane.domain.inbox import Envelope
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
+from control_plane.flows.farewell import let_go
 from control_plane.flows.orphans import note_orphans
 from control_plane.flows.register_container_instance import register
+from control_plane.flows.rotate_certificate import note_certificate_in_use, rotate_certificate
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, tasks
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     MAX_MESSAGE_BYTES,
+    AgentRequest,
+    Deregistered,
+    DeregistrationNoted,
     DescribeTasks,
     ListedTask,
     Probe,
@@ -36,6 +41,8 @@ from ecs_protocol.messages import (
     RegisterContainerInstance,
     RegistrationRequired,
     ReportOrphans,
+    RotateCertificate,
+    RotationRequired,
 )
 
 logger = Logger(child=True)
@@ -54,6 +61,9 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
     except ValidationError as error:
         logger.warning("Dropped what is no request", extra={"instance": sender.instance_id, "error": str(error)})
         return
+    if sender.deregistered_at is not None:
+        _answer_deregistered(cp, sender, request)
+        return
     match request:
         case Reconcile():
             until_won(cp, lambda _attempt: _reconcile(cp, sender, request, envelope.received_at))
@@ -63,6 +73,13 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
             note_orphans(cp, sender, request)
         case DescribeTasks():
             until_won(cp, lambda _attempt: _describe(cp, sender, request, envelope.received_at))
+        case RotateCertificate():
+            # An old copy of a request may name a key that the machine does not have any more.
+            if cp.clock() < envelope.received_at + ROTATION_GAP:
+                rotate_certificate(cp, sender, request)
+        case DeregistrationNoted():
+            logger.warning("An instance that is not deregistered says so", extra={"instance": sender.instance_id})
+    note_certificate_in_use(cp, sender, envelope.principal)
 
 
 def proves_presence(instance: ContainerInstance, received_at: datetime) -> bool:
@@ -90,6 +107,8 @@ def _reconcile(
     present = proves_presence(instance, received_at)
     raised = instances.from_item(cp.table.update(instances.epoch_raised(instance, cp.clock(), present=present)))
     _send_list(cp, raised, request.request_id)
+    if sender.rotation_wanted_at is not None:
+        cp.agents.send(sender.instance_id, RotationRequired())
     if not raised.agent_connected:
         cp.agents.send(sender.instance_id, Probe())
 
@@ -145,7 +164,10 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
     if instance is None:
         return  # it reconciles first, and registers then
-    away = not instance.agent_connected and instance.status is not InstanceStatus.INACTIVE
+    if instance.status is InstanceStatus.INACTIVE:
+        _refuse_inactive(cp, sender, request.request_id)
+        return
+    away = not instance.agent_connected
     if away and not proves_presence(instance, received_at):
         cp.agents.send(sender.instance_id, Probe())
     elif away:
@@ -153,6 +175,16 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     answer = commands_for(cp, instance, request.task_ids, also_definitions=request.task_definitions)
     for message in in_messages(answer.model_copy(update={"request_id": request.request_id})):
         cp.agents.send(sender.instance_id, message)
+
+
+def _answer_deregistered(cp: ControlPlane, sender: InstanceIdentity, request: AgentRequest) -> None:
+    """Said to whatever it asks, until it says that it has heard. An agent that does not know the word is refused."""
+    if isinstance(request, DeregistrationNoted):
+        logger.info("Noted", extra={"instance": sender.instance_id, "tasksKept": request.tasks_kept})
+        let_go(cp, sender.instance_id)
+        return
+    cp.agents.send(sender.instance_id, Deregistered())
+    _refuse_inactive(cp, sender, request.request_id)
 
 
 def _refuse_inactive(cp: ControlPlane, sender: InstanceIdentity, request_id: str) -> None:

@@ -32,7 +32,7 @@ def list_services(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def _fits(service: Service, request: Mapping[str, Any]) -> bool:
-    is_so = {"launchType": "EXTERNAL", "schedulingStrategy": "REPLICA"}
+    is_so = {"launchType": "EXTERNAL", "schedulingStrategy": service.scheduling_strategy or "REPLICA"}
     return service.status is not ServiceStatus.INACTIVE and all(
         request.get(member) in {None, value} for member, value in is_so.items()
     )

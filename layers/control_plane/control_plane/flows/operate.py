@@ -9,9 +9,12 @@ from pydantic.alias_generators import to_camel
 from control_plane.domain.errors import EcsError
 from control_plane.flows.activations import create_activation, delete_activation, list_activations
 from control_plane.flows.check import check
+from control_plane.flows.farewell import revoke_certificate
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
 from control_plane.flows.principals import PrincipalRequest, operate_principals
+from control_plane.flows.rotate_certificate import require_rotation
+from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters
 
@@ -44,6 +47,16 @@ class _DeleteActivation(BaseModel):
     activation_id: str = Field(min_length=1, max_length=64)
 
 
+class _Certificate(BaseModel):
+    """Have an instance's replaced, or revoke that of one which is deregistered: its machine need not hear so."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["RotateCertificate", "RevokeCertificate"]
+    cluster: str = "default"
+    container_instance: str = Field(min_length=1)
+
+
 class _ReplayDeadLetters(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
@@ -71,6 +84,16 @@ class _Check(BaseModel):
     repair: bool = False
 
 
+class _Why(BaseModel):
+    """Why a task, a service or a waiting event does not run."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["Why"]
+    cluster: str = "default"
+    name: str = Field(min_length=1)
+
+
 class _Orphans(BaseModel):
     """List, or decide about the one that is named."""
 
@@ -85,9 +108,11 @@ _Operation = (
     _CreateActivation
     | _ListActivations
     | _DeleteActivation
+    | _Certificate
     | _ReplayDeadLetters
     | _Resume
     | _Check
+    | _Why
     | _Orphans
     | PrincipalRequest
 )
@@ -97,39 +122,57 @@ _REQUEST: TypeAdapter[_Operation] = TypeAdapter(Annotated[_Operation, Field(disc
 def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers what the operation gives, or {error, message}."""
     try:
-        parsed = _REQUEST.validate_python(dict(request))
-        match parsed:
-            case _CreateActivation():
-                return create_activation(
-                    cp,
-                    cluster_name=parsed.cluster,
-                    registration_limit=parsed.registration_limit,
-                    expires_in_seconds=parsed.expires_in_seconds,
-                    machine_attributes=parsed.attributes,
-                )
-            case _ListActivations():
-                return list_activations(cp, parsed.cluster)
-            case _DeleteActivation():
-                return delete_activation(cp, parsed.activation_id)
-            case _ReplayDeadLetters():
-                return {"replayed": cp.queues.replay(parsed.queue)}
-            case _Check():
-                return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
-            case _Orphans(operation="ListOrphans"):
-                return {"orphans": list_orphans(cp, parsed.cluster)}
-            case _Orphans(operation="StopOrphan"):
-                return stop_orphan(cp, parsed.cluster, parsed.task)
-            case _Orphans():
-                return adopt_orphan(cp, parsed.cluster, parsed.task)
-            case _Resume():
-                cluster = require_cluster(cp, parsed.cluster)
-                cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
-                return {"cluster": cluster.name}
-            case _:
-                return operate_principals(cp, parsed)
+        return _carry_out(cp, _REQUEST.validate_python(dict(request)))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         return {"error": "InvalidParameterException", "message": f"{where}: {first['msg']}"}
     except EcsError as error:
         return {"error": error.code, "message": error.message}
+
+
+def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
+    """Raises the errors of the operation."""
+    match parsed:
+        case _CreateActivation() | _ListActivations() | _DeleteActivation() | _Certificate():
+            return _who_may_join(cp, parsed)
+        case _ReplayDeadLetters():
+            return {"replayed": cp.queues.replay(parsed.queue)}
+        case _Check():
+            return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
+        case _Why():
+            return why(cp, parsed.cluster, parsed.name)
+        case _Orphans(operation="ListOrphans"):
+            return {"orphans": list_orphans(cp, parsed.cluster)}
+        case _Orphans(operation="StopOrphan"):
+            return stop_orphan(cp, parsed.cluster, parsed.task)
+        case _Orphans():
+            return adopt_orphan(cp, parsed.cluster, parsed.task)
+        case _Resume():
+            cluster = require_cluster(cp, parsed.cluster)
+            cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
+            return {"cluster": cluster.name}
+        case _:
+            return operate_principals(cp, parsed)
+
+
+def _who_may_join(
+    cp: ControlPlane, request: _CreateActivation | _ListActivations | _DeleteActivation | _Certificate
+) -> dict[str, Any]:
+    match request:
+        case _CreateActivation():
+            return create_activation(
+                cp,
+                cluster_name=request.cluster,
+                registration_limit=request.registration_limit,
+                expires_in_seconds=request.expires_in_seconds,
+                machine_attributes=request.attributes,
+            )
+        case _ListActivations():
+            return list_activations(cp, request.cluster)
+        case _DeleteActivation():
+            return delete_activation(cp, request.activation_id)
+        case _Certificate(operation="RotateCertificate"):
+            return require_rotation(cp, request.cluster, request.container_instance)
+        case _Certificate():
+            return revoke_certificate(cp, request.cluster, request.container_instance)

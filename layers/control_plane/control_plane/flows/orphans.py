@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from aws_lambda_powertools import Logger
 
-from control_plane.domain.container_instance import ContainerInstance, InstanceIdentity, InstanceStatus, port_names
+from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, port_names
 from control_plane.domain.errors import InvalidParameterException
+from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.reminders import watching_command
 from control_plane.domain.service import Service, ServiceStatus
@@ -54,8 +55,9 @@ def _note(cp: ControlPlane, sender: InstanceIdentity, reported: Sequence[OrphanR
     of_ours = tasks.load_many(cp.table, sender.cluster, named)
     for report in reported:
         task = of_ours.get(report.task_id)
-        adopted = task is not None and not task.stopped and task.instance_id == sender.instance_id
-        if report.task_id not in known and not adopted:
+        # One that runs by the table is adopted since, or another machine's: this one is told to stop it when it asks.
+        answered_for = task is not None and not task.stopped
+        if report.task_id not in known and not answered_for:
             orphan = _orphan(cp, instance, report)
             logger.warning("An orphan", extra={"task": report.task_id, "instance": sender.instance_id})
             cp.table.commit([orphans.found(orphan), instances.held_by_orphan(instance, orphan, cp.clock())])
@@ -155,6 +157,11 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
     service = services.load(cp.table, orphan.cluster, name) if name else None
     if service is not None and service.status is not ServiceStatus.ACTIVE:
         service = None
+    if service is not None and service.is_daemon:
+        raise InvalidParameterException(
+            f"Task {task_id} is of the DAEMON service {service.name}, which starts a task on each machine itself. Stop "
+            "this one: ecs-anywhere orphans stop"
+        )
     policy, tags = tags_of_tasks(service, definition) if service else ({}, {})
     task = Task(
         task_id=task_id,
@@ -164,7 +171,7 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
         task_definition=orphan.task_definition,
         group=orphan.group or f"family:{definition['family']}",
         service=service.name if service else None,
-        deployment_id=service.deployment.deployment_id if service else None,
+        deployment_id=(service.deployment.deployment_id or None) if service else None,
         by_strategy=bool(service and service.deployment.capacity_provider_strategy) or None,
         started_by=orphan.started_by,
         overrides=orphan.overrides,

@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from control_plane.domain.container_instance import ContainerInstance, Registration
+from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
 from control_plane.domain.container_instance_description import describe_container_instance
 from control_plane.domain.inbox import ServiceKey, StreamRecord
 from control_plane.domain.service import Service, ServiceEvent
@@ -116,18 +116,43 @@ def _registration_of(cp: ControlPlane, instance: ContainerInstance) -> Registrat
 
 def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[ServiceKey]:
     """The services to which it matters that a machine that has tasks of theirs has just gone or come back, or is to be
-    emptied. Nothing is read for other changes."""
+    emptied; DAEMON services to which this instance matters. Nothing is read for other changes."""
     changed = instance.updated_at == instance.settings_changed_at
-    if not changed and instance.updated_at not in {instance.connection_changed_at, instance.session_ended_at}:
-        return []
-    held = tasks.of_instance(cp.table, instance.cluster, instance.instance_id)
+    connection = instance.updated_at in {instance.connection_changed_at, instance.session_ended_at}
+    draining = instance.status is InstanceStatus.DRAINING
+    held = (
+        tasks.of_instance(cp.table, instance.cluster, instance.instance_id) if changed or connection or draining else []
+    )
     concerned = [
-        ServiceKey(task.cluster, task.service)
+        _key_for(task, task.service)
         for task in held
         if task.service
         and (changed or task.disconnect or task.awaiting or task.desired_status is DesiredStatus.STOPPED)
     ]
-    return list(dict.fromkeys(concerned))
+    daemons: set[str] = set()
+    if instance.agent_connected:
+        daemons |= {*instance.daemons_due, *(_daemons_behind(cp, held) if connection else ())}
+    if draining and not any(task.service and not task.daemon for task in held):
+        daemons |= {task.service for task in held if task.service}
+    on_it = [ServiceKey(instance.cluster, name, instance.instance_id) for name in sorted(daemons)]
+    return list(dict.fromkeys([*concerned, *on_it]))
+
+
+def _daemons_behind(cp: ControlPlane, held: Sequence[Task]) -> Iterable[str]:
+    """DAEMON services of which a machine that is back holds a task of a former deployment."""
+    daemons = {task.service: task for task in held if task.daemon and task.service}
+    if not daemons:
+        return ()
+    found = services.load_many(cp.table, [ServiceKey(task.cluster, name) for name, task in daemons.items()])
+    return [
+        service.name
+        for service in found.values()
+        if daemons[service.name].deployment_id != service.deployment.deployment_id
+    ]
+
+
+def _key_for(task: Task, service: str) -> ServiceKey:
+    return ServiceKey(task.cluster, service, task.instance_id if task.daemon else None)
 
 
 def _just_made(task: Task) -> bool:
@@ -145,7 +170,7 @@ def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
     match image.get("kind"):
         case tasks.KIND:
             task = tasks.from_item(dict(image)) if image.get("service") else None
-            return [] if task is None or _just_made(task) else [ServiceKey(task.cluster, image["service"])]
+            return [] if task is None or _just_made(task) else [_key_for(task, image["service"])]
         case services.KIND:
             service = Service.model_validate(image)
             return [] if service.planned else [ServiceKey(service.cluster, service.name)]

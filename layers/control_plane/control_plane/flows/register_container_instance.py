@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from control_plane.domain.cluster import ClusterStatus
-from control_plane.domain.container_instance import MQTT, ContainerInstance, InstanceIdentity, Registration
+from control_plane.domain.container_instance import MQTT, ContainerInstance, Registration
 from control_plane.domain.errors import ClusterNotFoundException
+from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.reminders import FIRST_GAP, next_probe
 from control_plane.domain.resources import Resources
 from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, keys, reminders
+from control_plane.store import clusters, instances, keys, reminders, services
 from ecs_protocol.messages import Attribute, RegisterContainerInstance
 
 
@@ -35,7 +36,7 @@ def register(
     if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
         raise ClusterNotFoundException("Cluster not found.")
     registration = _registration(cp, identity, request, before, tags=known.tags if known else dict(tags or {}))
-    after = _instance(registration, before, transport)
+    after = _instance(registration, before, services.daemon_names(cp.table, identity.cluster), transport)
     instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
     open_if_left_closed(cp, cluster)
     shard = keys.instance_shard(identity.instance_id)
@@ -80,8 +81,13 @@ def _registration(
     )
 
 
-def _instance(registration: Registration, before: ContainerInstance | None, transport: str) -> ContainerInstance:
-    """Over MQTT a machine that registers is connected. Another transport is yet to connect: that is what is said."""
+def _instance(
+    registration: Registration, before: ContainerInstance | None, daemons: frozenset[str], transport: str
+) -> ContainerInstance:
+    """`daemons`: the DAEMON services of its cluster, which are to look at it first.
+
+    Over MQTT a machine that registers is connected. By another transport it is yet to connect.
+    """
     valued = {attribute.name: attribute.value for attribute in registration.attributes if attribute.value is not None}
     connected = transport == MQTT
     return ContainerInstance(
@@ -96,6 +102,8 @@ def _instance(registration: Registration, before: ContainerInstance | None, tran
         attributes=valued,
         agent_version=registration.agent_version,
         registered_at=registration.registered_at,
+        daemons_due=daemons,
+        daemons_due_at=registration.registered_at if daemons else None,
         agent_connected=connected,
         transport=transport,
         connection_changed_at=registration.registered_at if connected else None,

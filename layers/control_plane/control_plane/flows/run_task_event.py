@@ -27,6 +27,7 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.authorization import EVENTS, Caller
 from control_plane.domain.errors import EcsError, InvalidParameterException
+from control_plane.domain.placement.place import Demand
 from control_plane.domain.reminders import EventLook
 from control_plane.domain.request_checks import check_limits, refuse_unsupported
 from control_plane.domain.waiting import WaitingEvent, next_look, waiting
@@ -104,6 +105,12 @@ def _order(cp: ControlPlane, event: Mapping[str, Any]) -> _Order:
     until = None if seconds is None else _time_of(event, cp.clock()) + timedelta(seconds=seconds)
     allowed = authorize(cp, Caller(principal=f"{EVENTS}{event.get('source', '')}"), "RunTask", request)
     return _Order(event["id"], event, {"startedBy": started_by(event, cp.prefix), **allowed}, until)
+
+
+def demand_of_event(cp: ControlPlane, event: Mapping[str, Any]) -> Demand:
+    """What each of its tasks asks of an instance. Raises the errors of RunTask."""
+    _, demand = demand_of_request(cp, _order(cp, event).request)
+    return demand
 
 
 def _time_of(event: Mapping[str, Any], now: datetime) -> datetime:

@@ -8,8 +8,9 @@ Two runs may work on one service: every chunk is committed under the service's l
 begins anew with what the other did. A run that dies has committed whole chunks, and the next one sees them.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,22 +18,25 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.place import Placed, Unplaced
+from control_plane.domain.placement.place import Demand, Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import deployments_after, next_look
+from control_plane.domain.scheduling.history import followed
 from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.standing import connection_of
+from control_plane.domain.scheduling.task_sets import TaskSetsPlan, plan_task_sets, task_sets_after
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.run_task import demand_of, new_task, placing, watching
-from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
+from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
+from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, reminders, services, tasks
+from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
 from control_plane.store import waiting as waiting_store
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
@@ -52,20 +56,24 @@ GIVEN_UP = "The container instance was disconnected for too long, and the task i
 
 def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[ServiceKey]:
     """Bring each service as far as it goes now. Returns those that failed and are to come again."""
-    failed: set[ServiceKey] = set()
+    by_service: dict[ServiceKey, list[ServiceKey]] = defaultdict(list)
     for key in dict.fromkeys(wanted):
+        by_service[ServiceKey(key.cluster, key.service)].append(key)
+    failed: set[ServiceKey] = set()
+    for service, keys in by_service.items():
+        named = [key.instance_id for key in keys if key.instance_id is not None]
         try:
-            schedule_service(cp, key)
+            schedule_service(cp, service, named if len(named) == len(keys) else None)
         except Exception:  # a service that cannot be seen to must not keep the others of its batch from it
-            logger.exception("Service failed", extra={"cluster": key.cluster, "service": key.service})
-            failed.add(key)
+            logger.exception("Service failed", extra={"cluster": service.cluster, "service": service.service})
+            failed.update(keys)
     return failed
 
 
-def schedule_service(cp: ControlPlane, key: ServiceKey) -> None:
-    """Commit chunk after chunk until there is nothing to do."""
+def schedule_service(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None = None) -> None:
+    """Commit chunk after chunk until there is nothing to do. `changed`: the instances that it is about; None: all."""
     for _ in range(MAX_CHUNKS):
-        if not until_won(cp, lambda attempt: _one_chunk(cp, key, attempt)):
+        if not until_won(cp, lambda attempt: _one_chunk(cp, key, changed, attempt)):
             return
 
 
@@ -76,29 +84,34 @@ class _Chunk:
     writes: list[Write] = field(default_factory=list)
     reminders: list[Reminder] = field(default_factory=list)
     events: list[ServiceEvent] = field(default_factory=list)
-    started: int = 0
+    started: dict[str, int] = field(default_factory=dict)
+    """Tasks, by deployment or task set; of one of them only."""
+    short: set[str] = field(default_factory=set)
+    """Deployments and task sets that found no room for all that they want."""
     waiting: Waiting | None = None
-    """What was wanted and could not be placed; None: nothing."""
-
-    @property
-    def short(self) -> bool:
-        return self.waiting is not None
+    """What the first of these wanted and could not be placed; None: nothing."""
 
 
-def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
+def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, attempt: int) -> bool:
     """Whether there may be more to do."""
     service = services.load(cp.table, key.cluster, key.service)
     if service is None or service.status is ServiceStatus.INACTIVE:
+        let_go_of(cp, key, changed or ())
         return False
+    if service.is_daemon:
+        return look_at_daemons(cp, service, changed)
     now = cp.clock()
     listed = services.list_of(cp.table, service)
     planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
     chunk = _Chunk()
     alive = [task for _, task in listed.values() if task is not None and not task.stopped]
-    _start(cp, service, planned, chunk, now, alive=alive, fresh=attempt > 0)
-    scaled = f"Scaling activity initiated by (deployment {service.deployment.deployment_id})"
+    parts = _parts(service, planned)
+    for whose, part in parts:
+        if not chunk.started:
+            _start(cp, whose, part, chunk, now, alive=alive, fresh=attempt > 0)
+    startable = sum(part.start for whose, part in parts if whose.deployment.deployment_id not in chunk.short)
     stopping = [
-        *((task, scaled) for task in planned.stop),
+        *((task, _scaled(service, task)) for task in planned.stop),
         *((task, UNHEALTHY) for task in planned.sick),
         *((task, GIVEN_UP) for task in planned.give_up),
     ]
@@ -112,7 +125,7 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, attempt: int) -> bool:
     more = (
         len(ended) > len(struck)
         or len(stopping) > len(now_stopping)
-        or (chunk.started < planned.start and not chunk.short)
+        or sum(chunk.started.values()) < startable
         or planned.tripped
     )
     after = _after(cp, service, planned, chunk, now, more=more)
@@ -133,7 +146,8 @@ def _who_waits(cp: ControlPlane, service: Service, after: Service, chunk: _Chunk
     """A shortage begins or ends, or what is wanted has changed meanwhile."""
     if chunk.waiting is not None:
         waiting_store.note(cp.table, service.cluster, now)
-        return [waiting_store.begun(chunk.waiting)] if not (service.planned and service.waiting_since) else []
+        said = service.planned and service.waiting_since and not service.external  # of task sets it may be another
+        return [] if said else [waiting_store.begun(chunk.waiting)]
     if service.waiting_since is None:
         return []
     return [waiting_store.ended(service.cluster, service.waiting_since, service=service.name)]
@@ -150,15 +164,39 @@ def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: dateti
         fleet = [each.instance for each in cp.fleet.candidates(service.cluster, now, fresh=True)]
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
     revisions = {task.task_definition for task in tasks if not task.stopped}
-    checks = {name: checked_containers(_definition(cp, service, name)) for name in revisions}
-    return plan(service, tasks, now, connections, delays, checks=checks)
+    checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
+    decide = plan_task_sets if service.external else plan
+    return decide(service, tasks, now, connections, delays, checks=checks)
 
 
-def _definition(cp: ControlPlane, service: Service, name: str, *, with_tags: bool = False) -> dict[str, Any]:
-    definition = cp.definitions.get(name, with_tags=with_tags)
-    if definition is None:
-        raise LookupError(f"task definition {name} of service {service.name} is missing")
-    return definition
+def _parts(service: Service, planned: ServicePlan) -> list[tuple[Service, ServicePlan]]:
+    """Who starts tasks, and how many: the service, or each of its task sets."""
+    if isinstance(planned, TaskSetsPlan):
+        return [(each.service, each.plan) for each in planned.parts]
+    return [(service, planned)]
+
+
+def _scaled(service: Service, task: Task) -> str:
+    whose = f"deployment {service.deployment.deployment_id}"
+    if service.external:
+        whose = f"taskSet {task.deployment_id}" if task.deployment_id else f"service {service.name}"
+    return f"Scaling activity initiated by ({whose})"
+
+
+def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
+    """From which its next task is made; with its tags as they are now, if tasks get them."""
+    return definition_for(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
+
+
+def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand:
+    """What its next task asks of an instance."""
+    return demand_of(
+        definition,
+        {},
+        group=f"service:{service.name}",
+        constraints=service.placement_constraints,
+        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
+    )
 
 
 def _start(
@@ -171,18 +209,11 @@ def _start(
     alive: Sequence[Task],
     fresh: bool,
 ) -> None:
-    """`alive`: all tasks of the service that have not stopped."""
+    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped."""
     if not planned.start:
         return
-    propagates = service.propagate_tags == "TASK_DEFINITION"
-    definition = _definition(cp, service, service.task_definition, with_tags=propagates)
-    demand = demand_of(
-        definition,
-        {},
-        group=f"service:{service.name}",
-        constraints=service.placement_constraints,
-        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
-    )
+    definition = definition_of_service(cp, service)
+    demand = replace(demand_of_service(service, definition), after_daemons_at=now)
     count = min(planned.start, CHUNK)
     answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
@@ -205,8 +236,8 @@ def _start(
     ]
     chunk.reminders += watching(new)
     chunk.writes += placing(new, placed, now) + [services.listed(service, task.task_id) for task in new]
-    chunk.started = len(new)
     if new:
+        chunk.started[service.deployment.deployment_id] = len(new)
         names = " ".join(f"(task {task.task_id})" for task in new)
         chunk.events.append(
             service_events.told(service, f"has started {len(new)} tasks: {names}.", now=now, new_id=cp.new_id)
@@ -214,7 +245,8 @@ def _start(
         cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is not None:
-        chunk.waiting = waiting(
+        chunk.short.add(service.deployment.deployment_id)
+        chunk.waiting = chunk.waiting or waiting(
             demand,
             unplaced.counted,
             cluster=service.cluster,
@@ -249,6 +281,7 @@ def _after(
 ) -> Service:
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
     steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
+    started, short = sum(chunk.started.values()), bool(chunk.short)
     chunk.events += service_events.of_plan(service, planned, steady=steady, now=now, new_id=cp.new_id)
     after = service.model_copy(
         update={
@@ -257,18 +290,27 @@ def _after(
             "missed_count": planned.missed,
             "held_count": planned.held,
             "running_count": planned.running,
-            "pending_count": planned.pending + chunk.started,
+            "pending_count": planned.pending + started,
             "steady": steady,
             "planned": True,
             "failed_starts": planned.failed_starts,
             "not_before": planned.not_before,
-            "short": chunk.short,
+            "short": short,
             "waiting_since": chunk.waiting.since if chunk.waiting else None,
             "stuck": planned.stuck,
-            "look_at": next_look(service, planned, now, soon=chunk.short or more),
-            **deployments_after(service, planned, now, started=chunk.started, short=chunk.short, steady=steady),
+            "look_at": next_look(service, planned, now, soon=short or more),
         }
+    )
+    if isinstance(planned, TaskSetsPlan):
+        sets = task_sets_after(planned, now, started=chunk.started, short=chunk.short, more=more)
+        chunk.events += service_events.of_task_sets(planned, sets, now=now, new_id=cp.new_id)
+        return after.model_copy(update={"task_sets": sets})
+    after = after.model_copy(
+        update=deployments_after(service, planned, now, started=started, short=short, steady=steady)
     )
     if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
         chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
-    return after
+    newest = followed(service, after, tripped=planned.tripped, now=now)
+    if newest != service.service_deployment:
+        chunk.writes += service_deployments.recorded(after, newest)
+    return after.model_copy(update={"service_deployment": newest})

@@ -6,16 +6,68 @@ from typing import Any
 
 from control_plane.domain.capacity_provider import Strategy, checked_strategy
 from control_plane.domain.cluster import Cluster
+from control_plane.domain.daemon_service import check_daemon
 from control_plane.domain.deployment_configuration import checked_configuration
-from control_plane.domain.errors import ClientException
+from control_plane.domain.errors import ClientException, InvalidParameterException
 from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
 from control_plane.domain.service import Deployment, Service
+from control_plane.domain.service_deployment import new_deployment_id
 from control_plane.flows.lookup import definition_name, require_task_definition
 from control_plane.flows.run_task import require_external
 from control_plane.runtime import ControlPlane
 
 TASKS_FOR_EACH_SHARD = 100
 MAX_SHARDS = 8
+
+
+EXTERNAL = "EXTERNAL"
+
+OF_TASK_SETS = ("taskDefinition", "launchType", "capacityProviderStrategy")
+"""What CreateService leaves to CreateTaskSet, and UpdateService, too, with an EXTERNAL deployment controller.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-external.html
+"""
+
+
+def has_external_controller(request: Mapping[str, Any]) -> bool:
+    """Whether CreateService asks for one. Raises InvalidParameterException for what does not go together with it."""
+    if request.get("deploymentController", {}).get("type") != EXTERNAL:
+        return False
+    for member in OF_TASK_SETS:
+        if request.get(member):
+            raise InvalidParameterException(
+                f"{member} cannot be specified for a service with an EXTERNAL deployment controller. Specify it in "
+                "CreateTaskSet."
+            )
+    if request.get("schedulingStrategy", "REPLICA") != "REPLICA":
+        raise InvalidParameterException(
+            "The EXTERNAL deployment controller supports only the REPLICA scheduling strategy."
+        )
+    if request.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {}).get("enable"):
+        raise InvalidParameterException(
+            "The deployment circuit breaker can only be used for services with the ECS deployment controller."
+        )
+    return True
+
+
+def refuse_by_controller(request: Mapping[str, Any], service: Service) -> None:
+    """What UpdateService cannot change of a service with such a deployment controller.
+
+    Raises InvalidParameterException.
+    """
+    controller = service.deployment_controller or "ECS"
+    if request.get("deploymentController", {}).get("type", controller) != controller:
+        raise InvalidParameterException(
+            f"The deployment controller of a service cannot be changed here: it is {controller}."
+        )
+    if not service.external:
+        return
+    for member in (*OF_TASK_SETS, "deploymentConfiguration", "forceNewDeployment"):
+        if request.get(member):
+            raise InvalidParameterException(
+                f"Unable to update {member} on services with an EXTERNAL deployment controller. Use CreateTaskSet to "
+                "run something else."
+            )
 
 
 def changes_of(
@@ -57,7 +109,7 @@ def begun(
 
 def new_deployment(cp: ControlPlane, definition: str, strategy: Strategy, now: datetime) -> Deployment:
     return Deployment(
-        deployment_id=f"ecs-svc/{int(cp.new_id()[:15], 16):019d}",
+        deployment_id=new_deployment_id(now, cp.new_id()),
         task_definition=definition,
         capacity_provider_strategy=strategy or None,
         created_at=now,
@@ -74,6 +126,13 @@ def require_definition(cp: ControlPlane, name: str) -> dict[str, Any]:
     return definition
 
 
+def require_sense_of_daemon(cp: ControlPlane, after: Service, request: Mapping[str, Any]) -> None:
+    """Refuse what a request makes of a DAEMON service if there is no such thing. Raises InvalidParameterException."""
+    definition = require_task_definition(cp, after.task_definition)
+    of_definition = definition.get("placementConstraints", ())
+    check_daemon(after, request, parse_constraints(after.placement_constraints, of_definition))
+
+
 def placement_of(
     cp: ControlPlane, service: Service, request: Mapping[str, Any], definition: dict[str, Any] | None
 ) -> tuple[tuple[dict[str, str], ...], tuple[dict[str, str], ...]]:
@@ -84,8 +143,11 @@ def placement_of(
     constraints = tuple(request.get("placementConstraints", service.placement_constraints))
     strategy = tuple(each for each in request.get("placementStrategy", service.placement_strategy) if each)
     if definition or constraints != service.placement_constraints or strategy != service.placement_strategy:
-        definition = definition or require_task_definition(cp, service.task_definition)
-        parse_constraints(constraints, definition.get("placementConstraints", ()))
+        of_task_sets = [each.task_definition for each in service.task_sets]
+        names = of_task_sets if service.external else [service.task_definition]
+        definitions = [definition] if definition else [require_task_definition(cp, name) for name in names]
+        for each in definitions or [{}]:
+            parse_constraints(constraints, each.get("placementConstraints", ()))
         parse_strategy(strategy)
     return constraints, as_stored(strategy)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster, ClusterStatus
+from control_plane.domain.daemon_service import DEFAULT_CONFIGURATION, check_daemon
 from control_plane.domain.deployment_configuration import checked_configuration
 from control_plane.domain.errors import (
     ClusterNotFoundException,
@@ -21,23 +22,35 @@ from control_plane.domain.errors import (
 from control_plane.domain.names import checked_name
 from control_plane.domain.placement.rules import as_stored, parse_constraints, parse_strategy
 from control_plane.domain.reminders import watching_service
-from control_plane.domain.scheduling import service_events
-from control_plane.domain.service import DeploymentConfiguration, Service, ServiceEvent, ServiceStatus
+from control_plane.domain.scheduling import history, service_events
+from control_plane.domain.service import (
+    DeploymentConfiguration,
+    Service,
+    ServiceEvent,
+    ServiceStatus,
+    no_deployment,
+)
 from control_plane.domain.service_description import describe_service
 from control_plane.domain.tags import checked, require_sense
 from control_plane.flows.again import until_answered
 from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.lookup import definition_name, find_service, identifier, require_cluster
 from control_plane.flows.service_requests import (
+    EXTERNAL,
+    MAX_SHARDS,
     begun,
     changes_of,
+    has_external_controller,
     new_deployment,
     placement_of,
+    refuse_by_controller,
     require_definition,
+    require_sense_of_daemon,
     shards_for,
 )
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, reminders, services
+from control_plane.store import clusters, reminders, service_deployments, services
+from control_plane.store.table import Write
 
 FIRST_LOOK = timedelta(seconds=30)
 """After which the sweeper brings a changed service to the scheduler, should the stream not have."""
@@ -47,17 +60,21 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     """Answers {service}. The same request with the same client token is answered with the service as it is."""
     cluster = require_cluster(cp, request.get("cluster"))
     name = checked_name(request["serviceName"], what="service")
-    if "taskDefinition" not in request:
+    external = has_external_controller(request)
+    if not external and "taskDefinition" not in request:
         raise InvalidParameterException("TaskDefinition can not be blank.")
-    definition = require_definition(cp, request["taskDefinition"])
+    definition = {} if external else require_definition(cp, request["taskDefinition"])
     constraints, placement_strategy = request.get("placementConstraints", ()), request.get("placementStrategy", ())
-    parse_constraints(constraints, definition.get("placementConstraints", ()))
+    rules = parse_constraints(constraints, definition.get("placementConstraints", ()))
     parse_strategy(placement_strategy)
     tags = checked(request.get("tags", ()))
     propagate = request.get("propagateTags")
     require_sense(tags)
-    configuration = checked_configuration(request.get("deploymentConfiguration", {}), DeploymentConfiguration())
-    strategy = strategy_of(request, cluster.capacity_providers, cluster.default_capacity_provider_strategy)
+    is_daemon = request.get("schedulingStrategy") == "DAEMON"
+    defaults = DEFAULT_CONFIGURATION if is_daemon else DeploymentConfiguration()
+    configuration = checked_configuration(request.get("deploymentConfiguration", {}), defaults)
+    default = () if external else cluster.default_capacity_provider_strategy
+    strategy = strategy_of(request, cluster.capacity_providers, default)
 
     def decide_and_commit(attempt: int) -> Service:
         target = cluster if attempt == 0 else _cluster_to_put_into(cp, cluster.name)
@@ -71,12 +88,14 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             raise InvalidParameterException("Creation of service was not idempotent.")
         now = cp.clock()
         desired = request.get("desiredCount", 0)
+        revision = "" if external else definition_name(definition)
         service = Service(
             name=name,
             cluster=cluster.name,
             desired_count=desired,
-            task_definition=definition_name(definition),
-            deployment=new_deployment(cp, definition_name(definition), strategy, now),
+            task_definition=revision,
+            deployment=no_deployment(now) if external else new_deployment(cp, revision, strategy, now),
+            deployment_controller=EXTERNAL if external else None,
             deployment_configuration=configuration,
             health_check_grace_period_seconds=request.get("healthCheckGracePeriodSeconds"),
             client_token=token,
@@ -89,14 +108,24 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             created_at=now,
             updated_at=now,
             lock=existing.lock + 1 if existing else 1,
-            shards=max(shards_for(desired), existing.shards if existing else 1),
+            shards=max(MAX_SHARDS if is_daemon else shards_for(desired), existing.shards if existing else 1),
+            scheduling_strategy="DAEMON" if is_daemon else None,
             look_at=now + FIRST_LOOK,
         )
+        if is_daemon:
+            check_daemon(service, request, rules)
+        deployed: list[Write] = []
+        if not external:
+            service = service.model_copy(update={"service_deployment": history.begun(service, None, now)})
+            deployed = [
+                *service_deployments.recorded(service, service.service_deployment),
+                services.told(_deployment_began(cp, service)),
+            ]
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
         cp.table.commit(
             [
                 services.created(service, existing),
-                services.told(_deployment_began(cp, service)),
+                *deployed,
                 clusters.open_for(target),
             ]
         )
@@ -120,6 +149,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         service = _require(cp, cluster.name, name)
         if service.status is not ServiceStatus.ACTIVE:
             raise ServiceNotActiveException("Service was not ACTIVE.")
+        refuse_by_controller(request, service)
         desired = request.get("desiredCount", service.desired_count)
         constraints, strategy = placement_of(cp, service, request, definition)
         now = cp.clock()
@@ -141,8 +171,16 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "shards": max(service.shards, shards_for(desired)),
             }
         )
+        if after.is_daemon:
+            require_sense_of_daemon(cp, after, request)
+        told: list[Write] = []
+        if deployment:
+            after = after.model_copy(update={"service_deployment": history.begun(after, service, now)})
+            told = [
+                *service_deployments.recorded(after, history.replaced(service, now), after.service_deployment),
+                services.told(_deployment_began(cp, after)),
+            ]
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
-        told = [services.told(_deployment_began(cp, after))] if deployment else []
         cp.table.commit([services.changed(service, after), *told])
         return after
 
@@ -151,7 +189,8 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 
 
 def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {service}, DRAINING. Without `force` it must have been scaled to 0."""
+    """Answers {service}, DRAINING. Without `force` it must have been scaled to 0, unless it is a DAEMON service, which
+    cannot be."""
     cluster = require_cluster(cp, request.get("cluster"))
     name = identifier(request["service"], cluster)
 
@@ -159,13 +198,16 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
         service = _require(cp, cluster.name, name)
         if service.status is not ServiceStatus.ACTIVE:
             return service
-        if service.desired_count > 0 and not request.get("force"):
+        if service.desired_count > 0 and not (request.get("force") or service.is_daemon):
             raise InvalidParameterException("The service cannot be stopped while it is scaled above 0.")
+        if service.task_sets and not request.get("force"):
+            raise InvalidParameterException("The service cannot be stopped while it has task sets.")
         now = cp.clock()
         after = service.model_copy(
             update={
                 "status": ServiceStatus.DRAINING,
                 "desired_count": 0,
+                "service_deployment": None,
                 "updated_at": now,
                 "steady": False,
                 "planned": False,

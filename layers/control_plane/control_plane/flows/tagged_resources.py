@@ -8,8 +8,8 @@ from control_plane.domain.capacity_provider import RESERVED
 from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.container_instance import InstanceStatus
 from control_plane.domain.errors import ClusterNotFoundException, InvalidParameterException
-from control_plane.domain.service import ServiceStatus
-from control_plane.domain.tags import in_the_api, require_same_policy
+from control_plane.domain.service import ServiceStatus, with_task_sets
+from control_plane.domain.tags import in_the_api, require_no_policy, require_same_policy
 from control_plane.domain.task import Task
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.flows.tasks_to_be import tags_of_definition
@@ -94,6 +94,21 @@ def _service(cp: ControlPlane, cluster: str, name: str) -> Tagged:
     return Tagged(service.tags, lambda after: services.changed(service, service.model_copy(update={"tags": after})))
 
 
+def _task_set(cp: ControlPlane, cluster: str, name: str, prefix: str, number: str) -> Tagged:
+    _require_cluster(cp, cluster)
+    service = services.load(cp.table, cluster, name)
+    everyone = service.task_sets if service is not None else ()
+    found = next((each for each in everyone if each.task_set_id == f"{prefix}/{number}"), None)
+    if service is None or found is None:
+        raise NoSuchResourceError("task set")
+
+    def write(after: Tags) -> Write:
+        require_no_policy(after)
+        return services.changed(service, with_task_sets(service, found.model_copy(update={"tags": after})))
+
+    return Tagged(found.tags, write)
+
+
 def _task_definition(cp: ControlPlane, name: str) -> Tagged:
     family, _, revision = name.partition(":")
     definition = task_definitions.load(cp.table, family, int(revision))
@@ -125,6 +140,7 @@ _FINDERS: Mapping[str, Callable[..., Tagged]] = {
     "container-instance": _container_instance,
     "task": _task,
     "service": _service,
+    "task-set": _task_set,
     "task-definition": _task_definition,
     "capacity-provider": _capacity_provider,
 }

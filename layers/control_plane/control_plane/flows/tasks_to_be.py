@@ -6,6 +6,7 @@ from typing import Any
 from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.service import Service
 from control_plane.domain.tags import DISCONNECT, absence_of, managed, restarts_offline
+from control_plane.runtime import ControlPlane
 
 DEFAULT_STOP_TIMEOUT = 30
 """Seconds. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
@@ -13,6 +14,14 @@ DEFAULT_STOP_TIMEOUT = 30
 
 def tags_of_definition(definition: Mapping[str, Any]) -> dict[str, str]:
     return {tag["key"]: tag.get("value", "") for tag in definition.get("tags") or ()}
+
+
+def definition_for(cp: ControlPlane, service: Service, name: str, *, with_tags: bool = False) -> dict[str, Any]:
+    """A task definition that a service's tasks are made from: it is never deleted while the service refers to it."""
+    definition = cp.definitions.get(name, with_tags=with_tags)
+    if definition is None:
+        raise LookupError(f"task definition {name} of service {service.name} is missing")
+    return definition
 
 
 def absence_members(

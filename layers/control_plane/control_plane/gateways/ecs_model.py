@@ -19,10 +19,12 @@ from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape
 from control_plane.domain.errors import (
     ClientException,
     InvalidParameterException,
+    RequestEntityTooLargeException,
     SerializationException,
     UnknownOperationException,
 )
 
+MAX_BYTES = 2**20
 _INTEGER_BITS = {"integer": 32, "long": 64}
 _JSON_TYPES = {dict: "START_OBJECT", list: "START_ARRAY", str: "STRING_VALUE", int: "NUMBER_VALUE"}
 _JSON_TYPES |= {float: "NUMBER_VALUE", bool: "BOOLEAN_VALUE"}
@@ -47,7 +49,12 @@ def operation_of(target: str | None) -> str:
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request; none is an empty one. Raises SerializationException."""
+    """The JSON object of a request; none is an empty one.
+
+    Raises SerializationException, RequestEntityTooLargeException.
+    """
+    if len(body) > MAX_BYTES:
+        raise RequestEntityTooLargeException(f"The body is longer than {MAX_BYTES} bytes.")
     try:
         parsed = json.loads(body or b"{}", parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -32,12 +32,13 @@ def presence(body: str) -> Presence:
         version_number=event.get("versionNumber", 0),
         timestamp=_from_milliseconds(event["timestamp"]),
         disconnect_reason=event.get("disconnectReason"),
+        principal=event.get("principalIdentifier"),
     )
 
 
 def service_key(body: str) -> ServiceKey:
     message = json.loads(body)
-    return ServiceKey(message["cluster"], message["service"])
+    return ServiceKey(message["cluster"], message["service"], message.get("instanceId"))
 
 
 def agent_command(body: str) -> TaskKey | InstanceLook:

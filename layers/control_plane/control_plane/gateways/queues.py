@@ -45,7 +45,10 @@ class Queues:
             self._service_scheduler,
             [
                 {
-                    "MessageBody": json.dumps({"cluster": key.cluster, "service": key.service}),
+                    "MessageBody": json.dumps(
+                        {"cluster": key.cluster, "service": key.service}
+                        | ({"instanceId": key.instance_id} if key.instance_id else {})
+                    ),
                     "MessageGroupId": f"{key.cluster}/{key.service}",
                     "MessageDeduplicationId": change,
                 }

@@ -8,20 +8,36 @@ from control_plane.domain.races import InstanceChangedError
 from control_plane.store import keys
 from control_plane.store.table import Write
 
+_DUE = ", #daemonsDue = :daemons, #daemonsDueAt = :now"
 
-def status_changed(instance: ContainerInstance, status: InstanceStatus, now: datetime) -> Write:
-    """ACTIVE or DRAINING, if it is still what it was: one that has been deregistered meanwhile stays so."""
+
+def status_changed(
+    instance: ContainerInstance, status: InstanceStatus, now: datetime, *, daemons: frozenset[str]
+) -> Write:
+    """ACTIVE or DRAINING, if it is still what it was: one that has been deregistered meanwhile stays so.
+
+    `daemons`: the DAEMON services of its cluster, which are to look at it first.
+    """
     return Write(
         "Update",
         keys.instance(instance.cluster, instance.instance_id),
         InstanceChangedError(instance.instance_id),
-        update="SET #status = :status, #updatedAt = :now, #settingsChangedAt = :now ADD #version :one",
+        update="SET #status = :status, #updatedAt = :now, #settingsChangedAt = :now"
+        + (f"{_DUE} ADD #version :one" if daemons else " ADD #version :one"),
         condition="#status = :before",
-        values={":status": status, ":before": instance.status, ":now": now, ":one": 1},
+        values={
+            ":status": status,
+            ":before": instance.status,
+            ":now": now,
+            ":one": 1,
+            **({":daemons": daemons} if daemons else {}),
+        },
     )
 
 
-def attributes_changed(before: ContainerInstance, after: ContainerInstance, now: datetime) -> Write:
+def attributes_changed(
+    before: ContainerInstance, after: ContainerInstance, now: datetime, *, daemons: frozenset[str]
+) -> Write:
     """What the API says of its attributes, if neither it nor the agent has said anything since `before` was read."""
     deleted = after.deleted_attributes
     return Write(
@@ -29,6 +45,7 @@ def attributes_changed(before: ContainerInstance, after: ContainerInstance, now:
         keys.instance(after.cluster, after.instance_id),
         InstanceChangedError(after.instance_id),
         update="SET #putAttributes = :put, #updatedAt = :now, #settingsChangedAt = :now"
+        + (_DUE if daemons else "")
         + (", #deletedAttributes = :deleted" if deleted else " REMOVE #deletedAttributes")
         + " ADD #attributesVersion :one, #version :one",
         condition="#registration = :registration AND #status <> :inactive AND "
@@ -37,6 +54,7 @@ def attributes_changed(before: ContainerInstance, after: ContainerInstance, now:
             ":put": after.put_attributes,
             ":now": now,
             ":one": 1,
+            **({":daemons": daemons} if daemons else {}),
             ":registration": before.registration,
             ":inactive": InstanceStatus.INACTIVE,
             **({":deleted": deleted} if deleted else {}),

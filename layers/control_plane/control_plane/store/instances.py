@@ -5,7 +5,6 @@ from datetime import datetime
 
 from control_plane.domain.container_instance import (
     ContainerInstance,
-    InstanceIdentity,
     InstanceStatus,
     Registration,
     port_names,
@@ -94,6 +93,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             + (", #agentConnected = :true" if after.agent_connected else "")
             + (", #connectionChangedAt = :now" if after.agent_connected and not before.agent_connected else "")
             + (", #reservedPorts = :reservedPorts" if after.reserved_ports else "")
+            + (", #daemonsDue = :daemonsDue, #daemonsDueAt = :now" if after.daemons_due else "")
             + " REMOVE #sessionEndedAt"
             + ("" if after.reserved_ports else ", #reservedPorts")
             + " ADD #cpu :cpu, #memory :memory, #version :one, #epoch :one"
@@ -107,6 +107,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             ":attributes": after.attributes,
             ":agentVersion": after.agent_version,
             **({":reservedPorts": after.reserved_ports} if after.reserved_ports else {}),
+            **({":daemonsDue": after.daemons_due} if after.daemons_due else {}),
             **({":true": True} if after.agent_connected else {}),
             ":now": after.updated_at,
             ":cpu": totals.cpu,
@@ -152,10 +153,12 @@ def taken(
     now: datetime,
     *,
     believed: Mapping[str, int] | None = None,
+    daemon: str | None = None,
 ) -> Write:
     """Take the resources of tasks that are placed together, if they suffice (rule 1).
 
     `believed`: other numbers of the item that the decision rests on, which must be as they were; 0: it has none.
+    `daemon`: the DAEMON service whose task it is, which is then not due there any more.
 
     The conditions say what ContainerInstance.shortages says. A resource that is not wanted is not looked at, so that
     an instance below zero still takes what costs it nothing. Host ports of one placement never clash among
@@ -181,8 +184,10 @@ def taken(
         keys.instance(cluster, instance_id),
         InstanceChangedError(instance_id),
         update=(
-            "SET #updatedAt = :now ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
+            f"SET #updatedAt = :now{', #daemonsSeenAt = :now' if daemon else ''}"
+            " ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
             + (", #ports :ports" if ports else "")
+            + (" DELETE #daemonsDue :daemon" if daemon else "")
         ),
         condition=" AND ".join([condition for condition in conditions.values() if condition] + beliefs + free_ports),
         values={
@@ -190,6 +195,7 @@ def taken(
             ":active": InstanceStatus.ACTIVE,
             **({":cpu": total.cpu} if total.cpu else {}),
             **({":memory": total.memory} if total.memory else {}),
+            **({":daemon": frozenset({daemon})} if daemon else {}),
             ":minusCpu": -total.cpu,
             ":minusMemory": -total.memory,
             ":tasks": len(wanted),
@@ -202,8 +208,18 @@ def taken(
     )
 
 
-def released(cluster: str, instance_id: str, registration: int, given: Sequence[Resources], now: datetime) -> Write:
+def released(
+    cluster: str,
+    instance_id: str,
+    registration: int,
+    given: Sequence[Resources],
+    now: datetime,
+    *,
+    daemons: frozenset[str] = frozenset(),
+) -> Write:
     """Give back what stopped tasks took. Fails if the instance, or the registration that they took it from, is gone.
+
+    `daemons`: the DAEMON services of which some were, which are to look at the instance before others have the room.
 
     A later registration of the same instance still holds what they took (registered_again adds differences), so that
     it takes it back; one with a smaller number is another beginning and never knew of them.
@@ -214,7 +230,10 @@ def released(cluster: str, instance_id: str, registration: int, given: Sequence[
         "Update",
         keys.instance(cluster, instance_id),
         InstanceChangedError(instance_id),
-        update="SET #updatedAt = :now ADD #cpu :cpu, #memory :memory, #tasks :tasks, #version :one"
+        update="SET #updatedAt = :now"
+        + (", #daemonsDueAt = :now" if daemons else "")
+        + " ADD #cpu :cpu, #memory :memory, #tasks :tasks, #version :one"
+        + (", #daemonsDue :daemons" if daemons else "")
         + (" DELETE #ports :ports" if ports else ""),
         condition="#registration >= :registration",
         values={
@@ -225,6 +244,7 @@ def released(cluster: str, instance_id: str, registration: int, given: Sequence[
             ":one": 1,
             ":now": now,
             **({":ports": ports} if ports else {}),
+            **({":daemons": daemons} if daemons else {}),
         },
     )
 
@@ -421,32 +441,6 @@ def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> 
             ":one": 1,
             **({} if force else {":none": 0}),
         },
-    )
-
-
-def load_identity(table: Table, instance_id: str) -> InstanceIdentity | None:
-    item = table.get(keys.identity(instance_id))
-    return None if item is None else InstanceIdentity.model_validate(item)
-
-
-def identified(identity: InstanceIdentity) -> Write:
-    return Write(
-        "Put",
-        keys.identity(identity.instance_id),
-        ItemChangedError(identity.instance_id),
-        item=attributes(identity),
-    )
-
-
-def identified_first(identity: InstanceIdentity) -> Write:
-    """Unless the instance was given another certificate since, or is deregistered: then this one is of no use."""
-    return Write(
-        "Put",
-        keys.identity(identity.instance_id),
-        ItemChangedError(identity.instance_id),
-        item=attributes(identity),
-        condition="attribute_not_exists(#pk) OR (#principal = :principal AND attribute_not_exists(#deregisteredAt))",
-        values={":principal": identity.principal},
     )
 
 

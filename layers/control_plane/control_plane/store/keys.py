@@ -21,6 +21,7 @@
                                       <time>#E#<event>       a `Run Task` event that does
     WAITING#<cluster>                 NOTE                   somebody may wait there, until then
     EVENT#<event>                     EVENT                  a `Run Task` event that waits, itself
+    SERVICE#<cl...>#<name>#DEPLOYMENTS <revision>            service deployment and revision, kept for 90 days
     TOKEN#<operation>#<cluster>#<t>   TOKEN                  what the request with client token t was answered
     SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation
@@ -199,6 +200,14 @@ def waiting_note(cluster_name: str) -> Key:
 
 def waiting_event(request_id: str) -> Key:
     return Key(f"EVENT#{request_id}", "EVENT")
+
+
+def service_deployment(cluster_name: str, service_name: str, revision_id: str) -> Key:
+    return Key(service_deployments_partition(cluster_name, service_name), revision_id)
+
+
+def service_deployments_partition(cluster_name: str, service_name: str) -> str:
+    return f"SERVICE#{cluster_name}#{service_name}#DEPLOYMENTS"
 
 
 def token(operation: str, cluster_name: str, client_token: str) -> Key:

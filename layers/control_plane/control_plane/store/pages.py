@@ -69,11 +69,11 @@ def read_page(
         for (part, item), lines in zip(batch, shown([item for _, item in batch]), strict=True):
             here = Place(part, item["sk"])
             done = after.line if after and (after.part, after.key) == (here.part, here.key) else None
+            read += done is None
             found += [(replace(here, line=line), of_it) for line, of_it in lines.items() if done is None or line > done]
             if len(found) > asked.size:
                 return [each for _, each in found[: asked.size]], found[asked.size - 1][0]
             after = replace(here, line=max(lines, default=""))
-        read += len(batch)
         if read >= read_at_most:
             return [each for _, each in found], after
     return [each for _, each in found], None

@@ -8,13 +8,17 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_message
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, port_names
 from control_plane.domain.placement.rules import UNCONSTRAINED, Constraints, Spread, Strategy
 from control_plane.domain.resources import Resources
 
 MEMBER_OF = "MemberOf placement constraint unsatisfied."
+DAEMONS_FIRST = "DAEMON"
+WAIT_FOR_DAEMONS = timedelta(seconds=60)
+"""At most, that tasks of other services wait for those of DAEMON services."""
+
 DISTINCT_INSTANCE = "DistinctInstance placement constraint unsatisfied."
 
 
@@ -27,6 +31,8 @@ class Demand:
     group: str = ""
     constraints: Constraints = UNCONSTRAINED
     strategy: tuple[Strategy, ...] = ()
+    after_daemons_at: datetime | None = None
+    """Now, if it is to wait for the tasks of DAEMON services that are missing on an instance."""
 
     @property
     def counts_group(self) -> bool:
@@ -80,6 +86,13 @@ def _active(_demand: Demand, candidate: Candidate) -> tuple[str, ...]:
     return () if candidate.instance.status is InstanceStatus.ACTIVE else (str(candidate.instance.status),)
 
 
+def _daemons_first(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
+    instance = candidate.instance
+    if demand.after_daemons_at is None or not instance.daemons_due or instance.daemons_due_at is None:
+        return ()
+    return (DAEMONS_FIRST,) if demand.after_daemons_at < instance.daemons_due_at + WAIT_FOR_DAEMONS else ()
+
+
 def _connected(_demand: Demand, candidate: Candidate) -> tuple[str, ...]:
     return () if candidate.instance.agent_connected else ("AGENT",)
 
@@ -102,7 +115,15 @@ def _resources(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
     return candidate.instance.shortages(demand.resources)
 
 
-FILTERS: Sequence[Filter] = (_active, _connected, _attributes, _member_of, _distinct_instance, _resources)
+FILTERS: Sequence[Filter] = (
+    _active,
+    _connected,
+    _daemons_first,
+    _attributes,
+    _member_of,
+    _distinct_instance,
+    _resources,
+)
 
 
 def refusals(demand: Demand, candidate: Candidate) -> tuple[str, ...]:

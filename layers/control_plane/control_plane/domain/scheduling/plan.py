@@ -232,7 +232,7 @@ def _throttle(service: Service, ended: Iterable[Task], now: datetime, *, all_run
     if all_run and not failures:
         return 0, None
     failed_starts = service.failed_starts + failures
-    not_before = _wait_until(failed_starts, now) if failures else service.not_before
+    not_before = wait_until(failed_starts, now) if failures else service.not_before
     return failed_starts, not_before if not_before is not None and now < not_before else None
 
 
@@ -258,7 +258,8 @@ def _next_change(census: Census, proving: Sequence[datetime]) -> datetime | None
     return min((*of_absences, *census.sick_later, *proving), default=None)
 
 
-def _wait_until(failed_starts: int, now: datetime) -> datetime | None:
+def wait_until(failed_starts: int, now: datetime) -> datetime | None:
+    """Until when no other start is tried once so many in a row have failed."""
     excess = failed_starts - STARTS_BEFORE_THROTTLING
     if excess < 0:
         return None

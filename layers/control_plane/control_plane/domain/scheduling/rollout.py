@@ -105,25 +105,30 @@ def _ended_soon(service: Service, task: Task) -> bool:
 
 
 def _is_enough(breaker: CircuitBreaker | None, failed: int, service: Service) -> bool:
-    if breaker is None or not breaker.enable:
-        return False
-    value = 50 if breaker.threshold_value is None else breaker.threshold_value
-    if breaker.threshold_type == "COUNT":
-        return failed >= max(value, 1)
+    return breaker is not None and breaker.enable and failed >= threshold(service)
+
+
+def threshold(service: Service) -> int:
+    """How many failures are too many for the circuit breaker, should it be enabled."""
+    breaker = service.deployment_configuration.circuit_breaker
+    value = 50 if breaker is None or breaker.threshold_value is None else breaker.threshold_value
+    kind = None if breaker is None else breaker.threshold_type
+    if kind == "COUNT":
+        return max(value, 1)
     share = -(-service.desired_count * value // 100)
-    if breaker.threshold_type == "UNBOUNDED_PERCENT":
-        return failed >= max(share, 1)
-    return failed >= min(max(share, 3), 200)
+    if kind == "UNBOUNDED_PERCENT":
+        return max(share, 1)
+    return min(max(share, 3), 200)
 
 
 FAILED = "ECS deployment circuit breaker: tasks failed to start."
+ROLLING_BACK = "ECS deployment circuit breaker: rolling back to deploymentId {}."
 
 
 def after_failure(service: Service, failed: Deployment, older: tuple[Deployment, ...], now: datetime) -> dict[str, Any]:
     """The members of the service, once the circuit breaker has had enough of its PRIMARY deployment.
 
-    Rolled back, the last completed deployment is PRIMARY again, and its tasks that still run are its tasks. A failed
-    return is not rolled back again.
+    A failed return is not rolled back again.
     """
     breaker, former = service.deployment_configuration.circuit_breaker, service.completed
     failed = failed.model_copy(
@@ -131,10 +136,17 @@ def after_failure(service: Service, failed: Deployment, older: tuple[Deployment,
     )
     if breaker is None or not breaker.rollback or former is None or former.deployment_id == failed.deployment_id:
         return {"deployment": failed, "older": older}
+    return rolled_back(failed, older, former, ROLLING_BACK, now)
+
+
+def rolled_back(
+    failed: Deployment, older: tuple[Deployment, ...], former: Deployment, reason: str, now: datetime
+) -> dict[str, Any]:
+    """The last completed deployment is PRIMARY again, and its tasks that still run are its tasks."""
     again = former.model_copy(
         update={
             "rollout_state": RolloutState.IN_PROGRESS,
-            "rollout_reason": f"ECS deployment circuit breaker: rolling back to deploymentId {former.deployment_id}.",
+            "rollout_reason": reason.format(former.deployment_id),
             "updated_at": now,
             "failed_tasks": 0,
             "has_run": False,

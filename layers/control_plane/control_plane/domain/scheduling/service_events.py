@@ -5,14 +5,16 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.h
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from control_plane.domain.placement.place import Unplaced
 from control_plane.domain.scheduling.plan import ServicePlan
+from control_plane.domain.scheduling.task_sets import TaskSetsPlan
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
 from control_plane.domain.service_description import rollout_reason
+from control_plane.domain.task_set import TaskSet
 
 NewId = Callable[[], str]
 
@@ -23,9 +25,15 @@ def told(service: Service, message: str, *, now: datetime, new_id: NewId, **memb
         cluster=service.cluster,
         service=service.name,
         created_at=now,
-        message=f"(service {service.name}) {message}",
+        message=f"(service {service.name}{_task_set(service)}) {message}",
         **members,
     )
+
+
+def _task_set(service: Service) -> str:
+    """If it is the service as a task set sees it."""
+    task_set_id = service.deployment.deployment_id if service.external else ""
+    return f", taskSet {task_set_id}" if task_set_id else ""
 
 
 def _action(service: Service, message: str, name: str, *, now: datetime, new_id: NewId, **members: Any) -> ServiceEvent:
@@ -50,6 +58,39 @@ def of_plan(
         _impaired(service, now, new_id) if planned.not_before is not None and service.not_before is None else None,
     ]
     return [event for event in found if event is not None]
+
+
+def of_task_sets(
+    planned: TaskSetsPlan, after: Sequence[TaskSet], *, now: datetime, new_id: NewId
+) -> list[ServiceEvent]:
+    """What has changed of each since it was last looked at."""
+    now_steady = {each.task_set_id for each in after if each.steady}
+    found: list[ServiceEvent] = []
+    for part in planned.parts:
+        before = part.task_set
+        if before is None:
+            continue
+        if before.task_set_id in now_steady and not before.steady:
+            found.append(
+                _action(part.service, "has reached a steady state.", "TASKSET_STEADY_STATE", now=now, new_id=new_id)
+            )
+        if part.plan.not_before is not None and before.not_before is None:
+            found.append(_impaired(part.service, now, new_id))
+    return found
+
+
+def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
+    """What has become of a DAEMON service with a commit, each said once."""
+    found = []
+    if after.stuck and not before.stuck:
+        found.append(_stuck(after, now, new_id))
+    if after.steady and not before.steady:
+        text = "has reached a steady state."
+        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
+    was, is_now = before.deployment, after.deployment
+    if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
+        found += of_deployments(before, after, now=now, new_id=new_id)
+    return found
 
 
 def of_deployments(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
@@ -101,6 +142,7 @@ _LACKS: Mapping[str, str] = {
     "RESOURCE:CPU": "has insufficient CPU units available.",
     "RESOURCE:MEMORY": "has insufficient memory available.",
     "RESOURCE:PORTS": "is already using a port required by your task.",
+    "DAEMON": "waits for the task of a DAEMON service, for a minute at most.",
     "ATTRIBUTE": "is missing an attribute required by your task.",
 }
 
@@ -126,7 +168,7 @@ def _stuck(service: Service, now: datetime, new_id: NewId) -> ServiceEvent:
     configuration = service.deployment_configuration
     return _action(
         service,
-        f"was unable to start or stop a task for (deployment {service.deployment.deployment_id}): with desiredCount "
+        f"was unable to start or stop a task{_for(service)}: with desiredCount "
         f"{service.desired_count}, minimumHealthyPercent {configuration.minimum_healthy_percent} and maximumPercent "
         f"{configuration.maximum_percent} allow neither. Lower minimumHealthyPercent, or raise maximumPercent unless "
         "the tag ecs-anywhere:disconnect=stop-after forbids a second copy.",
@@ -136,6 +178,10 @@ def _stuck(service: Service, now: datetime, new_id: NewId) -> ServiceEvent:
         event_type="WARN",
         reason="DEPLOYMENT_CONFIGURATION",
     )
+
+
+def _for(service: Service) -> str:
+    return "" if service.external else f" for (deployment {service.deployment.deployment_id})"
 
 
 def _impaired(service: Service, now: datetime, new_id: NewId) -> ServiceEvent:

@@ -1,0 +1,73 @@
+"""The lines of DAEMON services: what each has on a container instance. They stand in the list of the service's tasks.
+
+A line's key is its instance's, so that a service has one line, and by the condition of its write one task, on an
+instance, however many look at it at once.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from control_plane.domain.races import InstanceChangedError, ServiceChangedError
+from control_plane.domain.scheduling.daemon import Line
+from control_plane.domain.service import Service
+from control_plane.store import keys
+from control_plane.store.items import attributes
+from control_plane.store.table import Table, Write
+
+
+def lines_of(table: Table, service: Service) -> dict[str, Line]:
+    """All of a service's lines by instance, strongly consistent."""
+    partitions = keys.service_task_partitions(service.cluster, service.name, service.shards)
+    lines = [Line.model_validate(item) for item in table.query_many(partitions)]
+    return {line.instance_id: line for line in lines}
+
+
+def lines_on(table: Table, service: Service, instance_ids: Iterable[str]) -> dict[str, Line]:
+    """Those on these instances."""
+    found = table.get_many([_key(service, instance_id) for instance_id in instance_ids])
+    lines = [Line.model_validate(item) for item in found.values()]
+    return {line.instance_id: line for line in lines}
+
+
+def written(service: Service, instance_id: str, before: Line | None, after: Line | None) -> Write:
+    """The line on an instance as it is now (None: none), if its task is still the one that was read."""
+    had = before.task_id if before is not None else None
+    return Write(
+        "Put" if after is not None else "Delete",
+        _key(service, instance_id),
+        ServiceChangedError(service.name),
+        item=attributes(after) if after is not None else {},
+        condition="#taskId = :taskId" if had else "attribute_not_exists(#taskId)",
+        values={":taskId": had} if had else {},
+    )
+
+
+def due_again(cluster: str, instance_id: str, service: str) -> Write:
+    """Any change of the instance is to wake the service. Nobody waits for it: it has looked, and found no room."""
+    return _due(cluster, instance_id, service, "ADD #daemonsDue :service")
+
+
+def seen(cluster: str, instance_id: str, service: str, now: datetime) -> Write:
+    """The service is done with the instance."""
+    return _due(
+        cluster,
+        instance_id,
+        service,
+        "SET #daemonsSeenAt = :now, #updatedAt = :now DELETE #daemonsDue :service",
+        now=now,
+    )
+
+
+def _due(cluster: str, instance_id: str, service: str, update: str, now: datetime | None = None) -> Write:
+    return Write(
+        "Update",
+        keys.instance(cluster, instance_id),
+        InstanceChangedError(instance_id),
+        update=update,
+        condition="attribute_exists(#pk)",
+        values={":service": frozenset({service}), **({":now": now} if now else {})},
+    )
+
+
+def _key(service: Service, instance_id: str) -> keys.Key:
+    return keys.service_task(service.cluster, service.name, service.shards, instance_id)

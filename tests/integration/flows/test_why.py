@@ -1,0 +1,150 @@
+"""`ecs-anywhere why`: the answer of the control plane."""
+
+from typing import Any
+
+import pytest
+
+from control_plane.flows.operate import operate
+from control_plane.flows.run_task import run_task
+from control_plane.flows.run_task_event import run_task_for_event
+from control_plane.flows.services import create_service
+from ecs_protocol.messages import ContainerReport
+from ecs_protocol.statuses import StopCode, TaskStatus
+from world import World
+
+
+@pytest.fixture
+def machine(world: World) -> str:
+    world.cluster()
+    world.task_definition(memory=100, cpu=100)
+    return world.machine(memory=1000, cpu=1000, attributes={"site": "oslo"})
+
+
+def ask(world: World, name: str, cluster: str = "default") -> dict[str, Any]:
+    return operate(world.cp, {"operation": "Why", "name": name, "cluster": cluster})
+
+
+def serve(world: World, **members: Any) -> None:
+    create_service(world.cp, {"serviceName": "api", "taskDefinition": "web", "desiredCount": 1, **members})
+    world.deliver()
+
+
+def test_a_service_that_no_instance_can_take(world: World, machine: str) -> None:
+    small = world.machine(memory=50, cpu=2000, attributes={"site": "bergen"})
+    world.disconnects(small)
+    serve(world, placementConstraints=[{"type": "memberOf", "expression": "attribute:site == bergen"}])
+    answer = ask(world, "api")
+    assert answer["kind"] == "service"
+    assert answer["service"]["waitingSince"] == "2026-01-01T00:00:00+00:00"
+    assert answer["placement"] == {
+        "placeable": False,
+        "instances": 2,
+        "refusals": [
+            {"reason": "AGENT", "count": 1, "containerInstances": [small]},
+            {"reason": "MemberOf placement constraint unsatisfied.", "count": 1, "containerInstances": [machine]},
+            {"reason": "RESOURCE:MEMORY", "count": 1, "containerInstances": [small]},
+        ],
+        "closest": {
+            "containerInstance": machine,
+            "reasons": ["MemberOf placement constraint unsatisfied."],
+            "lacks": ["does not satisfy: attribute:site == bergen"],
+        },
+    }
+    assert any("was unable to place a task" in event["message"] for event in answer["events"])
+
+
+@pytest.mark.parametrize(
+    ("definition", "lacks"),
+    [
+        pytest.param({"memory": 1200}, ["memory: wants 1200 MiB, has 1000 left"], id="memory"),
+        pytest.param({"cpu": 1100}, ["CPU: wants 1100 units, has 1000 left"], id="cpu"),
+        pytest.param(
+            {"portMappings": [{"containerPort": 80, "hostPort": 80}]}, ["host ports in use: 80/tcp"], id="a-port"
+        ),
+        pytest.param(
+            {"logConfiguration": {"logDriver": "fluentd"}},
+            ["attributes: com.amazonaws.ecs.capability.logging-driver.fluentd"],
+            id="an-attribute",
+        ),
+    ],
+)
+def test_what_the_closest_instance_lacks(
+    world: World, machine: str, definition: dict[str, Any], lacks: list[str]
+) -> None:
+    world.register(machine, memory=1000, cpu=1000, ports=[80])
+    world.task_definition("large", **{"memory": 100, "cpu": 100, **definition})
+    serve(world, taskDefinition="large")
+    assert ask(world, "api")["placement"]["closest"]["lacks"] == lacks
+
+
+def test_one_that_may_not_share_an_instance_with_itself(world: World, machine: str) -> None:
+    serve(world, desiredCount=2, placementConstraints=[{"type": "distinctInstance"}])
+    assert ask(world, "api")["placement"]["closest"]["lacks"] == ["holds a task of the group already"]
+
+
+def test_a_service_that_lacks_nothing(world: World, machine: str) -> None:
+    serve(world)
+    assert ask(world, world.cp.arns.service("default", "api"))["placement"] == {
+        "placeable": True,
+        "containerInstance": machine,
+    }
+
+
+def test_a_cluster_without_instances(world: World) -> None:
+    world.cluster()
+    world.task_definition()
+    serve(world)
+    assert ask(world, "api")["placement"] == {"placeable": False, "instances": 0, "refusals": [], "closest": None}
+
+
+def test_it_decides_without_carrying_out(world: World, machine: str) -> None:
+    serve(world)
+    before = world.instance(machine)
+    ask(world, "api")
+    assert (world.instance(machine), world.table.stream) == (before, [])
+
+
+def test_a_task_that_has_stopped(world: World, machine: str) -> None:
+    arn = run_task(world.cp, {"taskDefinition": "web"})["tasks"][0]["taskArn"]
+    container = ContainerReport(name="main", last_status=TaskStatus.STOPPED, exit_code=137)
+    report = world.report_of(
+        arn.rpartition("/")[2],
+        TaskStatus.STOPPED,
+        1,
+        containers=(container,),
+        stop_code=StopCode.ESSENTIAL_CONTAINER_EXITED,
+        stopped_reason="Essential container in task exited",
+    )
+    world.report(report, instance_id=machine)
+    answer = ask(world, arn)
+    assert answer["kind"] == "task"
+    assert answer["task"]["containerInstanceArn"].endswith(machine)
+    assert answer["task"]["stopCode"] == "EssentialContainerExited"
+    assert answer["task"]["containers"][0]["exitCode"] == 137
+
+
+def test_a_task_on_a_machine_that_is_away(world: World, machine: str) -> None:
+    arn = run_task(world.cp, {"taskDefinition": "web"})["tasks"][0]["taskArn"]
+    world.disconnects(machine)
+    assert ask(world, arn.rpartition("/")[2])["task"]["connectivity"] == "DISCONNECTED"
+
+
+def test_an_event_that_waits(world: World, machine: str) -> None:
+    detail = {"taskDefinition": "web", "count": 10, "waitForCapacitySeconds": 60, "overrides": {"memory": "200"}}
+    run_task_for_event(world.cp, {"id": "event-1", "time": "2026-01-01T00:00:00Z", "detail": detail})
+    answer = ask(world, "event-1")
+    assert answer["event"] == {
+        "requestId": "event-1",
+        "waitingSince": "2026-01-01T00:00:00+00:00",
+        "waitsUntil": "2026-01-01T00:01:00+00:00",
+        "placedCount": 5,
+    }
+    assert answer["placement"]["closest"]["lacks"] == ["memory: wants 200 MiB, has 0 left"]
+
+
+@pytest.mark.parametrize("name", ["none", "0" * 32])
+def test_nothing_of_that_name(world: World, machine: str, name: str) -> None:
+    assert ask(world, name) == {
+        "error": "InvalidParameterException",
+        "message": f"There is no task, service or waiting Run Task event {name} in cluster default.",
+    }
