@@ -22,7 +22,7 @@ from typing import Any
 
 from functions.api_ecs.app import carry_out
 
-import dynamodb_local
+from dynamodb import dynamodb_client, dynamodb_server
 from integration.flows.capacity import Meter
 from many_tasks import Crowd
 from world import World
@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     arguments = parser.parse_args()
     counts = [int(each) for each in arguments.counts.split(",")]
-    with dynamodb_local.running() as url:
-        client = dynamodb_local.client(url)
+    with dynamodb_server() as url:
+        client = dynamodb_client(url)
         meter = Meter()
         meter.attach(client)
         calls: dict[int, Mapping[str, Call]] = {}

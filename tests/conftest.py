@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import boto3
@@ -10,7 +9,7 @@ import pytest
 from moto import mock_aws
 from xdist.scheduler import LoadScopeScheduling
 
-import dynamodb_local as dynamodb_local_server
+from dynamodb import dynamodb_client, dynamodb_server
 from world import World
 
 os.environ.setdefault("POWERTOOLS_TRACE_DISABLED", "true")
@@ -53,15 +52,15 @@ def world(moto_dynamodb: Any) -> World:
 
 @pytest.fixture(scope="session")
 def dynamodb_local_url() -> Iterator[str]:
-    with ExitStack() as stack:
-        try:
-            url = stack.enter_context(dynamodb_local_server.running())
-        except LookupError as missing:
-            pytest.skip(str(missing))
-        yield url
+    """Amazon's DynamoDB Local: isolates transactions, and counts capacity as DynamoDB does."""
+    try:
+        with dynamodb_server() as url:
+            yield url
+    except LookupError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
 def dynamodb_local(dynamodb_local_url: str) -> Any:
     """A boto3 client for a DynamoDB Local of the test session; each test makes tables of its own name."""
-    return dynamodb_local_server.client(dynamodb_local_url)
+    return dynamodb_client(dynamodb_local_url)

@@ -8,7 +8,8 @@ import copy
 import itertools
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -35,7 +36,7 @@ from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, policies
 from control_plane.store.items import Item
 from control_plane.store.table import Table, Write
-from ecs_protocol.capabilities import announced_attributes
+from ecs_protocol.capabilities import DOCKER_FEATURES, DOCKER_FEATURES_OF_SOME, announced_attributes
 from ecs_protocol.messages import (
     Attribute,
     ControlPlaneMessage,
@@ -73,13 +74,16 @@ class RecordingTable(Table):
         self.stream: list[StreamRecord] = []
         self.recording = True
         """Off where every read is counted: to record is to read."""
+        self.unseen: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Or what keeps the reads of recording from being counted."""
         self._numbers = itertools.count(1)
 
     def commit(self, writes: Sequence[Write]) -> None:
         super().commit(writes)
-        for write in writes if self.recording else ():
-            if write.action in {"Put", "Update"}:
-                self._record(self.get(write.key))
+        with self.unseen():
+            for write in writes if self.recording else ():
+                if write.action in {"Put", "Update"}:
+                    self._record(self.get(write.key))
 
     def update(self, write: Write) -> Item:
         item = super().update(write)
@@ -433,6 +437,4 @@ class World:
         return instances.load(self.table, cluster, instance_id)
 
 
-EVERY_CAPABILITY = announced_attributes(
-    {"docker", "process", "external", "port-mapping", "other-user", "health-check", "restart-policy"}
-)
+EVERY_CAPABILITY = announced_attributes(DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME)

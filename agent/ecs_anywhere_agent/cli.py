@@ -139,6 +139,7 @@ def register_command(
     envvar="ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT",
     help="Pull the images of containers before what they depend on is as it should be.",
 )
+@click.option("--keep-tasks", is_flag=True, help="When the instance is deregistered, let its tasks run on.")
 def run_command(
     *,
     data_dir: Path,
@@ -150,6 +151,7 @@ def run_command(
     image_pull_behavior: str,
     container_stop_timeout: float,
     pull_dependent_containers_upfront: bool,
+    keep_tasks: bool,
 ) -> None:
     """Connect, and run what the control plane asks for, until SIGTERM or SIGINT; tasks keep running then."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -166,6 +168,7 @@ def run_command(
                 pull_upfront=pull_dependent_containers_upfront,
             ),
             pull=image_pull_behavior,
+            keep_tasks=keep_tasks,
             end_on=(signal.SIGTERM, signal.SIGINT),
         )
     )

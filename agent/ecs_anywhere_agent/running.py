@@ -13,10 +13,12 @@ from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.core.actions import RemoveContainer, StopContainer
 from ecs_anywhere_agent.core.events import Condition, ContainerChanged
 from ecs_anywhere_agent.identity import identity_files
+from ecs_anywhere_agent.leaving import Leaving
 from ecs_anywhere_agent.local_api import LocalApi
 from ecs_anywhere_agent.machine import describe_machine
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
 from ecs_anywhere_agent.overview import answers
+from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.interface import Runtime, RuntimeUnavailableError
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
@@ -37,6 +39,7 @@ def run_agent(
     reserved_memory: int | None,
     rules: Rules,
     pull: str,
+    keep_tasks: bool = False,
     end_on: Sequence[signal.Signals],
 ) -> None:
     """Until one of the signals. Raises NoIdentityError, RuntimeUnavailableError, AlreadyRunningError."""
@@ -59,13 +62,15 @@ def run_agent(
                 reserved_memory=reserved_memory,
             )
 
+        leaving = Leaving(agent, files, keep_tasks=keep_tasks)
         link = MqttLink(
             identity,
-            tls_context(files, identity),
+            Rotation(files, lambda shown: tls_context(files, identity, shown), elapsed=lambda: agent.now().elapsed),
             keep_alive_seconds=keep_alive_seconds,
             describe=describe,
             emit=agent.emit,
             elapsed=lambda: agent.now().elapsed,
+            deregistered=lambda: leaving.begin(link),
         )
         agent.publish_with(link.request, link.report)
         _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)

@@ -19,8 +19,9 @@ from botocore.parsers import create_parser
 from functions.api_ecs import app
 from moto.dynamodb.models import dynamodb_backends
 
-from contract.any_request import ACCOUNT, DEPLOYMENT, INSTANCE, PREFIX, STOPPED, TASK, TASK_SET, Request
+from contract.any_request import ACCOUNT, INSTANCE, PREFIX, REVISION, STOPPED, TASK, TASK_SET, Request
 from control_plane import runtime
+from control_plane.domain.service_deployment import revision_of
 from control_plane.gateways.ecs_model import service_model
 from control_plane.store import keys
 from ecs_protocol.statuses import TaskStatus
@@ -132,18 +133,18 @@ def inhabit(world: World) -> dict[str, str]:
     tags = [{"key": "ecs-anywhere:external-network-mode", "value": "host"}]
     both = {"networkMode": "awsvpc", "cpu": "256", "memory": "512", "containerDefinitions": [container], "tags": tags}
     do("RegisterTaskDefinition", world, family="both", **both)
-    do("CreateService", world, serviceName="svc", taskDefinition="web", desiredCount=2)
-    service = do("DescribeServices", world, services=["svc"])["services"][0]
+    svc = do("CreateService", world, serviceName="svc", taskDefinition="web", desiredCount=2)["service"]
+    do("CreateService", world, serviceName="sets", deploymentController={"type": "EXTERNAL"}, desiredCount=1)
+    of_sets = {"cluster": "default", "service": "sets", "taskDefinition": "web"}
+    task_set = do("CreateTaskSet", world, **of_sets, scale={"value": 100.0})["taskSet"]["id"]
     do("CreateService", world, serviceName="other", taskDefinition="web:1", desiredCount=0)
-    do("CreateService", world, serviceName="sets", deploymentController={"type": "EXTERNAL"})
-    task_set = do("CreateTaskSet", world, cluster="default", service="sets", taskDefinition="web")["taskSet"]
     world.deliver()
     [running, stopped] = do("RunTask", world, taskDefinition="web", count=2, clientToken="used")["tasks"]
     ids = {TASK: running["taskArn"].rsplit("/", 1)[1], STOPPED: stopped["taskArn"].rsplit("/", 1)[1]}
     world.report(world.report_of(ids[STOPPED], TaskStatus.STOPPED, 1), instance_id=instance)
     world.deliver()
-    deployment = service["currentServiceDeployment"].rsplit("/", 1)[1]
-    return {**ids, INSTANCE: instance, DEPLOYMENT: deployment, TASK_SET: task_set["id"]}
+    ids |= {REVISION: revision_of(svc["deployments"][0]["id"]), TASK_SET: revision_of(task_set)}
+    return {**ids, INSTANCE: instance}
 
 
 def do(operation: str, world: World, **request: Any) -> dict[str, Any]:

@@ -202,8 +202,8 @@ def test_events_reach_a_rule_and_an_event_runs_a_task(stack: Stack) -> None:
     assert failed["error"] == "ClientException"
 
 
-RUN_TASK = """{"id": <id>, "time": <time>, "resources": [<aws.events.rule-arn>], "detail": {
-  "cluster": "rules", "taskDefinition": "guide",
+RUN_TASK = """{"id": <id>, "time": <time>, "source": "ecs-anywhere.run-task",
+  "resources": [<aws.events.rule-arn>], "detail": {"cluster": "rules", "taskDefinition": "guide",
   "overrides": {"containerOverrides": [{"name": "main", "environment": [{"name": "KEY", "value": <key>}]}]}}}"""
 """As docs/guide.md shows it, in the place of an ECS target."""
 

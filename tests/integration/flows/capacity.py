@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCal
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,19 @@ class Meter:
     def reset(self) -> None:
         self.reads = self.writes = 0
 
+    @property
+    def units(self) -> float:
+        return self.reads + self.writes
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done meanwhile is not counted."""
+        self._looking = True
+        try:
+            yield
+        finally:
+            self._looking = False
+
     def _begins(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
         if self._looking:
             return params
@@ -88,11 +102,8 @@ class Meter:
     def _stored(self, written: Written) -> int:
         """Bytes of an item as it is now; 0 if there is none."""
         table, pk, sk = written
-        self._looking = True
-        try:
+        with self.paused():
             answer = self._client.get_item(TableName=table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True)
-        finally:
-            self._looking = False
         return size_of(answer.get("Item", {}))
 
 

@@ -228,6 +228,7 @@ class TestRefusals:
         world.report(world.report_of(task, TaskStatus.STOPPED, 1), instance_id=machine)
         deregister_container_instance(world.cp, {"containerInstance": machine})
         delete_service(world.cp, {"service": "web"})
+        delete_service(world.cp, {"service": "sets", "force": True})
         world.deliver()
         for kind, words in (
             ("task", "The specified task is stopped. Specify a running task and try again."),

@@ -42,12 +42,14 @@ LOOK_AGAIN = timedelta(minutes=2)
 
 
 def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {containerInstances, failures}. A deregistered one is described as INACTIVE, as by Amazon ECS."""
+    """Answers {containerInstances, failures}, each once, in the order asked.
+
+    A deregistered one is described as INACTIVE, as by Amazon ECS.
+    """
     cluster = require_cluster(cp, request.get("cluster"))
     described: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for name in dict.fromkeys(request["containerInstances"]):
-        instance_id = identifier(name, cluster)
+    for instance_id in dict.fromkeys(identifier(name, cluster) for name in request["containerInstances"]):
         found = _load(cp, cluster, instance_id)
         if found is None:
             failures.append({"arn": cp.arns.container_instance(cluster.name, instance_id), "reason": "MISSING"})
@@ -70,8 +72,7 @@ def update_container_instances_state(cp: ControlPlane, request: Mapping[str, Any
     status = InstanceStatus(request["status"])
     described: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for name in dict.fromkeys(request["containerInstances"]):
-        instance_id = identifier(name, cluster)
+    for instance_id in dict.fromkeys(identifier(name, cluster) for name in request["containerInstances"]):
         found = until_answered(cp, partial(_change_status, cp, cluster, instance_id, status), what="container instance")
         if found is None or found.status is InstanceStatus.INACTIVE:
             arn = cp.arns.container_instance(cluster.name, instance_id)
@@ -132,25 +133,29 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
         now = cp.clock()
         reminders.remind(cp.table, [watching_command(cluster.name, instance_id, now)])
         writes = [instances.deregistered(instance, now, force=request.get("force", False))]
-        if instance.transport == MQTT:  # another one has no certificate; its key registers nothing any more
+        if instance.transport == MQTT:  # another one's key is good for nothing any more
             identity = identities.load(cp.table, instance_id)
-            gone = (identity or _unknown(cp, instance)).deregistered(now, revoke_now=False)
-            writes.append(identities.written(identity, gone))
+            ended = (identity or _unknown(cp, instance)).deregistered(now, revoke_now=False)
+            writes.append(identities.written(identity, ended))
         cp.table.commit(writes)
         return instance
 
     instance = until_answered(cp, close, what="container instance")
     cp.fleet.forget(cluster.name)
     retire(cp, instance)
-    try:
-        if instance.transport == MQTT:
-            cp.agents.send(instance_id, Deregistered())
-    except (ClientError, BotoCoreError):
-        logger.warning("Could not tell a machine that it is deregistered", extra={"instance": instance_id})
+    if instance.transport == MQTT:
+        _tell(cp, instance_id)
     closed = instances.load(cp.table, cluster.name, instance_id)
     if closed is None:
         raise ServerException("The container instance vanished while it was deregistered.")
     return {"containerInstance": _described(cp, closed)}
+
+
+def _tell(cp: ControlPlane, instance_id: str) -> None:
+    try:
+        cp.agents.send(instance_id, Deregistered())
+    except (ClientError, BotoCoreError):
+        logger.warning("Could not tell a machine that it is deregistered", extra={"instance": instance_id})
 
 
 def _unknown(cp: ControlPlane, instance: ContainerInstance) -> InstanceIdentity:

@@ -36,7 +36,7 @@ def register(
     if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
         raise ClusterNotFoundException("Cluster not found.")
     registration = _registration(cp, identity, request, before, tags=known.tags if known else dict(tags or {}))
-    after = _instance(registration, before, services.daemon_names(cp.table, identity.cluster), transport)
+    after = _instance(registration, before, transport, services.daemon_names(cp.table, identity.cluster))
     instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
     open_if_left_closed(cp, cluster)
     shard = keys.instance_shard(identity.instance_id)
@@ -82,11 +82,11 @@ def _registration(
 
 
 def _instance(
-    registration: Registration, before: ContainerInstance | None, daemons: frozenset[str], transport: str
+    registration: Registration, before: ContainerInstance | None, transport: str, daemons: frozenset[str]
 ) -> ContainerInstance:
-    """`daemons`: the DAEMON services of its cluster, which are to look at it first.
+    """Over MQTT a machine that registers is connected. Another transport is yet to connect: that is what is said.
 
-    Over MQTT a machine that registers is connected. By another transport it is yet to connect.
+    `daemons`: the DAEMON services of its cluster, which are to look at it first.
     """
     valued = {attribute.name: attribute.value for attribute in registration.attributes if attribute.value is not None}
     connected = transport == MQTT

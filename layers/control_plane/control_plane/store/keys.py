@@ -105,12 +105,17 @@ def task(cluster_name: str, task_id: str) -> Key:
 
 def instance_tasks(cluster_name: str, instance_id: str) -> Key:
     """`sk` is the beginning of the keys of an instance's tasks; another instance may share it, once in 4 billion."""
-    return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"T#{instance_id[:TAIL]}#")
+    return tasks_with_tail(cluster_name, instance_id[:TAIL])
 
 
 def task_of(sk: str) -> str:
     """The task that a key `sk` names: of the task itself, of its end, or of its line on a service's list."""
     return sk.rpartition("#")[2]
+
+
+def tasks_with_tail(cluster_name: str, tail: str) -> Key:
+    """`sk` is the beginning of the keys of the tasks whose ids end so: those of an instance."""
+    return Key(instance_partition(cluster_name, instance_shard(tail)), f"T#{tail}#")
 
 
 def stopped_task(cluster_name: str, task_id: str) -> Key:

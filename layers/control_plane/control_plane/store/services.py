@@ -62,11 +62,16 @@ def changed(before: Service, after: Service) -> Write:
     )
 
 
+def line_of(service: Service, task_id: str) -> keys.Key:
+    """Where a task that joins the service's list is listed."""
+    return keys.service_task(service.cluster, service.name, service.shards, task_id)
+
+
 def listed(service: Service, task_id: str) -> Write:
     """A task joins the service's list, in the transaction that creates it."""
     return Write(
         "Put",
-        keys.service_task(service.cluster, service.name, service.shards, task_id),
+        line_of(service, task_id),
         ServiceChangedError(service.name),
         item={"shards": service.shards},
     )
@@ -90,7 +95,7 @@ def list_of(table: Table, service: Service) -> dict[str, tuple[keys.Key, Task | 
     """The tasks on a service's list, strongly consistent, by id, with the key that lists each."""
     partitions = keys.service_task_partitions(service.cluster, service.name, service.shards)
     lines = {item["sk"]: keys.Key(item["pk"], item["sk"]) for item in table.query_many(partitions)}
-    found = tasks.load_many(table, service.cluster, lines)
+    found = tasks.load_listed(table, service.cluster, lines)
     return {task_id: (key, found.get(task_id)) for task_id, key in lines.items()}
 
 

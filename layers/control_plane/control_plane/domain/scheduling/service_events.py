@@ -14,6 +14,7 @@ from control_plane.domain.scheduling.plan import ServicePlan
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
 from control_plane.domain.service_description import rollout_reason
+from control_plane.domain.task import Task
 from control_plane.domain.task_set import TaskSet
 
 NewId = Callable[[], str]
@@ -34,6 +35,14 @@ def _task_set(service: Service) -> str:
     """If it is the service as a task set sees it."""
     task_set_id = service.deployment.deployment_id if service.external else ""
     return f", taskSet {task_set_id}" if task_set_id else ""
+
+
+def scaling_activity(service: Service, task: Task) -> str:
+    """Why a task that is too much, or of a former deployment, is stopped: its stoppedReason."""
+    whose = f"deployment {service.deployment.deployment_id}"
+    if service.external:
+        whose = f"taskSet {task.deployment_id}" if task.deployment_id else f"service {service.name}"
+    return f"Scaling activity initiated by ({whose})"
 
 
 def _action(service: Service, message: str, name: str, *, now: datetime, new_id: NewId, **members: Any) -> ServiceEvent:

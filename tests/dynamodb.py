@@ -1,4 +1,4 @@
-"""Amazon's DynamoDB Local: isolates transactions, and counts capacity as DynamoDB does."""
+"""Amazon's DynamoDB Local, for tests of races and costs, and for benchmarks."""
 
 import os
 import shutil
@@ -13,10 +13,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+WITHIN_SECONDS = 60
+
 
 @contextmanager
-def running() -> Iterator[str]:
-    """Its address. Raises LookupError where it is not installed."""
+def dynamodb_server() -> Iterator[str]:
+    """Its URL. Raises LookupError if it is not there, TimeoutError if it does not start."""
     folder = os.environ.get("DYNAMODB_LOCAL_DIR", "")
     java = shutil.which("java")
     if not java or not (Path(folder) / "DynamoDBLocal.jar").is_file():
@@ -38,7 +40,7 @@ def running() -> Iterator[str]:
             server.terminate()
 
 
-def client(url: str) -> Any:
+def dynamodb_client(url: str) -> Any:
     return boto3.client(
         "dynamodb",
         endpoint_url=url,
@@ -50,7 +52,7 @@ def client(url: str) -> Any:
 
 
 def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WITHIN_SECONDS
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
