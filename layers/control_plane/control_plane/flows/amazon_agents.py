@@ -162,6 +162,8 @@ def _machine(request: Mapping[str, Any]) -> RegisterContainerInstance:
     text = json.dumps(about, sort_keys=True, default=str)
     if len(text) > MAX_MESSAGE_BYTES:
         raise InvalidParameterException("The registration has more attributes and ports than an instance can have.")
+    if not all(each["name"] for each in request.get("attributes", ())):
+        raise InvalidParameterException("An attribute needs a name.")
     version = request.get("versionInfo", {})
     try:
         return RegisterContainerInstance(
