@@ -27,7 +27,7 @@ from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.flows.orphans import note_orphans
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, keys, reminders, services, tasks
+from control_plane.store import clusters, instances, keys, reminders, tasks
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     MAX_MESSAGE_BYTES,
@@ -122,7 +122,7 @@ def _register(
         )
         return
     registration = _registration(cp, sender, request, before, tags=known.tags if known else {})
-    after = _instance(registration, before, services.daemon_names(cp.table, sender.cluster))
+    after = _instance(registration, before, cluster.daemons)
     instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
     open_if_left_closed(cp, cluster)
     shard = keys.instance_shard(sender.instance_id)
