@@ -18,6 +18,7 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
+from control_plane.domain.placement.filters import DAEMONS_FIRST, WAIT_FOR_DAEMONS
 from control_plane.domain.placement.place import Demand, Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
@@ -93,6 +94,8 @@ class _Chunk:
     """What the first of these wanted and could not be placed; None: nothing."""
     in_its_own_way: bool = False
     """Room for a task is only missing where tasks of the service's former deployments are."""
+    after_daemons: bool = False
+    """An instance has room that is kept for DAEMON services, for a while."""
 
 
 def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, attempt: int) -> bool:
@@ -254,6 +257,7 @@ def _start(
     if unplaced is not None:
         chunk.short.add(service.deployment.deployment_id)
         chunk.in_its_own_way = not service.external and _is_in_its_own_way(service, unplaced, alive)
+        chunk.after_daemons = (DAEMONS_FIRST,) in unplaced.refusals.values()
         chunk.waiting = chunk.waiting or waiting(
             demand,
             unplaced.counted,
@@ -299,6 +303,9 @@ def _after(
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
     steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
     started, short = sum(chunk.started.values()), bool(chunk.short)
+    look_at = next_look(service, planned, now, soon=short or more)
+    if chunk.after_daemons and look_at is not None:
+        look_at = min(look_at, now + WAIT_FOR_DAEMONS)
     chunk.events += service_events.of_plan(service, planned, steady=steady, now=now, new_id=cp.new_id)
     after = service.model_copy(
         update={
@@ -316,7 +323,7 @@ def _after(
             "waiting_since": chunk.waiting.since if chunk.waiting else None,
             "stuck": planned.stuck,
             "protected_count": planned.protected or None,
-            "look_at": next_look(service, planned, now, soon=short or more),
+            "look_at": look_at,
         }
     )
     if isinstance(planned, TaskSetsPlan):
