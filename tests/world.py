@@ -8,12 +8,14 @@ import copy
 import itertools
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from control_plane.domain.arns import Arns
+from control_plane.domain.authorization import Caller, Policy, Statement
 from control_plane.domain.inbox import Envelope, InstanceLook, Presence, ServiceKey, StreamRecord, TaskKey
 from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.clusters import create_cluster
@@ -29,11 +31,12 @@ from control_plane.flows.task_definitions import register_task_definition
 from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import Certificate, RegistryBusyError
+from control_plane.gateways.signing_keys import SigningKeys
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, keys
+from control_plane.store import instances, keys, policies
 from control_plane.store.items import Item
 from control_plane.store.table import Table, Write
-from ecs_protocol.capabilities import announced_attributes
+from ecs_protocol.capabilities import DOCKER_FEATURES, DOCKER_FEATURES_OF_SOME, announced_attributes
 from ecs_protocol.messages import (
     Attribute,
     ControlPlaneMessage,
@@ -49,6 +52,7 @@ from ecs_protocol.names import thing_name, topics
 from ecs_protocol.statuses import TaskStatus
 
 PREFIX = "ecs-anywhere"
+ADMINISTRATOR = Caller(principal="administrator", administrator=True)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 TABLE_SCHEMA: dict[str, Any] = {
@@ -70,13 +74,16 @@ class RecordingTable(Table):
         self.stream: list[StreamRecord] = []
         self.recording = True
         """Off where every read is counted: to record is to read."""
+        self.unseen: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Or what keeps the reads of recording from being counted."""
         self._numbers = itertools.count(1)
 
     def commit(self, writes: Sequence[Write]) -> None:
         super().commit(writes)
-        for write in writes if self.recording else ():
-            if write.action in {"Put", "Update"}:
-                self._record(self.get(write.key))
+        with self.unseen():
+            for write in writes if self.recording else ():
+                if write.action in {"Put", "Update"}:
+                    self._record(self.get(write.key))
 
     def update(self, write: Write) -> Item:
         item = super().update(write)
@@ -194,25 +201,39 @@ class FakeRegistry:
         principals, cluster = self.attached.get(thing, (set(), ""))
         return cluster if principal in principals else None
 
-    def retire(self, principal: str) -> None:
+    def retire(self, principal: str, thing: str) -> None:
         self.status[principal] = "REVOKED"
+        if thing in self.attached:
+            self.attached[thing][0].discard(principal)
 
     def mqtt_endpoint(self) -> str:
         return "mqtt.example.com:8883"
 
 
+@dataclass
 class FakeSecrets:
-    """Stands for boto3's secretsmanager client."""
+    """Stands for boto3's secretsmanager client: the versions of each secret, the newest last."""
 
-    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's name
-        del SecretId
-        return {"SecretString": json.dumps({"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"})}
+    versions: dict[str, list[dict[str, str]]] = field(
+        default_factory=lambda: {
+            "administrator": [{"accessKeyId": "ADMINISTRATOR", "secretAccessKey": "secret"}],
+            "signing": [{"signingKey": "the first signing key"}],
+        }
+    )
+    reads: int = 0
+
+    def get_secret_value(self, SecretId: str, VersionStage: str = "AWSCURRENT") -> dict[str, str]:  # noqa: N803 - boto3's names
+        self.reads += 1
+        age = {"AWSCURRENT": 1, "AWSPREVIOUS": 2}[VersionStage]
+        if age > len(self.versions[SecretId]):
+            raise _client_error("GetSecretValue", "ResourceNotFoundException")
+        return {"SecretString": json.dumps(self.versions[SecretId][-age])}
 
 
-def _client_error(operation: str) -> Exception:
+def _client_error(operation: str, code: str = "ServiceUnavailable") -> Exception:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - only where it is raised
 
-    return ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "injected"}}, operation)
+    return ClientError({"Error": {"Code": code, "Message": "injected"}}, operation)
 
 
 class World:
@@ -227,6 +248,7 @@ class World:
         self.events = FakeEvents()
         self.queues = FakeQueues()
         self.registry = FakeRegistry()
+        self.secrets = FakeSecrets()
         self.cp = self.function()
         self.sessions: dict[str, int] = {}
         self.silent: set[str] = set()
@@ -242,7 +264,8 @@ class World:
             registry=self.registry,  # type: ignore[arg-type]
             bus=EventBus(self.events, "bus"),
             queues=self.queues,  # type: ignore[arg-type]
-            administrator_key=AdministratorKey(FakeSecrets(), "arn", lambda: self.now),
+            administrator_key=AdministratorKey(self.secrets, "administrator", lambda: self.now),
+            signing_keys=SigningKeys(self.secrets, "signing", lambda: self.now),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
             random=self.random.random,
@@ -263,6 +286,11 @@ class World:
         request = {"family": family, "networkMode": "host", "containerDefinitions": [container]}
         answer = register_task_definition(self.cp, {**request, "requiresCompatibilities": ["EXTERNAL"]})
         return f"{family}:{answer['taskDefinition']['revision']}"
+
+    def allow(self, principal: str, *actions: str) -> None:
+        """A policy of one statement, on everything."""
+        statement = Statement(effect="Allow", actions=actions, resources=("*",))
+        self.table.commit([policies.put(Policy(principal=principal, name="allowed", statements=(statement,)))])
 
     # --- a machine
 
@@ -409,6 +437,4 @@ class World:
         return instances.load(self.table, cluster, instance_id)
 
 
-EVERY_CAPABILITY = announced_attributes(
-    {"docker", "process", "external", "port-mapping", "other-user", "health-check", "restart-policy"}
-)
+EVERY_CAPABILITY = announced_attributes(DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME)

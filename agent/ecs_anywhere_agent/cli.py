@@ -11,6 +11,7 @@ import click
 
 from ecs_anywhere_agent import __version__
 from ecs_anywhere_agent.commands.options import DURATION, data_dir_option, or_exit, output_option
+from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.registering import register, usable_identity
 from ecs_anywhere_agent.running import run_agent, stop_tasks
@@ -116,6 +117,29 @@ def register_command(
     envvar="ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION",
     help="How long a stopped task's containers are kept.",
 )
+@click.option(
+    "--image-pull-behavior",
+    type=click.Choice(["default", "always", "once", "prefer-cached"]),
+    default="default",
+    show_default=True,
+    envvar="ECS_IMAGE_PULL_BEHAVIOR",
+    help="When images are pulled; default: each time, and if that fails, what is there is used.",
+)
+@click.option(
+    "--container-stop-timeout",
+    type=DURATION,
+    default="30s",
+    show_default=True,
+    envvar="ECS_CONTAINER_STOP_TIMEOUT",
+    help="For containers without a stopTimeout.",
+)
+@click.option(
+    "--pull-dependent-containers-upfront",
+    is_flag=True,
+    envvar="ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT",
+    help="Pull the images of containers before what they depend on is as it should be.",
+)
+@click.option("--keep-tasks", is_flag=True, help="When the instance is deregistered, let its tasks run on.")
 def run_command(
     *,
     data_dir: Path,
@@ -124,6 +148,10 @@ def run_command(
     keep_alive: int,
     reserved_memory: int | None,
     task_cleanup_wait: float,
+    image_pull_behavior: str,
+    container_stop_timeout: float,
+    pull_dependent_containers_upfront: bool,
+    keep_tasks: bool,
 ) -> None:
     """Connect, and run what the control plane asks for, until SIGTERM or SIGINT; tasks keep running then."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -134,7 +162,13 @@ def run_command(
             attributes,
             keep_alive_seconds=keep_alive,
             reserved_memory=reserved_memory,
-            keep_stopped_seconds=task_cleanup_wait,
+            rules=Rules(
+                keep_stopped=task_cleanup_wait,
+                stop_timeout=max(round(container_stop_timeout), 1),
+                pull_upfront=pull_dependent_containers_upfront,
+            ),
+            pull=image_pull_behavior,
+            keep_tasks=keep_tasks,
             end_on=(signal.SIGTERM, signal.SIGINT),
         )
     )

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from ecs_anywhere_agent.container_spec import Origin
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime import process_files
-from ecs_anywhere_agent.runtime.docker_container import owner_label, snapshot_of
+from ecs_anywhere_agent.runtime.docker_container import snapshot_of
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError, EngineUnreachableError, find_engine
+from ecs_anywhere_agent.runtime.docker_labels import owner_label
 from ecs_anywhere_agent.runtime.process_log import read_log
 
 
@@ -64,7 +65,7 @@ def _of_processes(data_dir: Path) -> Iterator[ContainerLog]:
         spec = process_files.read(directory / process_files.SPEC)
         if spec is not None:
             ref = ContainerRef(directory.parent.name, directory.name)
-            yield ContainerLog(ref, Origin(*spec["origin"]).task_definition, partial(_read_process, directory))
+            yield ContainerLog(ref, Origin.from_json(spec["origin"]).task_definition, partial(_read_process, directory))
 
 
 def _of_docker(data_dir: Path) -> list[ContainerLog]:

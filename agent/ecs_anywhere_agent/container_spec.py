@@ -4,21 +4,17 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_para
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
-Protocol = Literal["tcp", "udp"]
+from ecs_anywhere_agent.container_linux import Linux, linux_of
+from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
+from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
+from ecs_anywhere_agent.container_storage import Storage, storage_of
 
 DEFAULT_STOP_TIMEOUT_SECONDS = 30
+"""For a stopTimeout that is unset or 0, as with Amazon's agent."""
 MIN_CPU_SHARES = 2
 """What Amazon's agent passes for a container whose cpu is 0 or unset."""
-
-
-class PortMapping(NamedTuple):
-    """hostPort 0: the machine chooses."""
-
-    container_port: int
-    host_port: int
-    protocol: Protocol
 
 
 class Origin(NamedTuple):
@@ -34,6 +30,17 @@ class Origin(NamedTuple):
     restart: Literal["never", "offline"] | None = None
     stop_after: int | None = None
     """As in the command that the task came with (ecs_protocol.messages.TaskCommand)."""
+    depends_on: tuple[Dependency, ...] = ()
+
+    def to_json(self) -> list[Any]:
+        """A JSON value; what says nothing new is as an earlier version of the agent wrote it."""
+        return [*self[:-1], *([to_text(self.depends_on)] if self.depends_on else [])]
+
+    @classmethod
+    def from_json(cls, given: Sequence[Any]) -> Self:
+        """Also of what an earlier version of the agent wrote."""
+        known = cls(*given)
+        return known._replace(depends_on=from_text(str(known.depends_on))) if known.depends_on else known
 
 
 class HealthCheck(NamedTuple):
@@ -55,6 +62,22 @@ class RestartPolicy(NamedTuple):
     """Seconds that the container must have run to be started again."""
 
 
+class LogConfiguration(NamedTuple):
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LogConfiguration.html"""
+
+    driver: str
+    options: tuple[tuple[str, str], ...]
+
+
+class TaskLimits(NamedTuple):
+    """What all containers of a task together may not exceed; None: not limited."""
+
+    cpu: int | None
+    """CPU units."""
+    memory: int | None
+    """MiB."""
+
+
 class ContainerSpec(NamedTuple):
     """What to make, for whichever runtime."""
 
@@ -70,14 +93,26 @@ class ContainerSpec(NamedTuple):
     user: str | None
     docker_labels: tuple[tuple[str, str], ...]
     cpu_shares: int
-    cpu_limit: int | None
-    """CPU units that the container may not exceed, from the task-level value."""
     memory_limit: int | None
-    """MiB, above which it is killed."""
+    """MiB of its own, above which it is killed."""
     memory_reservation: int | None
     """MiB."""
+    task_limits: TaskLimits = TaskLimits(None, None)
+    """With one container they are its own; for several a runtime must know how to hold them together."""
     health_check: HealthCheck | None = None
     restart_policy: RestartPolicy | None = None
+    start_timeout: int | None = None
+    """Seconds that what depends on it waits for it."""
+    linux: Linux = Linux()
+    network: Network = Network()
+    storage: Storage = Storage()
+    logs: LogConfiguration | None = None
+
+    @property
+    def least_memory_limit(self) -> int | None:
+        """MiB: its own limit or the task's, whichever is smaller."""
+        given = [limit for limit in (self.memory_limit, self.task_limits.memory) if limit]
+        return min(given) if given else None
 
 
 class UnusableTaskDefinitionError(Exception):
@@ -93,6 +128,7 @@ def container_specs(
     task_arn: str,
     restart: Literal["never", "offline"] | None = None,
     stop_after: int | None = None,
+    default_stop_timeout: int = DEFAULT_STOP_TIMEOUT_SECONDS,
 ) -> tuple[ContainerSpec, ...]:
     """One spec for each container, in the definition's order.
 
@@ -100,8 +136,10 @@ def container_specs(
     """
     try:
         by_name = {str(entry.get("name")): entry for entry in overrides.get("containerOverrides") or ()}
-        task_cpu = _cpu_units(overrides.get("cpu") or task_definition.get("cpu"))
-        task_memory = _mebibytes(overrides.get("memory") or task_definition.get("memory"))
+        limits = TaskLimits(
+            _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
+            _mebibytes(overrides.get("memory") or task_definition.get("memory")),
+        )
         revision = f"{task_definition['family']}:{task_definition['revision']}"
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
@@ -116,9 +154,10 @@ def container_specs(
                 task_arn=task_arn,
                 task_definition=revision,
                 essential=bool(container.get("essential", True)),
-                stop_timeout=int(container.get("stopTimeout") or DEFAULT_STOP_TIMEOUT_SECONDS),
+                stop_timeout=int(container.get("stopTimeout") or default_stop_timeout),
                 restart=restart,
                 stop_after=stop_after,
+                depends_on=dependencies_of(container),
             )
             specs.append(
                 ContainerSpec(
@@ -129,21 +168,39 @@ def container_specs(
                     command=tuple(container.get("command") or ()),
                     environment=_pairs(container.get("environment")),
                     network_mode=cast("Literal['bridge', 'host', 'none']", network_mode),
-                    port_mappings=_port_mappings(container.get("portMappings") or (), network_mode),
+                    port_mappings=port_mappings(container, network_mode),
                     working_directory=container.get("workingDirectory") or None,
                     user=container.get("user") or None,
                     docker_labels=tuple(sorted((container.get("dockerLabels") or {}).items())),
                     cpu_shares=max(int(container.get("cpu") or 0), MIN_CPU_SHARES),
-                    cpu_limit=task_cpu,
-                    memory_limit=_smaller(int(memory) if memory else None, task_memory),
+                    memory_limit=int(memory) if memory else None,
                     memory_reservation=int(container.get("memoryReservation") or 0) or None,
+                    task_limits=limits,
                     health_check=_health_check(container.get("healthCheck") or {}),
                     restart_policy=_restart_policy(container.get("restartPolicy") or {}),
+                    start_timeout=int(container.get("startTimeout") or 0) or None,
+                    linux=linux_of(container, task_definition),
+                    network=network_of(container, network_mode),
+                    storage=storage_of(container, task_definition),
+                    logs=_logs(container.get("logConfiguration") or {}),
                 )
             )
+        _check_order(specs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableTaskDefinitionError(f"the task definition cannot be read: {error!r}") from error
     return tuple(specs)
+
+
+def _check_order(specs: Sequence[ContainerSpec]) -> None:
+    """Of dependsOn, links and volumesFrom together. Raises UnusableTaskDefinitionError."""
+    if ordered({spec.name: [each.container for each in spec.origin.depends_on] for spec in specs}) is None:
+        raise UnusableTaskDefinitionError("its containers depend on each other in a circle")
+
+
+def _logs(given: Mapping[str, Any]) -> LogConfiguration | None:
+    if not given.get("logDriver"):
+        return None
+    return LogConfiguration(given["logDriver"], tuple(sorted((given.get("options") or {}).items())))
 
 
 def _health_check(given: Mapping[str, Any]) -> HealthCheck | None:
@@ -183,19 +240,6 @@ def _pairs(entries: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[str, str]
     return tuple((str(entry["name"]), str(entry.get("value", ""))) for entry in entries or ())
 
 
-def _port_mappings(entries: Sequence[Mapping[str, Any]], network_mode: str) -> tuple[PortMapping, ...]:
-    """In network mode host a container's port is the machine's; with none there are no ports."""
-    if network_mode == "none":
-        return ()
-    mappings = []
-    for entry in entries:
-        port = int(entry["containerPort"])
-        host_port = port if network_mode == "host" else int(entry.get("hostPort") or 0)
-        protocol: Protocol = "udp" if entry.get("protocol") == "udp" else "tcp"
-        mappings.append(PortMapping(port, host_port, protocol))
-    return tuple(mappings)
-
-
 def _cpu_units(value: str | int | None) -> int | None:
     """`256`, `"256"` or `"0.25 vCPU"`."""
     if not value:
@@ -210,8 +254,3 @@ def _mebibytes(value: str | int | None) -> int | None:
         return None
     text = str(value).strip().lower()
     return round(float(text.removesuffix("gb")) * 1024) if text.endswith("gb") else int(text)
-
-
-def _smaller(first: int | None, second: int | None) -> int | None:
-    given = [value for value in (first, second) if value]
-    return min(given) if given else None

@@ -1,15 +1,19 @@
 """Who the machine is: a private key that never leaves it, its certificate, and where its control plane is.
 
 <data dir>/identity/key.pem, certificate.pem, identity.json, mqtt-ca.pem    0600, the directories 0700
+<data dir>/identity/next/key.pem, request.pem, certificate.pem              while the certificate is replaced
 """
 
+import base64
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from ecs_protocol.der import GENERALIZED_TIME, INTEGER, SEQUENCE, UTC_TIME, VERSION, element
 from ecs_protocol.messages import Identity
 
 
@@ -41,8 +45,13 @@ class IdentityFiles:
 
     @property
     def request(self) -> Path:
-        """The CSR of an activation that has not been answered yet."""
+        """The CSR that has not been answered yet."""
         return self.directory / "request.pem"
+
+    @property
+    def next(self) -> "IdentityFiles":
+        """Key, request and certificate that are to take the place of these (rotating.py)."""
+        return IdentityFiles(self.directory / "next")
 
     def prepare(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,6 +59,7 @@ class IdentityFiles:
 
     def load(self) -> Identity:
         """Raises NoIdentityError."""
+        self._go_on_replacing()
         try:
             identity = Identity.from_json(self.identity.read_bytes())
         except (OSError, ValidationError) as error:
@@ -61,10 +71,11 @@ class IdentityFiles:
                 f"The key or the certificate in {self.directory} is missing: "
                 "run `ecs-anywhere-agent register` with a new activation"
             )
-        return identity
+        return identity.model_copy(update={"certificate_pem": self.certificate.read_text()})
 
     def save(self, identity: Identity) -> None:
         """identity.json last: it is there only when all is."""
+        self.next.forget()
         write_private(self.certificate, identity.certificate_pem)
         if identity.mqtt_ca_pem is None:
             self.mqtt_ca.unlink(missing_ok=True)
@@ -73,6 +84,23 @@ class IdentityFiles:
         write_private(self.identity, identity.to_json())
         self.request.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """identity.json first, which says that there is one."""
+        for path in (self.identity, self.key, self.certificate, self.request):
+            path.unlink(missing_ok=True)
+
+    def replace(self) -> None:
+        """The next key and certificate are these from now on. Who dies in between does the rest when this is loaded."""
+        self.next.key.replace(self.key)
+        self._go_on_replacing()
+
+    def _go_on_replacing(self) -> None:
+        """Once the key is replaced, and not before, is there a next certificate without its key."""
+        if not self.next.key.exists():
+            with suppress(FileNotFoundError):
+                self.next.certificate.replace(self.certificate)
+            self.next.request.unlink(missing_ok=True)
+
 
 def identity_files(data_dir: Path) -> IdentityFiles:
     return IdentityFiles(data_dir / "identity")
@@ -80,9 +108,32 @@ def identity_files(data_dir: Path) -> IdentityFiles:
 
 def certificate_end(certificate_pem: str) -> datetime:
     """When the certificate stops being valid."""
-    from cryptography import x509  # noqa: PLC0415 - 8 MiB that a running agent does not need
+    return validity(certificate_pem)[1]
 
-    return x509.load_pem_x509_certificate(certificate_pem.encode()).not_valid_after_utc.astimezone(UTC)
+
+def validity(certificate_pem: str) -> tuple[datetime, datetime]:
+    """From when until when a certificate is valid. Raises ValueError.
+
+    Read by hand: the library for it takes 8 MiB, which a running agent would keep.
+    https://www.rfc-editor.org/rfc/rfc5280#section-4.1
+    """
+    body = certificate_pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END CERTIFICATE-----")[0]
+    certificate, _ = element(base64.b64decode("".join(body.split()), validate=True), SEQUENCE)
+    rest, _ = element(certificate, SEQUENCE)
+    for tag in (VERSION, INTEGER, SEQUENCE, SEQUENCE):  # serial number, algorithm, issuer
+        _, rest = element(rest, tag)
+    times, _ = element(rest, SEQUENCE)
+    begin, rest = element(times, UTC_TIME, GENERALIZED_TIME)
+    end, _ = element(rest, UTC_TIME, GENERALIZED_TIME)
+    return _time(begin), _time(end)
+
+
+def _time(text: bytes) -> datetime:
+    """`YYMMDDHHMMSSZ` is of 1950 to 2049."""
+    digits = text.decode()
+    if len(digits) == len("YYMMDDHHMMSSZ"):
+        digits = ("19" if digits >= "50" else "20") + digits
+    return datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
 
 
 def write_private(path: Path, text: str) -> None:

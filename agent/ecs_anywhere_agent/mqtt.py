@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -27,11 +28,14 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_anywhere_agent.reconnecting import LASTING_SECONDS, BackOff, Outcome
+from ecs_anywhere_agent.rotating import Rotation
 from ecs_protocol.messages import (
     CONTROL_PLANE_MESSAGE,
     AgentRequest,
+    Deregistered,
     Identity,
     RegisterContainerInstance,
+    RotateCertificate,
     TaskStateChanges,
 )
 
@@ -45,11 +49,11 @@ _CLOCK_SET_SECONDS = 60.0
 """A wall clock that goes ahead of the other by more was set."""
 
 
-def tls_context(files: IdentityFiles, identity: Identity) -> ssl.SSLContext:
-    """Verifies the endpoint's certificate and name, and shows ours."""
+def tls_context(files: IdentityFiles, identity: Identity, shown: IdentityFiles | None = None) -> ssl.SSLContext:
+    """Verifies the endpoint's certificate and name, and shows ours, or that of `shown`."""
     context = ssl.create_default_context(cafile=str(files.mqtt_ca) if identity.mqtt_ca_pem else None)
     context.sslsocket_class = _HandshakingSocket
-    context.load_cert_chain(files.certificate, files.key)
+    context.load_cert_chain((shown or files).certificate, (shown or files).key)
     host, _, port = identity.mqtt_endpoint.rpartition(":")
     if port == "443" and ".amazonaws.com" in host:
         context.set_alpn_protocols(["x-amzn-mqtt-ca"])
@@ -76,16 +80,18 @@ class MqttLink:
     def __init__(
         self,
         identity: Identity,
-        context: ssl.SSLContext,
+        rotation: Rotation,
         *,
         keep_alive_seconds: int,
         describe: Callable[[], RegisterContainerInstance],
         emit: Callable[[Event], None],
         elapsed: Callable[[], float],
+        deregistered: Callable[[], None] = lambda: None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._identity = identity
-        self._context = context
+        self._rotation = rotation
+        self._deregistered = deregistered
         self._elapsed = elapsed
         self._wall = wall
         self._keep_alive = keep_alive_seconds
@@ -105,6 +111,12 @@ class MqttLink:
     def report(self, token: int, message: TaskStateChanges) -> None:
         self._publish(self._identity.topics.task_state_changes, message.to_json(), token)
 
+    def say(self, message: AgentRequest, timeout: float) -> bool:
+        """A request that is not answered. Whether the broker has acknowledged it."""
+        with self._lock:
+            session = self._session
+        return session is not None and session.say(self._identity.topics.requests, message.to_json(), timeout)
+
     def close(self) -> None:
         """Tell the broker goodbye."""
         self._closing.set()
@@ -123,7 +135,14 @@ class MqttLink:
     def _run(self) -> None:
         back_off = BackOff()
         while not self._closing.is_set():
-            session = _Session(self._identity, self._context, self._describe, self._emit, self._elapsed)
+            session = _Session(
+                self._identity,
+                self._rotation,
+                describe=self._describe,
+                emit=self._emit,
+                elapsed=self._elapsed,
+                deregistered=self._deregistered,
+            )
             with self._lock:
                 self._session = session
             clock = self._clock_offset()
@@ -154,12 +173,16 @@ class _Session:
     def __init__(
         self,
         identity: Identity,
-        context: ssl.SSLContext,
+        rotation: Rotation,
+        *,
         describe: Callable[[], RegisterContainerInstance],
         emit: Callable[[Event], None],
         elapsed: Callable[[], float],
+        deregistered: Callable[[], None],
     ) -> None:
         self._identity = identity
+        self._rotation = rotation
+        self._deregistered = deregistered
         self._describe = describe
         self._emit = emit
         self._elapsed = elapsed
@@ -178,7 +201,7 @@ class _Session:
             protocol=paho.MQTTv5,
             reconnect_on_failure=False,
         )
-        self.client.tls_set_context(context)
+        self.client.tls_set_context(rotation.context())
         self.client.connect_timeout = _CONNECT_TIMEOUT_SECONDS
         self.client.on_connect = self._connected
         self.client.on_subscribe = self._subscribed
@@ -228,6 +251,17 @@ class _Session:
             if token is not None:
                 self._tokens[sent.mid] = token
 
+    def say(self, topic: str, payload: str, timeout: float) -> bool:
+        sent = self.client.publish(topic, payload, qos=1)
+        with suppress(RuntimeError, ValueError):  # there is no connection, or too much waits for one
+            sent.wait_for_publish(timeout)
+            return sent.is_published()
+        return False
+
+    def _ask(self, request: RotateCertificate | None) -> None:
+        if request is not None:
+            self.publish(self._identity.topics.requests, request.to_json(), None)
+
     def _connected(self, client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             self._refused(f"{self._identity.mqtt_endpoint} refused the connection: {reason}")
@@ -243,6 +277,8 @@ class _Session:
         self._announced = True
         self._emit(Connected(session=secrets.token_hex(8), registration=self._describe()))
         self._emit(ContactProved(self._subscribed_at))
+        self._rotation.connected()
+        self._ask(self._rotation.due())
 
     def _disconnected(self, _client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -255,12 +291,24 @@ class _Session:
             self._pinged_at = self._elapsed()
         elif line == "Received PINGRESP":
             self._emit(ContactProved(self._pinged_at))
+            self._ask(self._rotation.due())
+            self._try_the_new_certificate()
 
     def _received(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         try:
-            self._emit(MessageReceived(CONTROL_PLANE_MESSAGE.validate_json(message.payload)))
+            received = CONTROL_PLANE_MESSAGE.validate_json(message.payload)
         except ValidationError as error:
             _log.warning("ignored a message that this agent does not understand: %s", error)
+            return
+        self._emit(MessageReceived(received))
+        if isinstance(received, Deregistered):
+            self._deregistered()
+        self._ask(self._rotation.heard(received))
+        self._try_the_new_certificate()
+
+    def _try_the_new_certificate(self) -> None:
+        if self._rotation.reconnect:
+            self.client.disconnect()
 
     def _published(self, _client: paho.Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
         with self._tokens_lock:

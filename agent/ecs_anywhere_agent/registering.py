@@ -108,27 +108,32 @@ def check_endpoint(endpoint: str) -> None:
 
 def signing_request(files: IdentityFiles, activation_id: str) -> str:
     """PEM. That of an unanswered activation if there is one, else new, with a new key."""
-    from cryptography import x509  # noqa: PLC0415 - 8 MiB that a running agent does not need
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-    from cryptography.x509.oid import NameOID  # noqa: PLC0415
-
     head = f"activation {activation_id}\n"
     if files.key.exists() and files.request.exists():
         kept = files.request.read_text()
         if kept.startswith(head):
             return kept.removeprefix(head)
+    private, pem = new_key()
+    files.identity.unlink(missing_ok=True)
+    write_private(files.key, private)
+    write_private(files.request, head + pem)
+    return pem
+
+
+def new_key() -> tuple[str, str]:
+    """A private key, and a CSR for it; both PEM."""
+    from cryptography import x509  # noqa: PLC0415 - 8 MiB that a running agent does not need
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ecs-anywhere container instance")])
     csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    pem = csr.public_bytes(serialization.Encoding.PEM).decode()
-    files.identity.unlink(missing_ok=True)
-    write_private(files.key, private.decode())
-    write_private(files.request, head + pem)
-    return pem
+    return private.decode(), csr.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _opener(host: str) -> urllib.request.OpenerDirector:

@@ -13,10 +13,12 @@ from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.core.actions import RemoveContainer, StopContainer
 from ecs_anywhere_agent.core.events import Condition, ContainerChanged
 from ecs_anywhere_agent.identity import identity_files
+from ecs_anywhere_agent.leaving import Leaving
 from ecs_anywhere_agent.local_api import LocalApi
 from ecs_anywhere_agent.machine import describe_machine
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
 from ecs_anywhere_agent.overview import answers
+from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.interface import Runtime, RuntimeUnavailableError
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
@@ -35,16 +37,18 @@ def run_agent(
     *,
     keep_alive_seconds: int,
     reserved_memory: int | None,
-    keep_stopped_seconds: float,
+    rules: Rules,
+    pull: str,
+    keep_tasks: bool = False,
     end_on: Sequence[signal.Signals],
 ) -> None:
     """Until one of the signals. Raises NoIdentityError, RuntimeUnavailableError, AlreadyRunningError."""
     files = identity_files(data_dir)
     identity = files.load()
     with only_one(data_dir):
-        runtime = make_runtime(runtime_name, data_dir)
+        runtime = make_runtime(runtime_name, data_dir, pull)
         store = open_store(data_dir / STATE)
-        agent = Agent(store, runtime, Rules(keep_stopped=keep_stopped_seconds))
+        agent = Agent(store, runtime, rules)
         agent.start(identity.container_instance_arn)
         for number in end_on:
             signal.signal(number, lambda *_: agent.end())
@@ -58,13 +62,15 @@ def run_agent(
                 reserved_memory=reserved_memory,
             )
 
+        leaving = Leaving(agent, files, keep_tasks=keep_tasks)
         link = MqttLink(
             identity,
-            tls_context(files, identity),
+            Rotation(files, lambda shown: tls_context(files, identity, shown), elapsed=lambda: agent.now().elapsed),
             keep_alive_seconds=keep_alive_seconds,
             describe=describe,
             emit=agent.emit,
             elapsed=lambda: agent.now().elapsed,
+            deregistered=lambda: leaving.begin(link),
         )
         agent.publish_with(link.request, link.report)
         _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)
@@ -81,12 +87,13 @@ def run_agent(
         _log.info("ended; tasks keep running")
 
 
-def make_runtime(name: str, data_dir: Path) -> Runtime:
-    """Raises RuntimeUnavailableError."""
+def make_runtime(name: str, data_dir: Path, pull: str) -> Runtime:
+    """`pull`: a PullBehavior, for Docker. Raises RuntimeUnavailableError."""
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker import DockerRuntime  # noqa: PLC0415 - only where it is used
+        from ecs_anywhere_agent.runtime.docker_images import PullBehavior  # noqa: PLC0415
 
-        return DockerRuntime.connect(data_dir)
+        return DockerRuntime.connect(data_dir, pull=PullBehavior(pull))
     cgroups = find_cgroups()
     if cgroups is None:
         _log.warning(
@@ -104,7 +111,7 @@ def stop_tasks(data_dir: Path, timeout_seconds: float | None) -> int:
     with only_one(data_dir):
         count = _stop_all(ProcessRuntime(data_dir, find_cgroups()), timeout_seconds)
         try:
-            docker = make_runtime("docker", data_dir)
+            docker = make_runtime("docker", data_dir, "default")
         except RuntimeUnavailableError:
             return count
         return count + _stop_all(docker, timeout_seconds)

@@ -12,10 +12,11 @@ from ecs_anywhere.console import Problem, progress
 from ecs_anywhere.emulator import Emulator, running, stop, taken
 from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.settings import Stack, StateDir
-from ecs_anywhere.stacks import ecs_client
+from ecs_anywhere.stacks import ecs_client, operate
 
 DEFAULT_PORT = 4566
 DEFAULT_MQTT_PORT = 8883
+RUN_TASK_EVENTS = "events/ecs-anywhere.run-task"
 ANSWER_SECONDS = 60
 SETTLE_SECONDS = 10.0
 QUIET_SECONDS = 1.0
@@ -55,12 +56,19 @@ def _deploy(emulator: Emulator, sources: str) -> Stack:
                 f"The local AWS lacks what it has just deployed ({error}): its saved state is damaged. Remove "
                 f"{emulator.state.path} and start anew."
             ) from error
+    _allow_events(stack)
     with progress("Saving the local AWS's state"):
         _settle(emulator)
         emulator.restart()
     stack.save(emulator.state.stack_file)
     deployment.note_deployed(emulator, sources)
     return stack
+
+
+def _allow_events(stack: Stack) -> None:
+    """The events that the template hears by itself may run tasks here, unless somebody has decided about them."""
+    document = {"Statement": [{"Effect": "Allow", "Action": ["ecs:RunTask", "ecs:TagResource"], "Resource": "*"}]}
+    operate(stack, "PutPolicy", principal=RUN_TASK_EVENTS, name="default", document=document, unlessThereIsAny=True)
 
 
 def down(state: StateDir) -> bool:

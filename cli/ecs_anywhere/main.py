@@ -15,10 +15,13 @@ from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
 from ecs_anywhere.emulator import running
 from ecs_anywhere.interrupts import unbroken
+from ecs_anywhere.keys import keys
+from ecs_anywhere.machines import deregister, rotate
 from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
 from ecs_anywhere.orphans import orphans
+from ecs_anywhere.policies import policies
 from ecs_anywhere.settings import StateDir
-from ecs_anywhere.stacks import ecs_client, open_stack, operate
+from ecs_anywhere.stacks import ecs_client, open_stack, operate, variables
 from ecs_anywhere.why import why
 
 _port = click.option("--port", type=click.IntRange(1, 65535), help="Of the HTTP endpoints. [default: 4566]")
@@ -83,17 +86,11 @@ def down(*, state_dir: Path, output: str) -> None:
 def env(*, state_dir: Path, stack_name: str | None, output: str) -> None:
     """Print what to export so that aws and boto3 use the stack."""
     stack = open_stack(stack_name, state_dir)
-    variables = {
-        "AWS_ENDPOINT_URL_ECS": stack.ecs_endpoint,
-        "AWS_REGION": stack.region,
-        "AWS_DEFAULT_REGION": stack.region,
-        "AWS_ACCESS_KEY_ID": stack.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": stack.secret_access_key,
-    }
+    found = variables(stack, stack.access_key_id, stack.secret_access_key)
     if output == "json":
-        print_json(variables)
+        print_json(found)
     else:
-        for name, value in variables.items():
+        for name, value in found.items():
             click.echo(f"export {name}={shlex.quote(value)}")
         click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE  # of other credentials")
 
@@ -248,7 +245,11 @@ def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None
 
 
 cli.add_command(activations)
+cli.add_command(deregister)
 cli.add_command(orphans)
+cli.add_command(keys)
+cli.add_command(policies)
+cli.add_command(rotate)
 cli.add_command(why)
 
 

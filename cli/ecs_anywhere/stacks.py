@@ -62,6 +62,17 @@ def described(cloudformation: Any, secretsmanager: Any, stack_name: str) -> dict
     }
 
 
+def variables(stack: Stack, access_key_id: str, secret_access_key: str) -> dict[str, str]:
+    """What aws and boto3 read from the environment to use the stack with a key."""
+    return {
+        "AWS_ENDPOINT_URL_ECS": stack.ecs_endpoint,
+        "AWS_REGION": stack.region,
+        "AWS_DEFAULT_REGION": stack.region,
+        "AWS_ACCESS_KEY_ID": access_key_id,
+        "AWS_SECRET_ACCESS_KEY": secret_access_key,
+    }
+
+
 def ecs_client(stack: Stack) -> Any:
     """Amazon's own client, pointed at the stack."""
     return boto3.client(

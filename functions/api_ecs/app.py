@@ -9,11 +9,13 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
+from control_plane.domain.authorization import AgentOf, Caller
 from control_plane.domain.errors import EcsError, ServerException, ThrottlingException
 from control_plane.domain.races import LostRace
 from control_plane.domain.request_checks import check_limits, refusal_of_operation, refuse_unsupported
 from control_plane.flows import (
     account_settings,
+    amazon_agents,
     attributes,
     capacity_providers,
     clusters,
@@ -34,8 +36,10 @@ from control_plane.flows import (
     task_sets,
     tasks,
 )
+from control_plane.flows.authenticate import authenticate
+from control_plane.flows.authorize import authorize
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
-from control_plane.gateways.sigv4 import SignedRequest, verify
+from control_plane.gateways.sigv4 import SignedRequest
 from control_plane.runtime import ControlPlane, control_plane
 
 logger = Logger()
@@ -95,6 +99,15 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "DescribeTaskSets": task_sets.describe_task_sets,
 }
 
+AGENT_OPERATIONS: Mapping[str, Callable[[ControlPlane, AgentOf, Mapping[str, Any]], dict[str, Any]]] = {
+    "RegisterContainerInstance": amazon_agents.register_container_instance,
+    "DiscoverPollEndpoint": amazon_agents.discover_poll_endpoint,
+    "SubmitTaskStateChange": amazon_agents.submit_task_state_change,
+    "SubmitContainerStateChange": amazon_agents.submit_container_state_change,
+    "SubmitAttachmentStateChanges": amazon_agents.submit_attachment_state_changes,
+}
+"""For the agent of one container instance, by a key that was made for it."""
+
 THROTTLES = frozenset(
     {
         "ThrottlingException",
@@ -112,7 +125,7 @@ service_model()  # read while Lambda starts the environment, when it lends its f
 def handler(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
     """Answers as Amazon ECS does; https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html"""
     began = time.perf_counter()
-    line: dict[str, Any] = {"operation": None, "principal": None, "error": None}
+    line: dict[str, Any] = {"operation": None, "principal": None, "accessKeyId": None, "error": None}
     headers = {name.lower(): value for name, value in event["headers"].items()}
     try:
         status, error, body = 200, {}, _answer(event, headers, line)
@@ -141,22 +154,23 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
         headers=headers,
         body=body,
     )
-    key = cp.administrator_key
-    if key is None:
-        raise LookupError("this function was made without the administrator's key")
-    line["principal"] = verify(signed, secret_of=key.secret_of, region=cp.arns.region, now=cp.clock())
+    caller = authenticate(cp, signed)
+    line |= {"principal": caller.principal, "accessKeyId": caller.access_key_id}
     line["operation"] = operation = operation_of(headers.get("x-amz-target"))
-    return carry_out(cp, operation, body)
+    return carry_out(cp, operation, body, caller=caller)
 
 
-def carry_out(cp: ControlPlane, operation: str, body: bytes) -> str:
-    """What a request is answered with whose sender is known, as JSON. Raises EcsError, LostRace."""
-    if operation not in OPERATIONS:
+def carry_out(cp: ControlPlane, operation: str, body: bytes, *, caller: Caller) -> str:
+    """What a request of `caller` is answered with, as JSON. Raises EcsError, LostRace."""
+    if operation not in OPERATIONS and operation not in AGENT_OPERATIONS:
         raise refusal_of_operation(operation)
     request = validate_request(operation, parse_body(body))
     refuse_unsupported(operation, request)
     check_limits(operation, request)
-    return serialise(operation, OPERATIONS[operation](cp, request))
+    allowed = authorize(cp, caller, operation, request)
+    if caller.agent_of is not None:
+        return serialise(operation, AGENT_OPERATIONS[operation](cp, caller.agent_of, allowed))
+    return serialise(operation, OPERATIONS[operation](cp, allowed))
 
 
 def _paths(prefix: str, raw_path: str) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ MAY_IMPORT = {
         "control_plane.flows",
         "control_plane.handling",
         "control_plane.runtime",
+        "control_plane.domain.authorization",
         "control_plane.domain.errors",
         "control_plane.domain.inbox",
         "control_plane.domain.races",

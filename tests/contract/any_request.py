@@ -23,7 +23,7 @@ ACCOUNT = "123456789012"
 ARN = f"arn:aws:ecs:eu-west-1:{ACCOUNT}"
 OTHERS = "arn:aws:ecs:eu-west-1:999999999999"
 INSTANCE, TASK, STOPPED = "1" * 32, "2" * 32, "3" * 32
-DEPLOYMENT, TASK_SET = "d" * 32, "e" * 32
+REVISION, TASK_SET = "4" * 19, "5" * 19
 """They stand for what every case finds (front_door.py)."""
 PREFIX = "AmazonEC2ContainerServiceV20141113"
 MEBIBYTE = 2**20
@@ -52,14 +52,14 @@ NAMED: dict[str, tuple[Any, ...]] = {
     "taskDefinition": ("web", "web:1", "web:2", "old:1", "both", f"{ARN}:task-definition/web:1"),
     "taskDefinitions": ("web:1", "old:1", "old"),
     "service": ("svc", f"{ARN}:service/default/svc", "other", "sets"),
-    "serviceDeploymentArn": (f"{ARN}:service-deployment/default/svc/{DEPLOYMENT}",),
-    "serviceDeploymentArns": (f"{ARN}:service-deployment/default/svc/{DEPLOYMENT}",),
-    "serviceRevisionArns": (f"{ARN}:service-revision/default/svc/{DEPLOYMENT}",),
-    "taskSet": (TASK_SET, f"{ARN}:task-set/default/sets/{TASK_SET}"),
-    "taskSets": (TASK_SET, f"{ARN}:task-set/default/sets/{TASK_SET}"),
-    "primaryTaskSet": (TASK_SET, f"{ARN}:task-set/default/sets/{TASK_SET}"),
     "serviceName": ("svc", "fresh", "other"),
-    "services": ("svc", "other", f"{ARN}:service/default/svc"),
+    "services": ("svc", "other", f"{ARN}:service/default/svc", "sets"),
+    "serviceDeploymentArn": (f"{ARN}:service-deployment/default/svc/{REVISION}",),
+    "serviceDeploymentArns": (f"{ARN}:service-deployment/default/svc/{REVISION}",),
+    "serviceRevisionArns": (f"{ARN}:service-revision/default/svc/{REVISION}",),
+    "taskSet": (f"ecs-svc/{TASK_SET}", f"{ARN}:task-set/default/sets/ecs-svc/{TASK_SET}"),
+    "taskSets": (f"ecs-svc/{TASK_SET}", f"{ARN}:task-set/default/sets/ecs-svc/{TASK_SET}"),
+    "primaryTaskSet": (f"ecs-svc/{TASK_SET}",),
     "containerInstance": (INSTANCE, f"{ARN}:container-instance/default/{INSTANCE}"),
     "containerInstances": (INSTANCE, f"{ARN}:container-instance/default/{INSTANCE}"),
     "targetId": (INSTANCE, f"{ARN}:container-instance/default/{INSTANCE}"),
@@ -68,6 +68,7 @@ NAMED: dict[str, tuple[Any, ...]] = {
     "resourceArn": (
         *(f"{ARN}:{each}" for each in ("cluster/default", "service/default/svc", "task-definition/web:1")),
         *(f"{ARN}:{each}" for each in (f"task/default/{TASK}", f"container-instance/default/{INSTANCE}")),
+        f"{ARN}:task-set/default/sets/ecs-svc/{TASK_SET}",
     ),
     "capacityProvider": ("EXTERNAL", "FARGATE"),
     "capacityProviders": ("EXTERNAL", "FARGATE", "FARGATE_SPOT"),

@@ -19,8 +19,9 @@ from botocore.parsers import create_parser
 from functions.api_ecs import app
 from moto.dynamodb.models import dynamodb_backends
 
-from contract.any_request import ACCOUNT, DEPLOYMENT, INSTANCE, PREFIX, STOPPED, TASK, TASK_SET, Request
+from contract.any_request import ACCOUNT, INSTANCE, PREFIX, REVISION, STOPPED, TASK, TASK_SET, Request
 from control_plane import runtime
+from control_plane.domain.service_deployment import revision_of
 from control_plane.gateways.ecs_model import service_model
 from control_plane.store import keys
 from ecs_protocol.statuses import TaskStatus
@@ -52,9 +53,7 @@ class FrontDoor:
         world = World(client, table_name=TABLE)
         self._ids = inhabit(world)
         runtime.control_plane().registry = world.registry  # type: ignore[assignment]
-        # To read what moto holds by a scan takes longer than all that a request does.
-        self._table = dynamodb_backends[ACCOUNT][REGION].tables[TABLE]
-        self._before = self._table.items
+        self._before = self._table().items
         self.answered: Counter[int] = Counter()
         """How many requests there were, by the status of the answer."""
 
@@ -65,15 +64,20 @@ class FrontDoor:
             vars(control_plane).pop(remembered, None)
         found: list[str] = []
         for request in requests:
-            before = self._table.items
-            self._table.items = copy.deepcopy(before)
+            before = self._table().items
+            self._table().items = copy.deepcopy(before)
             status, body = answer(self._with_real_ids(request))
             self.answered[status] += 1
             found += [f"{request}: {fault}" for fault in faults_of(request, status, body)]
-            if status != 200 and _held(self._table.items) != _held(before):
+            if status != 200 and _held(self._table().items) != _held(before):
                 found.append(f"{request}: was refused, and has changed the table")
-        self._table.items = self._before
+        self._table().items = self._before
         return found
+
+    def _table(self) -> Any:
+        """To read by a scan what moto holds takes longer than all that a request does. A transaction that fails has
+        moto go back to a copy of all its tables."""
+        return dynamodb_backends[ACCOUNT][REGION].tables[TABLE]
 
     def _with_real_ids(self, request: Request) -> Request:
         body = request.body
@@ -129,18 +133,18 @@ def inhabit(world: World) -> dict[str, str]:
     tags = [{"key": "ecs-anywhere:external-network-mode", "value": "host"}]
     both = {"networkMode": "awsvpc", "cpu": "256", "memory": "512", "containerDefinitions": [container], "tags": tags}
     do("RegisterTaskDefinition", world, family="both", **both)
-    do("CreateService", world, serviceName="svc", taskDefinition="web", desiredCount=2)
-    service = do("DescribeServices", world, services=["svc"])["services"][0]
+    svc = do("CreateService", world, serviceName="svc", taskDefinition="web", desiredCount=2)["service"]
+    do("CreateService", world, serviceName="sets", deploymentController={"type": "EXTERNAL"}, desiredCount=1)
+    of_sets = {"cluster": "default", "service": "sets", "taskDefinition": "web"}
+    task_set = do("CreateTaskSet", world, **of_sets, scale={"value": 100.0})["taskSet"]["id"]
     do("CreateService", world, serviceName="other", taskDefinition="web:1", desiredCount=0)
-    do("CreateService", world, serviceName="sets", deploymentController={"type": "EXTERNAL"})
-    task_set = do("CreateTaskSet", world, cluster="default", service="sets", taskDefinition="web")["taskSet"]
     world.deliver()
     [running, stopped] = do("RunTask", world, taskDefinition="web", count=2, clientToken="used")["tasks"]
     ids = {TASK: running["taskArn"].rsplit("/", 1)[1], STOPPED: stopped["taskArn"].rsplit("/", 1)[1]}
     world.report(world.report_of(ids[STOPPED], TaskStatus.STOPPED, 1), instance_id=instance)
     world.deliver()
-    deployment = service["currentServiceDeployment"].rsplit("/", 1)[1]
-    return {**ids, INSTANCE: instance, DEPLOYMENT: deployment, TASK_SET: task_set["id"]}
+    ids |= {REVISION: revision_of(svc["deployments"][0]["id"]), TASK_SET: revision_of(task_set)}
+    return {**ids, INSTANCE: instance}
 
 
 def do(operation: str, world: World, **request: Any) -> dict[str, Any]:

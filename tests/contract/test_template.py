@@ -92,6 +92,7 @@ def test_any_resource_is_allowed_only_where_an_action_knows_none() -> None:
         "iot:DescribeEndpoint",
         "iot:AttachPolicy",
         "iot:AttachThingPrincipal",
+        "iot:DetachThingPrincipal",
         "sqs:StartMessageMoveTask",  # moves only what other statements let its caller receive, delete and send
     }
     for role, statement in statements():
@@ -332,3 +333,12 @@ def test_a_function_gets_every_variable_that_it_reads_for_its_work() -> None:
         queues = {referred(value) for variable, value in own.items() if variable.endswith("_QUEUE_URL")}
         assert queues == permitted - {"StreamFailures", "SweepDlq"}, name
     assert read <= given
+
+
+def test_only_the_stacks_own_rule_and_rules_that_are_named_for_it_bring_work() -> None:
+    """docs/guide.md: a rule of the account's takes the place of one with an ECS target."""
+    [statement] = of_type("AWS::SQS::QueuePolicy")["RunTaskQueuePolicy"]["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    arn = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule"
+    named = [f"{arn}/{PREFIX}-run-task-*", f"{arn}/*/{PREFIX}-run-task-*"]
+    assert resolved(statement["Condition"]) == {"ArnLike": {"aws:SourceArn": ["RunTaskRule.Arn", *named]}}

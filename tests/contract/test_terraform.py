@@ -11,7 +11,7 @@ import pytest
 from functions.api_ecs.app import carry_out
 
 from control_plane.domain.errors import ClusterNotFoundException
-from world import World
+from world import ADMINISTRATOR, World
 
 TAGS = [{"key": "team", "value": "dev"}]
 STRATEGY = [{"capacityProvider": "EXTERNAL", "base": 1, "weight": 100}]
@@ -20,7 +20,9 @@ STRATEGY = [{"capacityProvider": "EXTERNAL", "base": 1, "weight": 100}]
 @pytest.fixture
 def ecs(world: World) -> Any:
     def call(operation: str, **request: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(carry_out(world.cp, operation, json.dumps(request).encode()))
+        answer: dict[str, Any] = json.loads(
+            carry_out(world.cp, operation, json.dumps(request).encode(), caller=ADMINISTRATOR)
+        )
         return answer
 
     return call
@@ -84,6 +86,7 @@ def test_a_service(ecs: Any, world: World) -> None:
         "enableECSManagedTags": True,
         "propagateTags": "SERVICE",
         "schedulingStrategy": "REPLICA",
+        "availabilityZoneRebalancing": "DISABLED",
         "tags": TAGS,
     }
     definition = world.cp.arns.task_definition("web:1")

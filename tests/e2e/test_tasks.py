@@ -202,6 +202,39 @@ def test_events_reach_a_rule_and_an_event_runs_a_task(stack: Stack) -> None:
     assert failed["error"] == "ClientException"
 
 
+RUN_TASK = """{"id": <id>, "time": <time>, "source": "ecs-anywhere.run-task",
+  "resources": [<aws.events.rule-arn>], "detail": {"cluster": "rules", "taskDefinition": "guide",
+  "overrides": {"containerOverrides": [{"name": "main", "environment": [{"name": "KEY", "value": <key>}]}]}}}"""
+"""As docs/guide.md shows it, in the place of an ECS target."""
+
+
+def test_a_rule_of_ones_own_runs_a_task(stack: Stack) -> None:
+    """What its name is for, the emulator does not ask: tests/contract/test_template.py does."""
+    cluster = "rules"
+    stack.agent(cluster)
+    stack.define("guide", "exit 0")
+    sqs, events = stack.client("sqs"), stack.client("events")
+    prefix = stack.about["eventBusName"]
+    url = sqs.get_queue_url(QueueName=f"{prefix}-run-task")["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    paths = {"id": "$.id", "time": "$.time", "key": "$.detail.key"}
+    rule = f"{prefix}-run-task-upload"
+    target = {"Id": "run", "Arn": queue, "InputTransformer": {"InputPathsMap": paths, "InputTemplate": RUN_TASK}}
+    events.put_rule(Name=rule, EventPattern=json.dumps({"source": ["my.uploads"]}))
+    events.put_targets(Rule=rule, Targets=[target])
+    events.put_events(Entries=[{"Source": "my.uploads", "DetailType": "Upload", "Detail": '{"key": "a.csv"}'}])
+
+    def ended() -> list[str]:
+        arns: list[str] = stack.ecs.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"]
+        return arns
+
+    [arn] = until("the task has run", ended)
+    task = stack.task(cluster, arn)
+    [override] = task["overrides"]["containerOverrides"]
+    assert task["startedBy"] == f"events-rule/{rule}"[:36]
+    assert override["environment"] == [{"name": "KEY", "value": "a.csv"}]
+
+
 @pytest.mark.docker
 def test_a_container(stack: Stack, docker_image: str) -> None:
     cluster = "docker"

@@ -24,6 +24,7 @@ class Attempt(StrEnum):
 
     PULL = "CannotPullContainerError"
     CREATE = "CannotCreateContainerError"
+    CREATE_VOLUME = "CannotCreateVolumeError"
     START = "CannotStartContainerError"
 
 

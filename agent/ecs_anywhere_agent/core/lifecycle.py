@@ -18,7 +18,15 @@ from ecs_anywhere_agent.core.actions import (
 )
 from ecs_anywhere_agent.core.contact import stops_at
 from ecs_anywhere_agent.core.draft import Draft
-from ecs_anywhere_agent.core.restarting import begin_again, begins_again, cause_of_end, restart_by_policy, take_back
+from ecs_anywhere_agent.core.ordering import backwards, forwards, give_up, is_needed, may_go_on, timeouts
+from ecs_anywhere_agent.core.restarting import (
+    begin_again,
+    begins_again,
+    by_policy,
+    cause_of_end,
+    restart_by_policy,
+    take_back,
+)
 from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, State, Task, update
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
@@ -40,17 +48,13 @@ def advance(draft: Draft, task: Task) -> None:
     if task.stopped:
         _forget_when_due(draft, draft.put(_answer_when_due(draft, task)))
         return
-    task = restart_by_policy(_plan(draft, task))
+    task = give_up(restart_by_policy(_plan(draft, task)), draft.now.elapsed)
     if begins_again(draft, task):
-        task = update(task, containers=tuple(_stop(draft, task, container) for container in task.containers))
-        task = begin_again(draft, task)
+        task = begin_again(draft, _stop(draft, task))
     if not begins_again(draft, task):
         task = _decide_to_stop(draft, task)
-        containers = tuple(
-            _stop(draft, task, container) if task.stopping else _start(draft, task, container)
-            for container in task.containers
-        )
-        task = _status(draft, _note_times(update(task, containers=containers), draft.now))
+        task = _stop(draft, task) if task.stopping else _start(draft, task)
+        task = _status(draft, _note_times(task, draft.now))
     draft.put(_worth_a_report(draft, task))
 
 
@@ -67,6 +71,8 @@ def dues(state: State, task: Task) -> Iterator[float | None]:
     yield None if task.removed else task.forget_at
     yield None if task.stopping else task.restart_at
     yield stops_at(state, task)
+    if not task.stopping:
+        yield from timeouts(task)
     for container in task.containers:
         yield container.kill_at
 
@@ -97,6 +103,8 @@ def _plan(draft: Draft, task: Task) -> Task:
             essential=spec.origin.essential,
             stop_timeout=spec.origin.stop_timeout,
             restart_policy=spec.restart_policy,
+            depends_on=spec.origin.depends_on,
+            start_timeout=spec.start_timeout,
         )
         for spec in specs
     )
@@ -115,6 +123,7 @@ def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
         task_arn=command.task_arn,
         restart=command.restart,
         stop_after=command.stop_after,
+        default_stop_timeout=draft.rules.stop_timeout,
     )
 
 
@@ -140,9 +149,19 @@ def _decide_to_stop(draft: Draft, task: Task) -> Task:
     return replace(ending, stop_code=code, stopped_reason=reason)
 
 
-def _start(draft: Draft, task: Task, container: Container) -> Container:
+def _start(draft: Draft, task: Task) -> Task:
+    return forwards(task, lambda current, container: _start_one(draft, current, container))
+
+
+def _stop(draft: Draft, task: Task) -> Task:
+    return backwards(task, lambda current, container: _stop_one(draft, current, container))
+
+
+def _start_one(draft: Draft, task: Task, container: Container) -> Container:
     ref = ContainerRef(task.task_id, container.name)
     if container.phase not in {Phase.WAITING, Phase.PULLED, Phase.CREATED, Phase.ENDED}:
+        return container
+    if not may_go_on(task, container) and not _goes_alone(draft, container):
         return container
     if task.stop_after is not None and draft.state.rebooted:
         return container  # who knows for how long the machine was off: its replacement may run already
@@ -166,12 +185,19 @@ def _start(draft: Draft, task: Task, container: Container) -> Container:
     return replace(container, phase=Phase.CREATING)
 
 
-def _stop(draft: Draft, task: Task, container: Container) -> Container:
+def _goes_alone(draft: Draft, container: Container) -> bool:
+    """Whatever the others do, it is started again by its own policy, or its image may be pulled."""
+    if container.phase is Phase.ENDED:
+        return by_policy(container)
+    return container.phase is Phase.WAITING and draft.rules.pull_upfront
+
+
+def _stop_one(draft: Draft, task: Task, container: Container) -> Container:
     """While an answer to a create or a start is due it is waited for: its container is known only then."""
     ref = ContainerRef(task.task_id, container.name)
     if container.phase in _NOTHING_RUNS:
         return replace(container, phase=Phase.STOPPED)
-    if container.phase is Phase.RUNNING:
+    if container.phase is Phase.RUNNING and not is_needed(task, container):
         draft.do(StopContainer(ref))
         kill_at = container.kill_at or draft.now.elapsed + container.stop_timeout
         return replace(container, phase=Phase.STOPPING, kill_at=kill_at)

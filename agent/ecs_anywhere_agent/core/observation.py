@@ -12,6 +12,7 @@ _BEFORE_CREATION = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED})
 _TRIED_IN = {
     Attempt.PULL: {Phase.PULLING},
     Attempt.CREATE: {Phase.CREATING},
+    Attempt.CREATE_VOLUME: {Phase.CREATING},
     Attempt.START: {Phase.STARTING, Phase.RESTARTING},
 }
 
@@ -167,7 +168,13 @@ def _adopt(draft: Draft, snapshot: ContainerSnapshot) -> None:
             found=origin,
         )
         draft.log(f"task {task_id}: found running without a record of it, adopted")
-    container = Container(name=name, essential=origin.essential, stop_timeout=origin.stop_timeout, phase=Phase.CREATING)
+    container = Container(
+        name=name,
+        essential=origin.essential,
+        stop_timeout=origin.stop_timeout,
+        depends_on=origin.depends_on,
+        phase=Phase.CREATING,
+    )
     draft.put(replace(task, containers=(*task.containers, merge(container, snapshot))))
 
 

@@ -100,7 +100,7 @@ def begin_again(draft: Draft, task: Task) -> Task:
     return replace(
         task,
         restart_at=None,
-        containers=tuple(replace(container, phase=Phase.ENDED) for container in task.containers),
+        containers=tuple(replace(container, phase=Phase.ENDED, ran=0.0) for container in task.containers),
         restarts=RestartsInPlace(
             count=so_far.count + 1 if so_far else 1,
             exit_codes={**(so_far.exit_codes if so_far else {}), **ends},
@@ -127,10 +127,14 @@ def restart_by_policy(task: Task) -> Task:
 
 
 def _wants_restart(container: Container) -> bool:
+    return container.phase is Phase.STOPPED and by_policy(container)
+
+
+def by_policy(container: Container) -> bool:
+    """Whether a container that has ended is started again by its own policy: alone, whatever the others do."""
     policy = container.restart_policy
     return (
         policy is not None
-        and container.phase is Phase.STOPPED
         and container.has_started
         and container.exit_code not in policy.ignored_exit_codes
         and container.ran >= policy.attempt_period

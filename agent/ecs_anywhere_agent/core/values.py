@@ -11,7 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ecs_anywhere_agent.container_spec import Origin, RestartPolicy
+from ecs_anywhere_agent.container_order import Dependency
+from ecs_anywhere_agent.container_spec import DEFAULT_STOP_TIMEOUT_SECONDS, Origin, RestartPolicy
 from ecs_protocol.messages import (
     HostPort,
     NetworkBinding,
@@ -81,6 +82,8 @@ class Container:
     essential: bool = True
     stop_timeout: int = 30
     restart_policy: RestartPolicy | None = None
+    depends_on: tuple[Dependency, ...] = ()
+    start_timeout: int | None = None
     phase: Phase = Phase.WAITING
     runtime_id: str | None = None
     run: str | None = None
@@ -253,11 +256,12 @@ class State:
     def host_ports(self) -> frozenset[HostPort]:
         """The ports of the machine that our own tasks hold."""
         return frozenset(
-            HostPort(port=binding.host_port, protocol=binding.protocol)
+            HostPort(port=port, protocol=binding.protocol)
             for task in self.tasks.values()
             for container in task.containers
             if container.phase is not Phase.STOPPED
             for binding in container.bindings
+            for port in binding.host_ports
         )
 
 
@@ -270,7 +274,7 @@ def update(value: "Value", **members: Any) -> "Value":
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Durations, in seconds."""
+    """Durations, in seconds, and what the machine's owner has set."""
 
     answer_after: float = 2.0
     first_gap: float = 2.0
@@ -285,6 +289,10 @@ class Rules:
     kill_again_after: float = 30.0
     keep_stopped: float = 3 * 3600.0
     """How long a stopped task's containers stay for whoever looks for the cause; as long as with Amazon's agent."""
+    stop_timeout: int = DEFAULT_STOP_TIMEOUT_SECONDS
+    """For containers that say none."""
+    pull_upfront: bool = False
+    """Pull images before what their containers depend on is as it should be."""
     remember_ended: float = 48 * 3600.0
     connection_wait: float = 60.0
     """How long an agent that has just started waits for a connection before it takes itself for cut off."""

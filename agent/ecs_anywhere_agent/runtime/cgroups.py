@@ -25,10 +25,11 @@ class Limits(NamedTuple):
     cpu_limit: int | None = None
     memory_limit: int | None = None
     memory_reservation: int | None = None
+    may_swap: bool = False
 
     @classmethod
     def of(cls, spec: ContainerSpec) -> "Limits":
-        return cls(spec.cpu_shares, spec.cpu_limit, spec.memory_limit, spec.memory_reservation)
+        return cls(spec.cpu_shares, spec.task_limits.cpu, spec.least_memory_limit, spec.memory_reservation)
 
 
 class Cgroups(NamedTuple):
@@ -44,11 +45,15 @@ class Cgroups(NamedTuple):
         self.remove(ref)
         for directory in {cpu, memory}:
             directory.mkdir(parents=True, exist_ok=True)
+        self.limit(cpu, memory, limits)
+        return tuple(str(directory / "cgroup.procs") for directory in sorted({cpu, memory}))
+
+    def limit(self, cpu: Path, memory: Path, limits: Limits) -> None:
+        """Raises OSError."""
         if self.version == 1:
             self._limit_v1(cpu, memory, limits)
         else:
             self._limit_v2(cpu, limits)
-        return tuple(str(directory / "cgroup.procs") for directory in sorted({cpu, memory}))
 
     def remove(self, ref: ContainerRef) -> None:
         """With whatever is still in it."""
@@ -85,8 +90,9 @@ class Cgroups(NamedTuple):
         if limits.memory_limit:
             limit = str(limits.memory_limit * _MEBIBYTE)
             (memory / "memory.limit_in_bytes").write_text(limit)
-            with suppress(OSError):  # a kernel without accounting of swap has no such file
-                (memory / "memory.memsw.limit_in_bytes").write_text(limit)
+            if not limits.may_swap:
+                with suppress(OSError):  # a kernel without accounting of swap has no such file
+                    (memory / "memory.memsw.limit_in_bytes").write_text(limit)
         if limits.memory_reservation:
             (memory / "memory.soft_limit_in_bytes").write_text(str(limits.memory_reservation * _MEBIBYTE))
 
@@ -99,8 +105,9 @@ class Cgroups(NamedTuple):
             (directory / "cpu.max").write_text(f"{quota} {_PERIOD_MICROSECONDS}")
         if limits.memory_limit:
             (directory / "memory.max").write_text(str(limits.memory_limit * _MEBIBYTE))
-            with suppress(OSError):
-                (directory / "memory.swap.max").write_text("0")
+            if not limits.may_swap:
+                with suppress(OSError):
+                    (directory / "memory.swap.max").write_text("0")
         if limits.memory_reservation:
             (directory / "memory.low").write_text(str(limits.memory_reservation * _MEBIBYTE))
 

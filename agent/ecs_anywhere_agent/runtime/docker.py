@@ -26,15 +26,8 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
-from ecs_anywhere_agent.runtime.docker_container import (
-    container_config,
-    container_name,
-    digest_of,
-    owner_label,
-    ref_of,
-    snapshot_of,
-    snapshot_of_listed,
-)
+from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
+from ecs_anywhere_agent.runtime.docker_container import digest_of, snapshot_of, snapshot_of_listed
 from ecs_anywhere_agent.runtime.docker_engine import (
     Engine,
     EngineError,
@@ -42,40 +35,37 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     EngineUnreachableError,
     find_engine,
 )
+from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, task_limits_of
+from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
+from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
+from ecs_anywhere_agent.runtime.docker_volumes import CannotCreateVolumeError, Volumes
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts, RuntimeUnavailableError
 
 _log = logging.getLogger(__name__)
 
-_FEATURES = frozenset(
-    {
-        "docker",
-        "external",
-        "network-mode-bridge",
-        "network-mode-host",
-        "network-mode-none",
-        "port-mapping",
-        "other-user",
-        "health-check",
-        "restart-policy",
-    }
-)
 _FINISHED_WITHIN_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
-_PULL_ATTEMPTS = 5
 
 
 class DockerRuntime:
     """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
 
-    def __init__(self, engine: Engine, version: str, data_dir: Path, pull_pause_seconds: float) -> None:
+    def __init__(
+        self, engine: Engine, info: dict[str, Any], data_dir: Path, pull: PullBehavior, pull_pause_seconds: float
+    ) -> None:
         self._engine = engine
-        self._version = version
-        self._pull_pause = pull_pause_seconds
+        self._info = info
         self._data_dir = str(data_dir.resolve())
         self._emit: Emit = lambda _: None
         self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
         self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
         self._closing = threading.Event()
+        self._images = Images(engine, pull, pull_pause_seconds, self._closing)
+        self._volumes = Volumes(engine, self._data_dir)
+        self._port_ranges = PortRanges()
+        self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._ids: dict[ContainerRef, str] = {}
         self._never_started: set[ContainerRef] = set()
@@ -86,16 +76,17 @@ class DockerRuntime:
         """Containers that are about to be looked at; True: and once more after that."""
         self._last_words: dict[ContainerRef, ContainerSnapshot] = {}
         """What the Engine said of an end, in case that the container is gone before it can be looked at."""
-        self._image_locks: dict[str, threading.Lock] = {}
         self._events = threading.Thread(target=self._watch, name="docker-events", daemon=True)
         self._watching = threading.Event()
 
     @classmethod
-    def connect(cls, data_dir: Path, *, pull_pause_seconds: float = 1.0) -> "DockerRuntime":
+    def connect(
+        cls, data_dir: Path, *, pull: PullBehavior = PullBehavior.DEFAULT, pull_pause_seconds: float = 1.0
+    ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine()
-            return cls(engine, engine.version(), data_dir, pull_pause_seconds)
+            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds)
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -108,7 +99,9 @@ class DockerRuntime:
         self._events.start()
         self._watching.wait(timeout=30)
         try:
-            snapshots = [self._first_look(listed) for listed in self._engine.containers(self._label())]
+            listed = self._engine.containers(self._label())
+            self._volumes.remove_leftovers({ref.task_id for each in listed if (ref := ref_of(each["Labels"]))})
+            snapshots = [self._first_look(each) for each in listed]
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(f"Docker stopped answering ({error}); start it and try again") from error
         return tuple(snapshot for snapshot in snapshots if snapshot is not None)
@@ -128,7 +121,8 @@ class DockerRuntime:
         return None if inspected is None else self._note(inspected)
 
     def facts(self) -> RuntimeFacts:
-        return RuntimeFacts(_FEATURES, docker_version=self._version)
+        features = features_of(self._info, limits_tasks=self._task_cgroups is not None)
+        return RuntimeFacts(features, docker_version=self._info["ServerVersion"])
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:
@@ -200,39 +194,26 @@ class DockerRuntime:
             case StopContainer():
                 self._stop(action.ref, kill=action.kill)
             case RemoveContainer():
-                container = self._find(action.ref)
-                if container is not None:
-                    with suppress(EngineError):
-                        self._engine.remove(container)
-                with self._lock:
-                    self._ids.pop(action.ref, None)
-                    self._never_started.discard(action.ref)
+                self._remove(action.ref)
 
     def _pull(self, action: PullImage) -> None:
-        with self._lock:
-            one_at_a_time = self._image_locks.setdefault(action.image, threading.Lock())
-        with one_at_a_time:
-            image = self._engine.image(action.image)
-            for attempt in range(1, _PULL_ATTEMPTS + 1):
-                if image is not None:
-                    break
-                try:
-                    self._engine.pull(action.image)
-                    image = self._engine.image(action.image)
-                except EngineError as error:
-                    if error.status in {400, 404} or attempt == _PULL_ATTEMPTS or self._closing.is_set():
-                        reason = f"pull image manifest has been retried {attempt - 1} time(s): {error}"
-                        self._emit(ActionFailed(action.ref, Attempt.PULL, reason))
-                        return
-                    self._closing.wait(self._pull_pause * 2 ** (attempt - 1))
+        try:
+            image = self._images.obtain(action.image)
+        except CannotPullError as error:
+            self._emit(ActionFailed(action.ref, Attempt.PULL, str(error)))
+            return
         self._emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
     def _create(self, action: CreateContainer) -> None:
         name = container_name(action.ref, action.spec)
         try:
-            container = self._engine.create(name, container_config(action.ref, action.spec, self._data_dir))
-        except EngineError as error:
-            existing = self._engine.inspect(name) if error.status == 409 else None
+            container = self._engine.create(name, self._config(action))
+        except CannotCreateVolumeError as error:
+            self._emit(ActionFailed(action.ref, Attempt.CREATE_VOLUME, str(error)))
+            return
+        except (EngineError, NoFreePortsError, OSError) as error:
+            in_use = isinstance(error, EngineError) and error.status == 409
+            existing = self._engine.inspect(name) if in_use else None
             if existing is None:
                 self._emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
                 return
@@ -245,6 +226,27 @@ class DockerRuntime:
             self._never_started.add(action.ref)
         self._emit(ContainerChanged(ContainerSnapshot(action.ref, Condition.CREATED, runtime_id=container)))
 
+    def _config(self, action: CreateContainer) -> dict[str, Any]:
+        """What the container needs is made first."""
+        ref, spec = action.ref, action.spec
+        self._volumes.prepare(ref.task_id, spec)
+        parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
+        starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
+        return container_config(ref, spec, self._data_dir, cgroup_parent=parent, range_starts=starts)
+
+    def _remove(self, ref: ContainerRef) -> None:
+        """With the last of its containers goes what is the task's own."""
+        container = self._find(ref)
+        if container is not None:
+            with suppress(EngineError):
+                self._engine.remove(container)
+        with self._lock:
+            self._ids.pop(ref, None)
+            self._never_started.discard(ref)
+        self._volumes.remove_of(ref.task_id)
+        if self._task_cgroups is not None:
+            self._task_cgroups.remove(ref.task_id)
+
     def _start(self, ref: ContainerRef) -> None:
         container = self._find(ref)
         with self._lock:
@@ -256,6 +258,7 @@ class DockerRuntime:
             return
         inspected = None if container is None else self._engine.inspect(container)
         if container is not None and inspected is not None and inspected["State"]["Status"] == "created":
+            self._prepare_again(ref, inspected)
             self._try_to_start(ref, container)
         else:
             self._tell(ref)
@@ -264,9 +267,18 @@ class DockerRuntime:
         container = self._find(ref)
         inspected = None if container is None else self._engine.inspect(container)
         if container is not None and inspected is not None and not inspected["State"]["Running"]:
+            self._prepare_again(ref, inspected)
             self._try_to_start(ref, container)
         else:
             self._tell(ref)
+
+    def _prepare_again(self, ref: ContainerRef, inspected: dict[str, Any]) -> None:
+        """The machine may have been restarted since the container was made."""
+        if self._task_cgroups is not None and inspected["HostConfig"].get("CgroupParent"):
+            try:
+                self._task_cgroups.prepare(ref.task_id, task_limits_of(inspected["Config"]["Labels"]))
+            except OSError as error:
+                _log.warning("the limits of task %s cannot be set: %s", ref.task_id, error)
 
     def _try_to_start(self, ref: ContainerRef, container: str) -> None:
         try:
@@ -330,7 +342,7 @@ class DockerRuntime:
         if not self._watching.is_set():
             self._watching.set()
             return
-        self._version = self._engine.version()
+        self._info = self._engine.info()
         with self._lock:
             known = tuple(self._ids)
         for ref in known:

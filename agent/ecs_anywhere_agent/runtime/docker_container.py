@@ -1,75 +1,18 @@
-"""A container's spec as Docker takes it, and Docker's inspection as the agent takes it. Pure."""
+"""Docker's inspection of a container as the agent takes it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-from ecs_anywhere_agent.container_spec import ContainerSpec, HealthCheck, Origin
+from ecs_anywhere_agent.container_network import PortRange, Protocol
 from ecs_anywhere_agent.core.events import Condition, ContainerSnapshot
-from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.runtime.docker_labels import origin_of, port_ranges_of, ref_of
 from ecs_protocol.messages import NetworkBinding
 from ecs_protocol.statuses import HealthStatus
 
-_AMAZON = "com.amazonaws.ecs."
-_OWN = "ecs-anywhere."
-_MEBIBYTE = 1024 * 1024
-_PERIOD_MICROSECONDS = 100_000
-_NANOSECONDS = 1_000_000_000
 _HEALTH = {"healthy": HealthStatus.HEALTHY, "unhealthy": HealthStatus.UNHEALTHY}
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
-
-
-def owner_label(data_dir: str) -> str:
-    """Tells the containers of several agents on one machine apart."""
-    return f"{_OWN}data-dir={data_dir}"
-
-
-def container_name(ref: ContainerRef, spec: ContainerSpec) -> str:
-    """The same each time, so that a second create finds what the first one made."""
-    family, _, revision = spec.origin.task_definition.rpartition(":")
-    return f"ecs-{family[:80]}-{revision}-{ref.name[:80]}-{ref.task_id}"
-
-
-def container_config(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> dict[str, Any]:
-    """The body of a create request."""
-    ports = {f"{mapping.container_port}/{mapping.protocol}": mapping for mapping in spec.port_mappings}
-    host: dict[str, Any] = {
-        "NetworkMode": spec.network_mode,
-        "CpuShares": spec.cpu_shares,
-        "Memory": (spec.memory_limit or 0) * _MEBIBYTE,
-        "MemoryReservation": (spec.memory_reservation or 0) * _MEBIBYTE,
-    }
-    if spec.network_mode == "bridge":
-        host["PortBindings"] = {
-            port: [{"HostIp": "", "HostPort": str(mapping.host_port or "")}] for port, mapping in ports.items()
-        }
-    if spec.cpu_limit:
-        host["CpuPeriod"] = _PERIOD_MICROSECONDS
-        host["CpuQuota"] = spec.cpu_limit * _PERIOD_MICROSECONDS // 1024
-    config: dict[str, Any] = {
-        "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in spec.environment],
-        "Labels": {**dict(spec.docker_labels), **_labels(ref, spec, data_dir)},
-        "ExposedPorts": {port: {} for port in ports},
-        "Healthcheck": _health_check(spec.health_check),
-        "HostConfig": host,
-    }
-    if spec.entry_point:
-        config["Entrypoint"] = list(spec.entry_point)
-    if spec.command:
-        config["Cmd"] = list(spec.command)
-    if spec.working_directory:
-        config["WorkingDir"] = spec.working_directory
-    if spec.user:
-        config["User"] = spec.user
-    return config
-
-
-def ref_of(labels: Mapping[str, str]) -> ContainerRef | None:
-    """None: not a container that an agent made."""
-    task_id, name = labels.get(f"{_OWN}task-id"), labels.get(f"{_AMAZON}container-name")
-    return ContainerRef(task_id, name) if task_id and name else None
 
 
 def snapshot_of(inspected: Mapping[str, Any]) -> ContainerSnapshot | None:
@@ -93,7 +36,7 @@ def snapshot_of(inspected: Mapping[str, Any]) -> ContainerSnapshot | None:
         health=HealthStatus.UNKNOWN if ended else _health(state),
         started_at=_time(state.get("StartedAt")),
         finished_at=_time(state.get("FinishedAt")) if ended else None,
-        origin=_origin(labels),
+        origin=origin_of(labels),
     )
 
 
@@ -104,7 +47,7 @@ def snapshot_of_listed(listed: Mapping[str, Any]) -> ContainerSnapshot | None:
     if ref is None:
         return None
     condition = _condition({"Status": listed["State"]})
-    return ContainerSnapshot(ref, condition, runtime_id=listed["Id"], origin=_origin(labels))
+    return ContainerSnapshot(ref, condition, runtime_id=listed["Id"], origin=origin_of(labels))
 
 
 def digest_of(image: Mapping[str, Any], name: str) -> str | None:
@@ -117,55 +60,8 @@ def digest_of(image: Mapping[str, Any], name: str) -> str | None:
     return next((digest.partition("@")[2] for digest in (*matching, *digests)), None)
 
 
-def _health_check(check: HealthCheck | None) -> dict[str, Any]:
-    """Without one the image's own is off: Amazon ECS does not monitor it either."""
-    if check is None:
-        return {"Test": ["NONE"]}
-    return {
-        "Test": list(check.command),
-        "Interval": check.interval * _NANOSECONDS,
-        "Timeout": check.timeout * _NANOSECONDS,
-        "Retries": check.retries,
-        "StartPeriod": check.start_period * _NANOSECONDS,
-    }
-
-
 def _health(state: Mapping[str, Any]) -> HealthStatus:
     return _HEALTH.get((state.get("Health") or {}).get("Status", ""), HealthStatus.UNKNOWN)
-
-
-def _labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> dict[str, str]:
-    """Those of Amazon's agent, and what it takes to adopt the container without the state file."""
-    origin = spec.origin
-    family, _, revision = origin.task_definition.rpartition(":")
-    return {
-        f"{_AMAZON}cluster": origin.cluster,
-        f"{_AMAZON}container-name": ref.name,
-        f"{_AMAZON}task-arn": origin.task_arn,
-        f"{_AMAZON}task-definition-family": family,
-        f"{_AMAZON}task-definition-version": revision,
-        f"{_OWN}task-id": ref.task_id,
-        f"{_OWN}data-dir": data_dir,
-        f"{_OWN}container-instance": origin.container_instance_arn,
-        f"{_OWN}essential": "true" if origin.essential else "false",
-        f"{_OWN}stop-timeout": str(origin.stop_timeout),
-        **({f"{_OWN}restart": origin.restart} if origin.restart else {}),
-        **({f"{_OWN}stop-after": str(origin.stop_after)} if origin.stop_after else {}),
-    }
-
-
-def _origin(labels: Mapping[str, str]) -> Origin:
-    family = labels.get(f"{_AMAZON}task-definition-family", "")
-    return Origin(
-        container_instance_arn=labels.get(f"{_OWN}container-instance", ""),
-        cluster=labels.get(f"{_AMAZON}cluster", ""),
-        task_arn=labels.get(f"{_AMAZON}task-arn", ""),
-        task_definition=f"{family}:{labels.get(f'{_AMAZON}task-definition-version', '')}",
-        essential=labels.get(f"{_OWN}essential") != "false",
-        stop_timeout=int(labels.get(f"{_OWN}stop-timeout", "30")),
-        restart="offline" if labels.get(f"{_OWN}restart") == "offline" else None,
-        stop_after=int(labels.get(f"{_OWN}stop-after", "0")) or None,
-    )
 
 
 def _condition(state: Mapping[str, Any]) -> Condition:
@@ -180,20 +76,47 @@ def _condition(state: Mapping[str, Any]) -> Condition:
 
 def _bindings(inspected: Mapping[str, Any]) -> tuple[NetworkBinding, ...]:
     """IPv4 only, as Amazon's agent. In network mode host a port of the container is one of the machine."""
-    bindings: list[tuple[str, str, str]] = []
+    bound: dict[tuple[str, int, str], int] = {}
     if inspected["HostConfig"].get("NetworkMode") == "host":
-        exposed = inspected["Config"].get("ExposedPorts") or {}
-        bindings.extend(("0.0.0.0", port, port.partition("/")[0]) for port in exposed)
+        for port in inspected["Config"].get("ExposedPorts") or {}:
+            number, protocol = _port(port)
+            bound["0.0.0.0", number, protocol] = number
     for port, places in (inspected["NetworkSettings"].get("Ports") or {}).items():
-        ipv4 = (place for place in places or () if ":" not in place["HostIp"])
-        bindings.extend((place["HostIp"], port, place["HostPort"]) for place in ipv4)
-    return tuple(_binding(ip, port, host_port) for ip, port, host_port in sorted(bindings))
+        number, protocol = _port(port)
+        for place in places or ():
+            if ":" not in place["HostIp"]:
+                bound[place["HostIp"], number, protocol] = int(place["HostPort"])
+    ranges = tuple(port_ranges_of(inspected["Config"].get("Labels") or {}))
+    return tuple(_in_ranges(bound, ranges)) + tuple(
+        NetworkBinding(bind_ip=ip, container_port=number, host_port=host_port, protocol=_protocol(protocol))
+        for (ip, number, protocol), host_port in sorted(bound.items())
+        if not any(each.first <= number <= each.last and each.protocol == protocol for each in ranges)
+    )
 
 
-def _binding(bind_ip: str, port: str, host_port: str) -> NetworkBinding:
-    number, _, protocol = port.partition("/")
-    known: Literal["tcp", "udp"] = "udp" if protocol == "udp" else "tcp"
-    return NetworkBinding(bind_ip=bind_ip, container_port=int(number), host_port=int(host_port), protocol=known)
+def _in_ranges(bound: Mapping[tuple[str, int, str], int], ranges: Sequence[PortRange]) -> Iterator[NetworkBinding]:
+    """One binding for a whole range, which was mapped to ports that follow each other."""
+    for ip, number, protocol in sorted(bound):
+        for each in ranges:
+            if (number, protocol) == (each.first, each.protocol):
+                host_port = bound[ip, number, protocol]
+                yield NetworkBinding(
+                    bind_ip=ip,
+                    container_port=number,
+                    host_port=host_port,
+                    protocol=each.protocol,
+                    container_port_range=str(each),
+                    host_port_range=f"{host_port}-{host_port + each.size - 1}",
+                )
+
+
+def _port(text: str) -> tuple[int, str]:
+    number, _, protocol = text.partition("/")
+    return int(number), protocol
+
+
+def _protocol(text: str) -> Protocol:
+    return "udp" if text == "udp" else "tcp"
 
 
 def _time(text: str | None) -> datetime | None:

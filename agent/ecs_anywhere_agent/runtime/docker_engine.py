@@ -53,6 +53,11 @@ class Engine:
     def version(self) -> str:
         return str(self._call("GET", "/version")["Version"])
 
+    def info(self) -> dict[str, Any]:
+        """What the Engine and its machine can do."""
+        found: dict[str, Any] = self._call("GET", "/info")
+        return found
+
     def containers(self, label: str) -> list[dict[str, Any]]:
         """All containers with the label, running or not, in few words: their Id, Labels, State."""
         query = {"all": "1", "filters": json.dumps({"label": [label]})}
@@ -74,6 +79,22 @@ class Engine:
 
     def remove(self, container: str) -> None:
         self._call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"}, timeout=_REMOVE_SECONDS)
+
+    def volume(self, name: str) -> dict[str, Any] | None:
+        return self._found(f"/volumes/{quote(name)}")
+
+    def volumes(self, *labels: str) -> list[dict[str, Any]]:
+        """All volumes with all of the labels."""
+        answer = self._call("GET", "/volumes", {"filters": json.dumps({"label": list(labels)})})
+        return list(answer["Volumes"] or ())
+
+    def create_volume(self, config: Mapping[str, Any]) -> None:
+        """Unless there is one of that name."""
+        self._call("POST", "/volumes/create", body=config, timeout=_CREATE_SECONDS)
+
+    def remove_volume(self, name: str) -> None:
+        """Refused while a container has it, running or not."""
+        self._call("DELETE", f"/volumes/{quote(name)}", timeout=_REMOVE_SECONDS)
 
     def image(self, image: str) -> dict[str, Any] | None:
         return self._found(f"/images/{quote(image)}/json")

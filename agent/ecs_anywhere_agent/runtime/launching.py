@@ -45,7 +45,7 @@ def prepare(spec: ContainerSpec, cgroup_procs: tuple[str, ...]) -> dict[str, Any
         "limits": Limits.of(spec),
         "health_check": spec.health_check,
         "image": spec.image,
-        "origin": spec.origin,
+        "origin": spec.origin.to_json(),
         "bindings": [
             {"bindIP": "0.0.0.0", "containerPort": port, "hostPort": port, "protocol": protocol}
             for port, _, protocol in spec.port_mappings

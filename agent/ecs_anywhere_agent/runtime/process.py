@@ -39,9 +39,9 @@ from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
 from ecs_anywhere_agent.runtime.exits import ExitWatcher
 from ecs_anywhere_agent.runtime.health_checker import HealthChecker, probe_of
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
+from ecs_protocol.capabilities import PROCESS_FEATURES
 from ecs_protocol.messages import Attribute
 
-_FEATURES = frozenset({"process", "external", "network-mode-host", "health-check", "restart-policy"})
 _KILLED = 128 + 9
 NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 
@@ -76,7 +76,7 @@ class ProcessRuntime:
         return tuple(snapshots)
 
     def facts(self) -> RuntimeFacts:
-        features = _FEATURES | ({"other-user"} if os.geteuid() == 0 else set())
+        features = PROCESS_FEATURES | ({"other-user"} if os.geteuid() == 0 else set())
         return RuntimeFacts(features, attributes=() if self._cgroups else (NO_LIMITS,))
 
     def perform(self, action: RuntimeAction) -> None:

@@ -76,7 +76,7 @@ def read_snapshot(ref: ContainerRef, directory: Path) -> ContainerSnapshot | Non
         ref,
         Condition.CREATED,
         bindings=tuple(NetworkBinding.model_validate(binding) for binding in spec["bindings"]),
-        origin=Origin(*spec["origin"]),
+        origin=Origin.from_json(spec["origin"]),
     )
     keeper = read(directory / KEEPER)
     if keeper is None or start_failure(directory) is not None:

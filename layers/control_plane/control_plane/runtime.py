@@ -21,7 +21,9 @@ from control_plane.gateways.agents import AgentGateway
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import IdentityRegistry
 from control_plane.gateways.queues import Queues
-from control_plane.store.cache import Definitions, Fleet, Identities
+from control_plane.gateways.signing_keys import SigningKeys
+from control_plane.store.cache import Definitions, Fleet
+from control_plane.store.principals import Principals
 from control_plane.store.table import Table
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=10)
@@ -41,9 +43,13 @@ class ControlPlane:
     registry: IdentityRegistry
     bus: EventBus
     queues: Queues
-    administrator_key: AdministratorKey | None = None
+    administrator_key: AdministratorKey
     """Only for the function that verifies signatures, which is the one that answers lists."""
+    signing_keys: SigningKeys
+    """Only for that one, and the one that makes keys."""
     mqtt_ca_base64: str = ""
+    agent_poll_endpoint: str = ""
+    """Where Amazon's own agent is spoken to; empty: nowhere."""
     ecs_endpoint_path: str = ""
     """The path of the address that clients call, which they sign with the rest."""
     limits: Limits = field(default_factory=Limits)
@@ -61,8 +67,6 @@ class ControlPlane:
     @property
     def token_key(self) -> bytes:
         """What nextTokens are authenticated with (domain/pages.py)."""
-        if self.administrator_key is None:
-            raise LookupError("this function was made without the administrator's key")
         return self.administrator_key.derived("nextToken")
 
     @cached_property
@@ -70,8 +74,8 @@ class ControlPlane:
         return Definitions(self.table)
 
     @cached_property
-    def identities(self) -> Identities:
-        return Identities(self.table)
+    def principals(self) -> Principals:
+        return Principals(self.table)
 
     @cached_property
     def fleet(self) -> Fleet:
@@ -118,10 +122,14 @@ def control_plane() -> ControlPlane:
         administrator_key=AdministratorKey(
             _Client("secretsmanager"), env("ADMINISTRATOR_KEY_SECRET_ARN", ""), lambda: datetime.now(UTC)
         ),
+        signing_keys=SigningKeys(
+            _Client("secretsmanager"), env("SIGNING_KEY_SECRET_ARN", ""), lambda: datetime.now(UTC)
+        ),
         limits=Limits(
             mass_disconnect=int(env("MASS_DISCONNECT_PERCENT", "50")),
             replaced_a_minute=int(env("REPLACED_A_MINUTE_PERCENT", "10")),
         ),
         mqtt_ca_base64=env("MQTT_CA_BASE64", ""),
+        agent_poll_endpoint=env("AGENT_POLL_ENDPOINT", ""),
         ecs_endpoint_path=env("ECS_ENDPOINT_PATH", ""),
     )

@@ -21,6 +21,28 @@ _AMAZON = "com.amazonaws.ecs.capability."
 _ECS = "ecs.capability."
 _OWN = "ecs-anywhere.capability."
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+DOCKER_FEATURES = _words(
+    """docker external network-mode-bridge network-mode-host network-mode-none port-mapping port-ranges links dns
+    extra-hosts hostname disable-networking other-user health-check restart-policy privileged read-only-root-filesystem
+    security-options interactive pseudo-terminal ulimits system-controls kernel-capabilities devices shared-memory tmpfs
+    shared-namespaces bind-mounts docker-volumes volumes-from container-ordering"""
+)
+"""What the Docker runtime can do on every machine."""
+
+DOCKER_FEATURES_OF_SOME = _words(
+    """init-process swap swappiness task-limits apparmor selinux log-driver-fluentd log-driver-gelf log-driver-journald
+    log-driver-json-file log-driver-splunk log-driver-syslog"""
+)
+"""What it can do where the Engine and the machine let it."""
+
+PROCESS_FEATURES = _words("process external network-mode-host health-check restart-policy container-ordering")
+"""What the process runtime can do on every machine; with `other-user` as root."""
+
 LOG_DRIVERS = ("awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
 
 
@@ -28,9 +50,9 @@ LOG_DRIVERS = ("awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-fi
 class Capability:
     """`features` is what a runtime must be able to do to announce it.
 
-    The features that some runtime has today: docker, process, external, port-mapping (a host port that is not the
-    container's), other-user (a user other than the agent's own), health-check, restart-policy, and of the machine:
-    cpu-x86_64 or cpu-arm64. Any other is yet to come: what needs it can be registered, and runs nowhere.
+    Those that some runtime has today are above, and of the machine cpu-x86_64 or cpu-arm64. Any other is yet to come:
+    what needs it can be registered, and runs nowhere. port-mapping is a host port that is not the container's,
+    other-user a user other than the agent's own.
     """
 
     name: str
@@ -146,6 +168,11 @@ def _volume(*kinds: str) -> Requirement:
     )
 
 
+def _limits_several(definition: TaskDefinition) -> bool:
+    """A single container can be given the limits of its task by any runtime."""
+    return len(tuple(_containers(definition))) > 1 and (_said(definition.get("cpu")) or _said(definition.get("memory")))
+
+
 def _windows(definition: TaskDefinition) -> bool:
     return (_at(definition, "runtimePlatform.operatingSystemFamily") or "LINUX") != "LINUX"
 
@@ -186,7 +213,9 @@ CAPABILITIES: tuple[Capability, ...] = (
     # Logs.
     *(_needs(f"{_AMAZON}logging-driver.{each}", _some(_LOGS, each), f"log-driver-{each}") for each in LOG_DRIVERS),
     _needs(
-        f"{_ECS}execution-role-awslogs", _both(_task("executionRoleArn"), _some(_LOGS, "awslogs")), "log-driver-awslogs"
+        f"{_ECS}execution-role-awslogs",
+        _both(_task("executionRoleArn"), _some(_LOGS, "awslogs")),
+        "execution-role-awslogs",
     ),
     _needs(
         f"{_ECS}logging-driver.awsfirelens.log-driver-buffer-limit",
@@ -219,6 +248,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     _needs(f"{_OWN}links", _container("links"), "links"),
     _needs(f"{_OWN}volumes-from", _container("volumesFrom"), "volumes-from"),
     _needs(f"{_ECS}pid-ipc-namespace-sharing", _either(_task("pidMode"), _task("ipcMode")), "shared-namespaces"),
+    _needs(f"{_OWN}task-namespaces", _either(_is("pidMode", "task"), _is("ipcMode", "task")), "task-namespaces"),
+    _needs(f"{_ECS}task-cpu-mem-limit", _limits_several, "task-limits"),
     # Volumes. One that no container mounts changes nothing, but costs nobody anything either.
     _needs(f"{_OWN}bind-mounts", _either(_volume("host"), _container("mountPoints")), "bind-mounts"),
     _needs(f"{_OWN}docker-volumes", _volume("dockerVolumeConfiguration"), "docker-volumes"),
@@ -260,7 +291,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     _needs(f"{_AMAZON}docker-remote-api.1.25", _container("linuxParameters.initProcessEnabled"), "init-process"),
     _needs(f"{_OWN}shared-memory", _container("linuxParameters.sharedMemorySize"), "shared-memory"),
     _needs(f"{_OWN}tmpfs", _container("linuxParameters.tmpfs"), "tmpfs"),
-    _needs(f"{_OWN}swap", _container("linuxParameters.maxSwap", "linuxParameters.swappiness"), "swap"),
+    _needs(f"{_OWN}swap", _container("linuxParameters.maxSwap"), "swap"),
+    _needs(f"{_OWN}swappiness", _container("linuxParameters.swappiness"), "swappiness"),
     _needs(f"{_OWN}gpu", _one("resourceRequirements", "type", "GPU"), "gpu"),
     _needs(f"{_OWN}neuron-devices", _one("resourceRequirements", "type", "NeuronDevice"), "neuron-devices"),
     _needs(

@@ -4,9 +4,10 @@ Each is one JSON object in camelCase with a `type` and a version `v`. Both sides
 know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
 
     agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
+                                          | RotateCertificate | DeregistrationNoted
     agent  ── topics.taskStateChanges ─►  TaskStateChanges
     agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe
-                                          | Refused
+                                          | Refused | RotationRequired | CertificateIssued | Deregistered
 """
 
 from datetime import UTC, datetime
@@ -64,12 +65,29 @@ class HostPort(Message):
 
 
 class NetworkBinding(Message):
-    """Where a container's port was bound on the machine."""
+    """Where a container's port was bound on the machine, or a range of them; then the two ports are its first ones."""
 
     bind_ip: str = Field(alias="bindIP")
     container_port: int
     host_port: int
     protocol: Literal["tcp", "udp"] = "tcp"
+    container_port_range: str | None = Field(default=None, pattern=r"^\d+-\d+$")
+    host_port_range: str | None = Field(default=None, pattern=r"^\d+-\d+$")
+
+    @property
+    def host_ports(self) -> range:
+        """All of the machine's."""
+        last = int(self.host_port_range.partition("-")[2]) if self.host_port_range else self.host_port
+        return range(self.host_port, last + 1)
+
+    def described(self) -> dict[str, Any]:
+        """In the shape of the ECS API, which names a range or a port, not both."""
+        ports = (
+            {"container_port", "host_port"}
+            if self.container_port_range
+            else {"container_port_range", "host_port_range"}
+        )
+        return self.model_dump(by_alias=True, exclude=ports, exclude_none=True)
 
 
 # --- agent to control plane: requests ---------------------------------------------------------------------------
@@ -150,10 +168,32 @@ class ReportOrphans(_Request):
     orphans: tuple[OrphanReport, ...] = Field(default=(), max_length=MAX_ORPHANS)
 
 
-AgentRequest = RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
-AGENT_REQUEST: TypeAdapter[RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans] = TypeAdapter(
-    Annotated[RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans, Field(discriminator="type")]
+class RotateCertificate(_Request):
+    """Asks for a certificate for a new key, under the old identity. The same request gets the same certificate.
+
+    Answered by CertificateIssued with this requestId, or by Refused.
+    """
+
+    type: Literal["RotateCertificate"] = "RotateCertificate"
+    csr: str = Field(max_length=4096)
+    """PEM. The private key never leaves the machine."""
+
+
+class DeregistrationNoted(_Request):
+    """The machine has heard that it is deregistered, and has done what follows; its certificate may be revoked.
+
+    Not answered.
+    """
+
+    type: Literal["DeregistrationNoted"] = "DeregistrationNoted"
+    tasks_kept: int = Field(default=0, ge=0)
+    """How many tasks run on, as whoever runs the agent wanted."""
+
+
+AgentRequest = (
+    RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans | RotateCertificate | DeregistrationNoted
 )
+AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(Annotated[AgentRequest, Field(discriminator="type")])
 
 
 # --- agent to control plane: reports ----------------------------------------------------------------------------
@@ -313,14 +353,49 @@ class Refused(Message):
     message: str
 
 
-ControlPlaneMessage = RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe | Refused
-CONTROL_PLANE_MESSAGE: TypeAdapter[
-    RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe | Refused
-] = TypeAdapter(
-    Annotated[
-        RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe | Refused,
-        Field(discriminator="type"),
-    ]
+class RotationRequired(Message):
+    """The machine is to make a new key and ask for a certificate for it: RotateCertificate."""
+
+    v: int = 1
+    type: Literal["RotationRequired"] = "RotationRequired"
+
+
+class CertificateIssued(Message):
+    """The answer to RotateCertificate: from now on both certificates are good.
+
+    The old one is revoked once the machine has spoken with the new one.
+    """
+
+    v: int = 1
+    type: Literal["CertificateIssued"] = "CertificateIssued"
+    request_id: str
+    certificate_pem: str
+
+
+class Deregistered(Message):
+    """The machine is no container instance any more: nothing that it says counts, but that its tasks have stopped.
+
+    It answers with DeregistrationNoted once it has stopped its tasks (or keeps them, as it was told when it started).
+    Until it is answered it is said again, to whatever the machine asks.
+    """
+
+    v: int = 1
+    type: Literal["Deregistered"] = "Deregistered"
+
+
+ControlPlaneMessage = (
+    RegistrationRequired
+    | Reconciliation
+    | TaskCommands
+    | OrphansNoted
+    | Probe
+    | Refused
+    | RotationRequired
+    | CertificateIssued
+    | Deregistered
+)
+CONTROL_PLANE_MESSAGE: TypeAdapter[ControlPlaneMessage] = TypeAdapter(
+    Annotated[ControlPlaneMessage, Field(discriminator="type")]
 )
 
 

@@ -29,6 +29,24 @@ from integration.agent.processes import Make
 from integration.agent.runtimes import ARN, Driver
 
 PREFIX = "test"
+APPLETS = (
+    "sh",
+    "sleep",
+    "env",
+    "id",
+    "httpd",
+    "dd",
+    "cat",
+    "echo",
+    "grep",
+    "hostname",
+    "ls",
+    "mount",
+    "nc",
+    "stat",
+    "tr",
+    "wc",
+)
 THING = f"{PREFIX}-{'1' * 32}"
 
 
@@ -191,7 +209,7 @@ def give_image(client: docker.DockerClient) -> None:
             directory.type, directory.mode = tarfile.DIRTYPE, 0o1777
             tar.addfile(directory)
         tar.add(busybox, "bin/busybox")
-        for applet in ("sh", "sleep", "env", "id", "httpd", "dd"):
+        for applet in APPLETS:
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)

@@ -97,7 +97,7 @@ class ControlPlane:
 
 
 class AgentProcess:
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *options: str) -> None:
         self.data_dir = data_dir
         self.log = data_dir / "agent.log"
         self._open = self.log.open("a")
@@ -110,6 +110,7 @@ class AgentProcess:
             "process",
             "--attribute",
             "site=basement",
+            *options,
         ]
         self.process = subprocess.Popen(command_line, stderr=self._open, stdout=self._open)
 
@@ -136,10 +137,15 @@ def start(tmp_path: Path, control_plane: ControlPlane) -> Iterator[Callable[[], 
         return agents[-1]
 
     yield start_agent
+    end_all(agents, tmp_path)
+
+
+def end_all(agents: list[AgentProcess], data_dir: Path) -> None:
+    """And what they started."""
     for agent in agents:
         if agent.process.poll() is None:
             agent.end(signal.SIGKILL)
-    subprocess.run([AGENT, "stop-tasks", "--data-dir", tmp_path, "--timeout", "1"], check=True, capture_output=True)
+    subprocess.run([AGENT, "stop-tasks", "--data-dir", data_dir, "--timeout", "1"], check=True, capture_output=True)
 
 
 def test_a_task_costs_four_messages_and_says_how_it_ended(

@@ -20,8 +20,11 @@ from ecs_anywhere_agent.core.events import Condition, ContainerChanged, Containe
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_engine import Engine
+from ecs_anywhere_agent.runtime.docker_images import PullBehavior
 from integration.agent.conftest import give_image
 from integration.agent.runtimes import REF, Driver, eventually, spec
+
+INFO = {"ServerVersion": "1"}
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(180)]
 
@@ -96,7 +99,7 @@ def make(engine: Engine, hanging: HangingEngine, tmp_path: Path) -> Iterator[Cal
 
     def make_driver() -> Driver:
         slow = Engine(hanging.path, timeout_seconds=HANGS_SECONDS)
-        drivers.append(Driver(DockerRuntime(slow, "1", tmp_path, 0.01)))
+        drivers.append(Driver(DockerRuntime(slow, INFO, tmp_path, PullBehavior.DEFAULT, 0.01)))
         return drivers[-1]
 
     yield make_driver
@@ -255,7 +258,7 @@ def test_docker_is_restarted(own_docker: OwnDocker, tmp_path: Path, live_restore
     if live_restore:
         own_docker.stop()
         own_docker.start(live_restore=True)
-    driver = Driver(DockerRuntime(Engine(own_docker.socket), "1", tmp_path, 0.01))
+    driver = Driver(DockerRuntime(Engine(own_docker.socket), INFO, tmp_path, PullBehavior.DEFAULT, 0.01))
     container = spec("sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done", networkMode="none")
     running = driver.start(container)
     client = own_docker.client()

@@ -17,7 +17,7 @@ from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, RestartC
 from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, ContainerChanged
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
-from ecs_anywhere_agent.runtime.docker_container import container_config
+from ecs_anywhere_agent.runtime.docker_config import container_config
 from ecs_anywhere_agent.runtime.docker_engine import Engine
 from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
 from ecs_protocol.statuses import HealthStatus
@@ -99,13 +99,6 @@ def test_a_container_is_what_the_task_definition_says(make: Make, engine: Engine
     }
     eventually(lambda: "1000" in logs())
     assert "GREETING=hello" in logs()
-
-
-def test_task_level_limits_bind_the_container(make: Make, engine: Engine) -> None:
-    running = make().start(spec("sleep", "1000", task_cpu="512", task_memory="64", memory=None))
-    host = inspected(engine, running)["HostConfig"]
-    assert (host["CpuShares"], host["Memory"]) == (2, 64 << 20)
-    assert host["CpuQuota"] / host["CpuPeriod"] == 0.5
 
 
 @pytest.mark.parametrize("mode", ["bridge", "host", "none"])

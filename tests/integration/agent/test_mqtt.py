@@ -30,6 +30,7 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
+from ecs_anywhere_agent.rotating import Rotation
 from ecs_protocol.messages import Identity, Probe, Reconcile, RegisterContainerInstance, TaskReport, TaskStateChanges
 from ecs_protocol.statuses import TaskStatus
 from integration.agent.conftest import THING, Broker
@@ -50,7 +51,7 @@ def make_link(
 ) -> MqttLink:
     return MqttLink(
         identity,
-        tls_context(files, identity),
+        Rotation(files, lambda shown: tls_context(files, identity, shown), elapsed=time.monotonic),
         keep_alive_seconds=keep_alive_seconds,
         describe=describe,
         emit=events.put,

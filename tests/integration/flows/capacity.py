@@ -8,7 +8,9 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-oper
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
 
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +54,8 @@ class Meter:
     _client: Any = None
     _before: dict[Written, int] = field(default_factory=dict)
     _looking: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Parts of a list are read at once."""
 
     def attach(self, client: Any) -> None:
         self._client = client
@@ -61,6 +65,19 @@ class Meter:
 
     def reset(self) -> None:
         self.reads = self.writes = 0
+
+    @property
+    def units(self) -> float:
+        return self.reads + self.writes
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done meanwhile is not counted."""
+        self._looking = True
+        try:
+            yield
+        finally:
+            self._looking = False
 
     def _begins(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
         if self._looking:
@@ -75,7 +92,8 @@ class Meter:
             return
         if model.name in READS:
             used = parsed.get("ConsumedCapacity", [])
-            self.reads += sum(each["CapacityUnits"] for each in ([used] if isinstance(used, dict) else used))
+            with self._lock:
+                self.reads += sum(each["CapacityUnits"] for each in ([used] if isinstance(used, dict) else used))
             return
         factor = 2 if model.name == "TransactWriteItems" else 1
         for each, before in self._before.items():
@@ -84,11 +102,8 @@ class Meter:
     def _stored(self, written: Written) -> int:
         """Bytes of an item as it is now; 0 if there is none."""
         table, pk, sk = written
-        self._looking = True
-        try:
+        with self.paused():
             answer = self._client.get_item(TableName=table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True)
-        finally:
-            self._looking = False
         return size_of(answer.get("Item", {}))
 
 

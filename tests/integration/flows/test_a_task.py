@@ -18,6 +18,7 @@ from control_plane.flows.stop_task import stop_task
 from control_plane.flows.tasks import describe_tasks
 from ecs_protocol.messages import (
     ContainerReport,
+    Deregistered,
     DescribeTasks,
     NetworkBinding,
     Reconcile,
@@ -235,10 +236,11 @@ def test_deregistering(world: World, machine: str) -> None:
     answer = deregister_container_instance(world.cp, {"containerInstance": machine, "force": True})
     assert answer["containerInstance"]["status"] == "INACTIVE"
     assert described(world, task_id)["lastStatus"] == "STOPPED"
-    assert world.registry.retired == {f"cert-{machine}"}
-    world.agents.take(machine)
+    assert world.registry.retired == set()
+    assert Deregistered() in world.agents.take(machine)
     world.register(machine, memory=1000, cpu=1000)
-    [refused] = world.agents.take(machine)
+    again, refused = world.agents.take(machine)
+    assert again == Deregistered()
     assert isinstance(refused, Refused)
     assert refused.error == "InactiveInstance"
     found = describe_container_instances(world.cp, {"containerInstances": [machine]})

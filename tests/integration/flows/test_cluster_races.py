@@ -52,7 +52,7 @@ def test_many_creations_make_one_cluster(world: World) -> None:
             return error.message
         return "created"
 
-    answers = Counter(at_once(64, create))
+    answers = Counter(at_once(64, create, threads_at_most=64))
     assert answers["created"] == 1
     assert sum(answers.values()) == 64
     assert set(answers) == {

@@ -17,6 +17,7 @@ from control_plane.flows.list_services import list_services
 from control_plane.flows.list_tasks import list_tasks
 from control_plane.flows.run_task import run_task
 from control_plane.flows.schedule_service import schedule_services
+from control_plane.flows.service_deployments import list_service_deployments
 from control_plane.flows.services import create_service, delete_service, describe_services, update_service
 from control_plane.flows.why import why
 from control_plane.store import daemons, services, tasks
@@ -322,6 +323,8 @@ def test_a_revision_that_does_not_start_is_rolled_back(world: World, machines: l
         do_as_told(world, machines)
     assert (fleet(world, machines), states(world)) == ("1r 1r 1r", [("1", 3, "COMPLETED")])
     assert said(world, "deployment failed.")
+    told = list_service_deployments(world.cp, {"service": "agent"})["serviceDeployments"]
+    assert [each["status"] for each in told] == ["ROLLBACK_SUCCESSFUL", "SUCCESSFUL"]
 
 
 def test_a_revision_that_fits_nowhere_is_rolled_back(world: World, machines: list[str]) -> None:

@@ -1,12 +1,14 @@
 """What must never happen, with many at once, on a DynamoDB that isolates transactions as Amazon's does."""
 
+import threading
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from control_plane.domain.errors import EcsError
+from control_plane.domain.errors import ConflictException, EcsError
 from control_plane.domain.inbox import ServiceKey
 from control_plane.flows.attributes import put_attributes
 from control_plane.flows.container_instances import deregister_container_instance, update_container_instances_state
@@ -20,6 +22,7 @@ from control_plane.flows.task_definitions import (
     register_task_definition,
 )
 from control_plane.store import services, tasks
+from control_plane.store.table import Table, Write
 from ecs_protocol.statuses import TaskStatus
 from world import World
 
@@ -74,18 +77,77 @@ def test_host_ports_are_given_once(world: World) -> None:
     assert all(world.instance(machine).ports == {"8080/tcp"} for machine in machines)
 
 
-def test_one_client_token_runs_one_task(world: World) -> None:
+def once(world: World, **members: Any) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The tasks and failures that one of many callers with the same token is told."""
+    request = {"taskDefinition": "web", "clientToken": "same", "count": 3, **members}
+    answer = run_task(world.function(), request)
+    failures = tuple((each["arn"], each["reason"]) for each in answer["failures"])
+    return tuple(task["taskArn"] for task in answer["tasks"]), failures
+
+
+@pytest.mark.parametrize(
+    ("memory", "placed"), [pytest.param(1000, 3, id="room-for-all"), pytest.param(200, 2, id="room-for-two")]
+)
+def test_one_client_token_runs_one_set_of_tasks(world: World, memory: int, placed: int) -> None:
+    """Whoever was first has the tasks, and what it was told, failures too, is what everybody is told."""
     world.cluster()
-    definition = world.task_definition()
+    world.task_definition(memory=100)
+    machine = world.machine(memory=memory)
+    [(arns, failures)] = set(at_once(16, lambda _: once(world), threads_at_most=16))
+    held = tasks.of_instance(world.table, "default", machine)
+    assert {world.cp.arns.task("default", task.task_id) for task in held} == set(arns)
+    assert (len(arns), [reason for _, reason in failures]) == (placed, ["RESOURCE:MEMORY"] * (placed < 3))
+
+
+class HeldUp(Table):
+    """Commits when it is told to."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.table._client, world.table.name)
+        self.decided = threading.Event()
+        self.go_on = threading.Event()
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        self.decided.set()
+        assert self.go_on.wait(30)
+        super().commit(writes)
+
+
+def test_a_token_whose_first_request_is_at_work(world: World) -> None:
+    """The first has decided and not committed. It is overtaken, and then answers as those that overtook it."""
+    world.cluster()
+    world.task_definition(memory=100)
+    machine = world.machine(memory=300)
+    slow = world.function()
+    slow.table = held_up = HeldUp(world)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(run_task, slow, {"taskDefinition": "web", "clientToken": "same", "count": 3})
+        assert held_up.decided.wait(30)
+        others = set(at_once(15, lambda _: once(world), threads_at_most=15))
+        held_up.go_on.set()
+        answer = first.result(30)
+    assert others == {(tuple(task["taskArn"] for task in answer["tasks"]), ())}
+    assert answer["failures"] == []
+    assert len(tasks.of_instance(world.table, "default", machine)) == 3
+
+
+def test_a_token_is_of_one_request(world: World) -> None:
+    """Sixteen ask for something else each: one has its tasks, the others are told which these are."""
+    world.cluster()
+    world.task_definition(memory=10)
     machine = world.machine()
 
-    def run(_: int) -> tuple[str, ...]:
-        answer = run_task(world.function(), {"taskDefinition": definition, "clientToken": "same"})
-        return tuple(task["taskArn"] for task in answer["tasks"])
+    def run(number: int) -> tuple[str, ...]:
+        try:
+            return once(world, startedBy=str(number))[0]
+        except ConflictException as conflict:
+            conflicts.append(conflict.resource_ids)
+            return ()
 
-    answers = set(at_once(16, run))
-    assert len(answers) == 1
-    assert len(tasks.of_instance(world.table, "default", machine)) == 1
+    conflicts: list[tuple[str, ...]] = []
+    [arns] = [each for each in at_once(16, run, threads_at_most=16) if each]
+    assert conflicts == [arns] * 15
+    assert len(tasks.of_instance(world.table, "default", machine)) == 3
 
 
 def test_resources_are_released_once(world: World) -> None:

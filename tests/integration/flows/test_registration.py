@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from control_plane.flows.activate import ActivationError, activate
 from control_plane.flows.operate import operate
 from control_plane.runtime import ControlPlane
-from control_plane.store import activations, instances, keys
+from control_plane.store import activations, identities, keys
 from ecs_protocol.messages import ActivateRequest, Attribute, Identity
 from ecs_protocol.names import thing_name
 from world import PREFIX, World
@@ -273,8 +273,8 @@ def test_that_was_each_step(clustered: World, monkeypatch: pytest.MonkeyPatch) -
 def recorded(world: World) -> set[str]:
     """The certificates of all identities."""
     things = (name.removeprefix(f"{PREFIX}-") for name in world.registry.attached)
-    identities = (instances.load_identity(world.table, instance_id) for instance_id in things)
-    return {identity.principal for identity in identities if identity}
+    found = (identities.load(world.table, instance_id) for instance_id in things)
+    return {identity.principal for identity in found if identity}
 
 
 def noted(world: World, activation: Activated) -> set[str]:
@@ -285,12 +285,12 @@ def noted(world: World, activation: Activated) -> set[str]:
 def test_a_certificate_that_was_replaced_since_is_revoked_and_not_given_again(clustered: World) -> None:
     activation, machine = Activated(clustered), new_key()
     identity = activate(clustered.cp, activation.request(machine), "192.0.2.1")
-    stored = instances.load_identity(clustered.table, identity.container_instance_id)
+    stored = identities.load(clustered.table, identity.container_instance_id)
     assert stored
     newer = stored.model_copy(update={"principal": "newer", "attributes": (Attribute(name="a", value="b"),)})
-    clustered.table.commit([instances.identified(newer)])
+    clustered.table.commit([identities.written(stored, newer)])
     assert refused(clustered.cp, activation.request(machine)) == ("IdentitySuperseded", 403, None)
-    assert instances.load_identity(clustered.table, identity.container_instance_id) == newer
+    assert identities.load(clustered.table, identity.container_instance_id) == newer.model_copy(update={"version": 2})
     assert clustered.registry.in_use == set()
 
 

@@ -80,7 +80,7 @@ def test_overrides_reach_the_machine_and_are_echoed(world: World, machine: str, 
     side = made["side"]
     assert (side.command, dict(side.environment)) == (("true",), {"A": "1", "B": "2"})
     assert (side.cpu_shares, side.memory_limit, side.memory_reservation) == (100, 128, 96)
-    assert side.cpu_limit == 512
+    assert side.task_limits == (512, 256)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What is told of a service's deployments, how long, and how one is stopped."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,9 +19,9 @@ from control_plane.flows.service_deployments import (
     list_service_deployments,
     stop_service_deployment,
 )
-from control_plane.flows.services import create_service, delete_service
-from control_plane.store import keys
-from control_plane.store.table import Table
+from control_plane.flows.services import create_service, delete_service, update_service
+from control_plane.store import keys, service_deployments
+from control_plane.store.table import Table, Write
 from integration.flows.test_delete_cluster import Dying
 from integration.flows.test_deployments import BREAKER, create, deployments, do_as_told, event_names, service, update
 from world import START, World
@@ -157,6 +158,25 @@ def test_the_circuit_breaker_rolls_back_within_one_service_deployment(world: Wor
     assert [each["arn"] for each in service(world)["currentServiceRevisions"]] == [good]
 
 
+def test_a_circuit_breaker_that_comes_while_it_is_on_its_way(world: World, machine: str) -> None:
+    create(world, machine)
+    world.pass_time(1)
+    update(world, taskDefinition="web:2")
+    update(world, deploymentConfiguration={**BREAKER, "minimumHealthyPercent": 50}, desiredCount=10)
+    found = newest(world)
+    assert found["deploymentCircuitBreaker"] == {"status": "MONITORING", "failureCount": 0, "threshold": 5}
+    assert found["deploymentConfiguration"] == {**BREAKER, "maximumPercent": 200, "minimumHealthyPercent": 50}
+
+
+def test_one_that_never_began_has_no_time_when_it_did(world: World, machine: str) -> None:
+    create(world, machine)
+    for definition in ("web:2", "web:3"):
+        world.pass_time(1)
+        update_service(world.cp, {"service": "web", "taskDefinition": definition})
+    replaced = listed(world)[1]
+    assert (replaced["status"], "startedAt" in replaced, replaced["finishedAt"]) == ("STOPPED", False, world.now)
+
+
 def test_without_a_rollback_it_has_stopped(world: World, machine: str) -> None:
     breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
     create(world, machine, deploymentConfiguration=breaker)
@@ -179,6 +199,21 @@ def test_a_rollback_that_fails_too(world: World, machine: str) -> None:
         do_as_told(world, machine, failing="web:2" if seen[-1] == "IN_PROGRESS" else "web:1")
         world.minutes(20, sweeps_each=10)
     assert list(dict.fromkeys(seen)) == ["IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED"]
+
+
+@pytest.mark.parametrize("desired", [1, 12])
+def test_it_is_written_three_times_however_many_tasks_there_are(world: World, machine: str, desired: int) -> None:
+    """When it begins, when the scheduler has seen it, and when it has ended."""
+    written: list[str] = []
+    commit = world.table.commit
+
+    def counting(writes: Sequence[Write]) -> None:
+        commit(writes)
+        written.extend(write.item["status"] for write in writes if write.item.get("kind") == service_deployments.KIND)
+
+    world.table.commit = counting  # type: ignore[method-assign]
+    create(world, machine, desired)
+    assert written == ["PENDING", "IN_PROGRESS", "SUCCESSFUL"]
 
 
 class TestStopping:

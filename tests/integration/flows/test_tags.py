@@ -133,7 +133,7 @@ def test_a_registration_that_knows_of_fewer_tags_takes_none_away(world: World, a
     assert read is not None
     tag(world, arns["container-instance"], site="roof")
     with pytest.raises(InstanceChangedError):
-        world.table.commit([instances.described(read)])
+        world.table.commit([instances.described(read, read)])
     assert tags_of(world, arns["container-instance"]) == {"site": "roof"}
 
 
@@ -228,6 +228,7 @@ class TestRefusals:
         world.report(world.report_of(task, TaskStatus.STOPPED, 1), instance_id=machine)
         deregister_container_instance(world.cp, {"containerInstance": machine})
         delete_service(world.cp, {"service": "web"})
+        delete_service(world.cp, {"service": "sets", "force": True})
         world.deliver()
         for kind, words in (
             ("task", "The specified task is stopped. Specify a running task and try again."),

@@ -24,7 +24,8 @@ from control_plane.flows.task_sets import (
     update_task_set,
 )
 from control_plane.flows.tasks import describe_tasks
-from control_plane.store import tasks
+from control_plane.flows.why import why
+from control_plane.store import tasks, waiting
 from control_plane.store.table import Table
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from integration.flows.test_delete_cluster import Dying
@@ -208,8 +209,8 @@ class TestTheService:
     @pytest.mark.parametrize(
         ("members", "words"),
         [
-            pytest.param({"taskDefinition": "web:2"}, "Unable to update taskDefinition", id="task-definition"),
-            pytest.param({"forceNewDeployment": True}, "Unable to update forceNewDeployment", id="deployment"),
+            pytest.param({"taskDefinition": "web:2"}, "Unable to update task definition on", id="task-definition"),
+            pytest.param({"forceNewDeployment": True}, "Unable to update force new", id="deployment"),
             pytest.param(
                 {"deploymentConfiguration": {"maximumPercent": 150}}, "Unable to update deployment", id="configuration"
             ),
@@ -226,7 +227,9 @@ class TestTheService:
     def test_updating_changes_what_all_task_sets_are_computed_from(self, world: World, controlled: str) -> None:
         create(world)
         create(world, "web:2", 50)
+        do_as_told(world, controlled)
         update_service(world.cp, {"service": "web", "desiredCount": 5, "deploymentController": EXTERNAL})
+        assert [each[1:] for each in seen(world)] == [(5, 2, 0, "STABILIZING"), (3, 1, 0, "STABILIZING")]
         world.deliver()
         do_as_told(world, controlled)
         assert [each[1:4] for each in seen(world)] == [(5, 5, 0), (3, 3, 0)]
@@ -409,6 +412,30 @@ def test_one_that_finds_no_room_holds_up_no_other(world: World, controlled: str)
     assert len(told) == 1
     assert f"(service web, taskSet {described(world)[0]['id']}) was unable to place a task" in told[0]
     assert world.instance(controlled).tasks == 2
+
+
+def test_each_waits_for_capacity_by_itself(world: World, controlled: str) -> None:
+    """A machine that one of them fits on is shown to that one, although another has waited longer."""
+    world.task_definition("huge", memory=9000)
+    world.task_definition("large", memory=3000)
+    huge, large = create(world, "huge:1", 50), create(world, "large:1", 50)
+    assert {each.task_set for each in waiting.of_cluster(world.table, "default")} == {huge, large}
+    placement = why(world.cp, "default", "web")["placement"]
+    assert (placement["placeable"], placement["instances"]) == (False, 1)
+    world.machine(memory=4000)
+    world.deliver()
+    assert [each[1:4] for each in seen(world)] == [(1, 0, 0), (1, 0, 1)]
+    assert [each.task_set for each in waiting.of_cluster(world.table, "default")] == [huge]
+    delete(world, huge, force=True)
+    assert waiting.of_cluster(world.table, "default") == []
+    assert why(world.cp, "default", "web")["service"]["rolloutState"] == "STABILIZING"
+    assert world.instance(controlled).tasks == 0
+
+
+def test_there_is_no_reason_why_nothing_runs_without_a_task_set(world: World, controlled: str) -> None:
+    assert controlled
+    with pytest.raises(InvalidParameterException, match="has no task sets"):
+        why(world.cp, "default", "web")
 
 
 def test_more_than_one_transaction_can_hold(world: World, machine: str) -> None:

@@ -256,8 +256,14 @@ def test_one_that_wants_nothing_any_more(world: World, full: str, ends: Any) -> 
 # --- events
 
 
+@pytest.fixture(autouse=True)
+def allowed(world: World) -> None:
+    world.allow("events/my.app", "ecs:RunTask")
+
+
 def event(**detail: Any) -> dict[str, Any]:
     return {
+        "source": "my.app",
         "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
         "time": "2026-01-01T00:00:00Z",
         "resources": [],

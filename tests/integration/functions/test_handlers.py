@@ -250,6 +250,13 @@ def test_a_service_that_fails_does_so_with_its_whole_group(
 # --- rules, schedules, operators, the front doors
 
 
+@pytest.fixture
+def allowed(world: World) -> None:
+    """The source of the samples' events may run tasks."""
+    world.allow("events/ecs-anywhere.run-task", "ecs:RunTask")
+
+
+@pytest.mark.usefixtures("allowed")
 def test_an_event_runs_a_task_once(world: World, call: Call, machine: str) -> None:
     for _ in range(2):
         assert failures(call("queue_run_task", "one_task")) == []
@@ -257,12 +264,14 @@ def test_an_event_runs_a_task_once(world: World, call: Call, machine: str) -> No
     assert world.events.entries == []
 
 
+@pytest.mark.usefixtures("allowed")
 def test_an_event_that_ecs_refuses_becomes_an_event(world: World, call: Call, machine: str) -> None:
     assert failures(call("queue_run_task", "no_such_task_definition")) == []
     assert tasks.of_instance(world.table, "default", machine) == []
     assert [entry["DetailType"] for entry in world.events.entries] == ["Run Task Failed"]
 
 
+@pytest.mark.usefixtures("allowed")
 def test_an_event_that_waits_for_capacity_comes_again_by_its_id(world: World, call: Call, machine: str) -> None:
     event = json.loads(bodies("queue_run_task", "one_task")[0])
     asked = {**event["detail"], "waitForCapacitySeconds": 600, "overrides": {"memory": "1000000"}}
@@ -368,7 +377,7 @@ AFTER_POISON: dict[str, Callable[[World], bool]] = {
 """By function: whether the sound message of two was handled."""
 
 
-@pytest.mark.usefixtures("task")
+@pytest.mark.usefixtures("task", "allowed")
 @pytest.mark.parametrize("function", AFTER_POISON)
 def test_a_poison_message_fails_alone(world: World, call: Call, function: str) -> None:
     assert not AFTER_POISON[function](world)

@@ -13,7 +13,7 @@ from ecs_anywhere_agent.core.events import Condition, ContainerChanged, MessageR
 from ecs_anywhere_agent.core.values import ContainerRef, State
 from ecs_protocol.messages import ControlPlaneMessage
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, TaskStatus
-from unit.agent.world import Cloud, CrashedError, Machine, task_id
+from unit.agent.world import DEFINITION, Cloud, CrashedError, Machine, task_id
 
 TASKS = 3
 KINDS: dict[int, dict[str, Any]] = {
@@ -25,11 +25,26 @@ KINDS: dict[int, dict[str, Any]] = {
 in the end."""
 
 
+def _after(condition: str) -> dict[str, Any]:
+    app, sidecar = DEFINITION["containerDefinitions"]
+    return {
+        **DEFINITION,
+        "containerDefinitions": [
+            {**app, "dependsOn": [{"containerName": "sidecar", "condition": condition}]},
+            {**sidecar, "healthCheck": {"command": ["CMD", "true"]}, "startTimeout": 30},
+        ],
+    }
+
+
+DEFINITIONS = {"at once": DEFINITION, **{condition: _after(condition) for condition in ("START", "HEALTHY")}}
+"""When `app` may start: whatever `sidecar` does, after it has started, once it is well."""
+
+
 class StormyMachine(Machine):
     """Messages wait in the network, in both directions, until something becomes of them."""
 
-    def __init__(self) -> None:
-        super().__init__(Cloud())
+    def __init__(self, definition: dict[str, Any] = DEFINITION) -> None:
+        super().__init__(Cloud(definition=definition))
         self.down: list[ControlPlaneMessage] = []
         self.up: list[PublishRequest | PublishReports] = []
         self.snapshot = State()
@@ -199,12 +214,13 @@ def restore(machine: StormyMachine) -> None:
     machine.boot()
 
 
-def fall_ill(number: int) -> Step:
+def feel(number: int, name: str, health: HealthStatus) -> Step:
     def do(machine: StormyMachine) -> None:
-        container = machine.runtime.containers.get(ContainerRef(task_id(number), "app"))
+        ref = ContainerRef(task_id(number), name)
+        container = machine.runtime.containers.get(ref)
         if container is not None and container.condition is Condition.RUNNING:
-            container.health = HealthStatus.UNHEALTHY
-            machine.events.append(ContainerChanged(machine.runtime.snapshot(ContainerRef(task_id(number), "app"))))
+            container.health = health
+            machine.events.append(ContainerChanged(machine.runtime.snapshot(ref)))
 
     return do
 
@@ -217,7 +233,8 @@ steps = st.one_of(
     st.builds(stop, numbers),
     st.builds(repeat, numbers),
     st.builds(end, numbers, st.sampled_from(["app", "sidecar"])),
-    st.builds(fall_ill, numbers),
+    st.builds(feel, numbers, st.sampled_from(["app", "sidecar"]), st.sampled_from(HealthStatus)),
+    st.builds(feel, numbers, st.just("sidecar"), st.just(HealthStatus.HEALTHY)),
     st.just(switch),
     st.just(switch),
     st.just(reboot),
@@ -238,10 +255,10 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, min_size=8, max_size=60))
-def test_cloud_and_machine_agree_once_all_is_quiet(script: list[Step]) -> None:
-    machine = StormyMachine()
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, min_size=8, max_size=60), st.sampled_from(sorted(DEFINITIONS)))
+def test_cloud_and_machine_agree_once_all_is_quiet(script: list[Step], when: str) -> None:
+    machine = StormyMachine(DEFINITIONS[when])
     machine.boot()
     machine.connect()
     machine.flow(10)
@@ -268,9 +285,12 @@ def test_cloud_and_machine_agree_once_all_is_quiet(script: list[Step]) -> None:
         assert known.report is not None
         told = [each.name for each in known.report.containers if each.last_status is TaskStatus.RUNNING]
         assert sorted(told) == sorted(runs)
+        if when != "at once" and ContainerRef(name, "app") in machine.runtime.starts:
+            assert ContainerRef(name, "sidecar") in machine.runtime.starts
         if known.desired is DesiredStatus.STOPPED:
             assert known.last_status is TaskStatus.STOPPED
-        assert (known.last_status is TaskStatus.RUNNING) == ("app" in runs)
+        waits = when == "HEALTHY" and runs == ["sidecar"]
+        assert waits or (known.last_status is TaskStatus.RUNNING) == ("app" in runs)
 
 
 def test_a_storm_without_faults_is_a_calm_day() -> None:

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
+from ecs_anywhere_agent.container_network import PortMapping
 from ecs_anywhere_agent.container_spec import (
     ContainerSpec,
     HealthCheck,
     Origin,
-    PortMapping,
     RestartPolicy,
+    TaskLimits,
     UnusableTaskDefinitionError,
     container_specs,
 )
@@ -45,7 +46,6 @@ def test_the_least_that_a_definition_says() -> None:
         user=None,
         docker_labels=(),
         cpu_shares=2,
-        cpu_limit=None,
         memory_limit=None,
         memory_reservation=None,
     )
@@ -114,14 +114,14 @@ def test_essential_and_stop_timeout_are_written_on_the_container() -> None:
     ("value", "units"), [("256", 256), (512, 512), ("0.25 vCPU", 256), ("1vcpu", 1024), (None, None)]
 )
 def test_task_cpu_is_a_limit(value: Any, units: int | None) -> None:
-    assert spec(members={"cpu": value}).cpu_limit == units
+    assert spec(members={"cpu": value}).task_limits.cpu == units
 
 
 @pytest.mark.parametrize(
     ("task", "container", "limit"), [("512", None, 512), ("512", 128, 128), ("0.5 GB", 1024, 512), (None, 64, 64)]
 )
 def test_a_container_gets_the_smaller_memory_limit(task: Any, container: Any, limit: int) -> None:
-    assert spec(members={"memory": task}, memory=container).memory_limit == limit
+    assert spec(members={"memory": task}, memory=container).least_memory_limit == limit
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_overrides_replace_and_environment_is_merged_by_name() -> None:
         command=("new",),
         environment=(("A", "1"), ("B", "new"), ("C", "3")),
         cpu_shares=512,
-        cpu_limit=1024,
         memory_limit=32,
+        task_limits=TaskLimits(cpu=1024, memory=64),
         memory_reservation=16,
     )
 

@@ -76,6 +76,22 @@ def test_bindings_are_those_of_ipv4() -> None:
     assert bound == (NetworkBinding(bind_ip="0.0.0.0", container_port=80, host_port=32768),)
 
 
+def test_a_range_is_one_binding() -> None:
+    ports = {f"{8000 + each}/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(60990 + each)}] for each in range(3)}
+    config = {"Labels": {**LABELS, "ecs-anywhere.port-ranges": "8001-8002/tcp,8000-8002/udp"}}
+    bound = snapshot({"Status": "running"}, NetworkSettings={"Ports": ports}, Config=config).bindings
+    assert [each.described() for each in bound] == [
+        {
+            "bindIP": "0.0.0.0",
+            "protocol": "tcp",
+            "containerPortRange": "8001-8002",
+            "hostPortRange": "60991-60992",
+        },
+        {"bindIP": "0.0.0.0", "protocol": "tcp", "containerPort": 8000, "hostPort": 60990},
+    ]
+    assert [list(each.host_ports) for each in bound] == [[60991, 60992], [60990]]
+
+
 def test_somebody_elses_container_is_none() -> None:
     assert snapshot_of(inspected({"Status": "running"}, Config={"Labels": None})) is None
 

@@ -71,6 +71,9 @@ DEFINITION: dict[str, Any] = {
 }
 
 
+_VERBS: dict[type, str] = {StartContainer: "start", RestartContainer: "restart", StopContainer: "stop"}
+
+
 def task_id(number: int) -> str:
     return f"{number:032x}"
 
@@ -113,6 +116,8 @@ class Runtime:
     restarts: dict[ContainerRef, int] = field(default_factory=dict)
     obedient: bool = True
     failures: dict[str, Attempt] = field(default_factory=dict)
+    begun: list[str] = field(default_factory=list)
+    """`start app`, `restart app`, `stop app`, each as it was asked for."""
 
     def inventory(self) -> tuple[ContainerSnapshot, ...]:
         return tuple(self.snapshot(ref) for ref in self.containers)
@@ -142,13 +147,16 @@ class Runtime:
         return self.snapshot(ref)
 
     def do(self, action: Action) -> Event | None:
+        if isinstance(action, StartContainer | RestartContainer | StopContainer):
+            self.begun.append(f"{_VERBS[type(action)]} {action.ref.name}")
         match action:
             case PullImage():
                 failed = self.failures.get(action.ref.name) is Attempt.PULL
                 return ActionFailed(action.ref, Attempt.PULL, "no such image") if failed else ImagePulled(action.ref)
             case CreateContainer():
-                if self.failures.get(action.ref.name) is Attempt.CREATE:
-                    return ActionFailed(action.ref, Attempt.CREATE, "no")
+                attempt = self.failures.get(action.ref.name)
+                if attempt in {Attempt.CREATE, Attempt.CREATE_VOLUME}:
+                    return ActionFailed(action.ref, attempt, "no")
                 self.containers.setdefault(action.ref, FakeContainer(action.spec.origin))
             case StartContainer():
                 container = self.containers.get(action.ref)

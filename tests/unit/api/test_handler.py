@@ -99,6 +99,12 @@ def test_a_refusal_is_one_of_amazons_protocol() -> None:
     assert json.loads(answered["body"])["__type"] == "InvalidSignatureException"
 
 
+def test_no_request_is_longer_than_a_mebibyte(ecs: Any) -> None:
+    cluster = "x" * (2**20 - len('{"cluster": ""}'))
+    assert refused(ecs.list_tasks, cluster=cluster)[:2] == ("InvalidParameterException", 400)
+    assert refused(ecs.list_tasks, cluster=f"{cluster}x")[:2] == ("RequestEntityTooLargeException", 413)
+
+
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_behind_a_path_that_the_gateway_cuts_off(monkeypatch: pytest.MonkeyPatch, slash: str) -> None:
     monkeypatch.setenv("ECS_ENDPOINT_PATH", LOCAL)
@@ -229,8 +235,9 @@ def test_each_request_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture, e
     ecs.list_clusters()
     refused(ecs.list_tasks)
     lines = [vars(record) for record in caplog.records if record.message == "Request"]
-    assert [(line["operation"], line["principal"], line["status"], line["error"]) for line in lines] == [
-        ("ListClusters", KEY_ID, 200, None),
-        ("ListTasks", KEY_ID, 400, "ClusterNotFoundException"),
+    members = ("operation", "principal", "accessKeyId", "status", "error")
+    assert [tuple(line[member] for member in members) for line in lines] == [
+        ("ListClusters", "administrator", KEY_ID, 200, None),
+        ("ListTasks", "administrator", KEY_ID, 400, "ClusterNotFoundException"),
     ]
     assert all(line["ms"] >= 0 for line in lines)

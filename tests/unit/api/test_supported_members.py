@@ -42,6 +42,15 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
         ("CreateService", {"deploymentConfiguration": {"alarms": {"enable": True}}}, "deploymentConfiguration.alarms"),
         ("CreateService", {"loadBalancers": [{"containerName": "web"}]}, "loadBalancers"),
         ("UpdateService", {"deploymentController": {"type": "CODE_DEPLOY"}}, "deploymentController.type CODE_DEPLOY"),
+        ("CreateTaskSet", {"loadBalancers": [{"containerName": "web"}]}, "loadBalancers is not supported yet"),
+        ("CreateTaskSet", {"serviceRegistries": [{"port": 1}]}, "serviceRegistries is not supported yet"),
+        (
+            "CreateTaskSet",
+            {"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["s"]}}},
+            "networkConfiguration",
+        ),
+        ("CreateTaskSet", {"launchType": "FARGATE"}, "launchType FARGATE"),
+        ("StopServiceDeployment", {"stopType": "ABORT"}, "stopType ABORT is not supported yet: use ROLLBACK"),
     ],
 )
 def test_unsupported_feature(operation: str, request_: dict[str, Any], words: str) -> None:
@@ -172,6 +181,11 @@ def test_names(operation: str, request_: dict[str, Any]) -> None:
     [
         ("StopTask", {"cluster": "a b"}, "Cluster must match ^[a-zA-Z0-9\\-_]{1,255}$, but was a b"),
         ("StopTask", {"task": ""}, "Task must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty"),
+        (
+            "ListServiceDeployments",
+            {"service": ""},
+            "Service must match ^[a-zA-Z0-9\\-_]{1,255}$, but was empty",
+        ),
         ("UpdateService", {"service": "default/"}, "Service must match ^[a-zA-Z0-9\\-_]{1,255}$, but was default/"),
         (
             "DescribeClusters",

@@ -22,6 +22,7 @@ from ecs_anywhere import entry, interrupts, local, overview, processes
 from ecs_anywhere.console import Problem
 from ecs_anywhere.durations import DURATION
 from ecs_anywhere.main import cli
+from ecs_anywhere.policies import document_of
 from ecs_anywhere.settings import Stack, StateDir
 
 
@@ -53,7 +54,13 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
         ["resume"],
         ["check"],
         ["orphans", "adopt"],
+        ["keys", "create"],
+        ["keys", "revoke"],
+        ["policies", "put"],
+        ["policies", "delete"],
         ["activations", "list"],
+        ["rotate"],
+        ["deregister"],
         ["activations", "delete"],
     ],
 )
@@ -61,6 +68,32 @@ def test_everything_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(cli, [*command, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.output
+
+
+def test_a_policy_of_options() -> None:
+    document = document_of(("ecs:RunTask", "ecs:List*"), ("ecs:StopTask",), ("prod",), ("web*",), ("*",))
+    on = ["arn:*:ecs:*:*:cluster/prod", "arn:*:ecs:*:*:task-definition/web*:*", "*"]
+    assert document["Statement"] == [
+        {"Effect": "Allow", "Action": ["ecs:RunTask", "ecs:List*"], "Resource": on},
+        {"Effect": "Deny", "Action": ["ecs:StopTask"], "Resource": on},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["policies", "put", "p", "--principal", "ci", "--cluster", "c"], "--allow"),
+        (["policies", "put", "p", "--principal", "ci", "--allow", "ecs:*"], "--cluster"),
+        (["policies", "put", "p", "--principal", "ci", "--allow", "ecs:*", "--document", __file__], "stands alone"),
+        (["keys", "create"], "PRINCIPAL"),
+        (["keys", "create", "ci", "--instance"], "PRINCIPAL"),
+        (["keys", "create", "--instance", "--cluster", "a", "--cluster", "b"], "one --cluster"),
+    ],
+)
+def test_what_is_asked_for_makes_sense(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert words in result.output
 
 
 def test_env_quotes_what_a_shell_would_take_apart(tmp_path: Path) -> None:

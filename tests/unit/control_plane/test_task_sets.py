@@ -134,7 +134,7 @@ def test_starts_that_fail_put_off_those_of_their_own_task_set_only() -> None:
     service = external(a_task_set(failed_starts=2), a_task_set(GREEN))
     planned = plan_task_sets(service, [never_ran(1)], NOW)
     assert starts(planned) == {GREEN: 2}
-    bad, good = task_sets_after(planned, NOW, started={GREEN: 2}, short=(), more=False)
+    bad, good = task_sets_after(planned, NOW, started={GREEN: 2}, waiting_since={}, more=False)
     assert (bad.failed_starts, bad.not_before, bad.pending_count) == (3, NOW + timedelta(seconds=10), 0)
     assert (good.failed_starts, good.not_before, good.pending_count) == (0, None, 2)
     assert planned.until == bad.not_before, "when the service is looked at again"
@@ -192,10 +192,10 @@ def test_an_unhealthy_task_is_replaced_first() -> None:
 def test_when_it_is_steady(tasks: list[Task], steady: bool) -> None:
     before = a_task_set(steady=not steady)
     planned = plan_task_sets(external(before), tasks, NOW)
-    [after] = task_sets_after(planned, NOW + timedelta(seconds=1), started={}, short=(), more=False)
+    [after] = task_sets_after(planned, NOW + timedelta(seconds=1), started={}, waiting_since={}, more=False)
     assert (after.steady, after.stability_at) == (steady, NOW + timedelta(seconds=1))
     again = plan_task_sets(external(after), tasks, NOW)
-    assert task_sets_after(again, NOW + timedelta(seconds=9), started={}, short=(), more=False) == (after,)
+    assert task_sets_after(again, NOW + timedelta(seconds=9), started={}, waiting_since={}, more=False) == (after,)
 
 
 def test_a_circuit_breaker_left_over_trips_nothing() -> None:
@@ -212,18 +212,18 @@ class TestGoing:
         leaving = blue(1, desired_status=DesiredStatus.STOPPED)
         for tasks, left in (([blue(1)], [BLUE, GREEN]), ([leaving], [BLUE, GREEN]), ([], [GREEN])):
             planned = plan_task_sets(service, tasks, NOW)
-            after = task_sets_after(planned, NOW, started={}, short=(), more=False)
+            after = task_sets_after(planned, NOW, started={}, waiting_since={}, more=False)
             assert [each.task_set_id for each in after] == left
 
     def test_but_not_while_there_are_tasks_to_strike_off_the_list(self) -> None:
         planned = plan_task_sets(external(a_task_set(status=DRAINING)), [never_ran(1)], NOW)
-        assert len(task_sets_after(planned, NOW, started={}, short=(), more=True)) == 1
+        assert len(task_sets_after(planned, NOW, started={}, waiting_since={}, more=True)) == 1
         assert ids(planned.ended) == [1]
 
     def test_a_machine_that_is_away_and_knows_holds_up_nothing(self) -> None:
         leaving = blue(1, instance_id="b" * 32, desired_status=DesiredStatus.STOPPED)
         planned = plan_task_sets(external(a_task_set(status=DRAINING)), [leaving], NOW, AWAY)
-        assert task_sets_after(planned, NOW, started={}, short=(), more=False) == ()
+        assert task_sets_after(planned, NOW, started={}, waiting_since={}, more=False) == ()
         assert ids(planned.ended) == [1]
 
     def test_one_that_nobody_counts_any_more_is_told_to_stop_should_its_machine_return(self) -> None:

@@ -4,12 +4,19 @@ from typing import Any
 
 import pytest
 
-from ecs_protocol.capabilities import CAPABILITIES, announced_attributes, required_attributes
+from ecs_protocol.capabilities import (
+    CAPABILITIES,
+    DOCKER_FEATURES,
+    DOCKER_FEATURES_OF_SOME,
+    PROCESS_FEATURES,
+    announced_attributes,
+    required_attributes,
+)
 from unit.task_definition.builders import container, definition, port
 
-PROCESS = frozenset({"process", "external", "health-check", "restart-policy"})
+PROCESS = PROCESS_FEATURES
 PROCESS_AS_ROOT = PROCESS | {"other-user"}
-DOCKER = frozenset({"docker", "external", "port-mapping", "other-user", "health-check", "restart-policy"})
+DOCKER = DOCKER_FEATURES
 OLD = frozenset({"docker", "external", "port-mapping", "other-user"})
 """The runtimes, by what they can do."""
 
@@ -80,11 +87,57 @@ def test_each_capability_has_a_name_of_its_own() -> None:
 
 def test_what_a_machine_announces_today() -> None:
     """Whoever teaches a runtime a feature adds its capabilities here."""
-    assert announced_attributes(DOCKER) == (
-        "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+    always = set(announced_attributes(DOCKER))
+    assert sorted(name.removeprefix("com.amazonaws.ecs.capability.") for name in always) == [
+        "docker-remote-api.1.18",
+        "ecs-anywhere.capability.bind-mounts",
         "ecs-anywhere.capability.container-user",
+        "ecs-anywhere.capability.devices",
+        "ecs-anywhere.capability.disable-networking",
+        "ecs-anywhere.capability.dns",
+        "ecs-anywhere.capability.docker-volumes",
+        "ecs-anywhere.capability.extra-hosts",
+        "ecs-anywhere.capability.hostname",
+        "ecs-anywhere.capability.interactive",
+        "ecs-anywhere.capability.kernel-capabilities",
+        "ecs-anywhere.capability.links",
         "ecs-anywhere.capability.port-mapping",
+        "ecs-anywhere.capability.pseudo-terminal",
+        "ecs-anywhere.capability.read-only-root-filesystem",
+        "ecs-anywhere.capability.security-options",
+        "ecs-anywhere.capability.shared-memory",
+        "ecs-anywhere.capability.system-controls",
+        "ecs-anywhere.capability.tmpfs",
+        "ecs-anywhere.capability.ulimits",
+        "ecs-anywhere.capability.volumes-from",
         "ecs.capability.container-health-check",
+        "ecs.capability.container-ordering",
+        "ecs.capability.container-restart-policy",
+        "ecs.capability.docker-plugin.local",
+        "ecs.capability.external",
+        "ecs.capability.network.container-port-range",
+        "ecs.capability.pid-ipc-namespace-sharing",
+        "privileged-container",
+    ]
+    of_some = set(announced_attributes(DOCKER | DOCKER_FEATURES_OF_SOME)) - always
+    assert sorted(name.removeprefix("com.amazonaws.ecs.capability.") for name in of_some) == [
+        "apparmor",
+        "docker-remote-api.1.25",
+        "ecs-anywhere.capability.swap",
+        "ecs-anywhere.capability.swappiness",
+        "ecs.capability.task-cpu-mem-limit",
+        "logging-driver.fluentd",
+        "logging-driver.gelf",
+        "logging-driver.journald",
+        "logging-driver.json-file",
+        "logging-driver.splunk",
+        "logging-driver.syslog",
+        "selinux",
+    ]
+    assert announced_attributes(PROCESS_AS_ROOT) == (
+        "ecs-anywhere.capability.container-user",
+        "ecs.capability.container-health-check",
+        "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
         "ecs.capability.external",
     )

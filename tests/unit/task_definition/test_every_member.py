@@ -12,14 +12,19 @@ from botocore.model import ListShape, Shape, StructureShape
 from control_plane.domain.task_definition import normalise
 from control_plane.domain.task_definition_members import CAPABLE, HARMLESS, HONOURED
 from control_plane.gateways.ecs_model import service_model
-from ecs_protocol.capabilities import announced_attributes
+from ecs_protocol.capabilities import (
+    DOCKER_FEATURES,
+    DOCKER_FEATURES_OF_SOME,
+    PROCESS_FEATURES,
+    announced_attributes,
+)
 from unit.task_definition.builders import container, port, request
 
 SHAPE: Any = service_model().operation_model("RegisterTaskDefinition").input_shape
 
 MACHINES = (
-    {"docker", "external", "port-mapping", "other-user", "health-check", "restart-policy", "cpu-x86_64"},
-    {"process", "external", "other-user", "health-check", "restart-policy", "cpu-x86_64"},
+    DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME | {"cpu-x86_64"},
+    PROCESS_FEATURES | {"other-user", "cpu-x86_64"},
 )
 """What the runtimes of today can do."""
 
@@ -75,8 +80,10 @@ ACCESS_POINT = {"authorizationConfig": {"accessPointId": "fsap-1", "iam": "ENABL
 
 SAMPLES: Mapping[str, dict[str, Any]] = {
     "task-role": request(taskRoleArn=ROLE),
-    "pid-mode": request(pidMode="task"),
-    "ipc-mode": request(ipcMode="none"),
+    "pid-mode-task": request(pidMode="task"),
+    "pid-mode-host": request(pidMode="host"),
+    "ipc-mode-task": request(ipcMode="task"),
+    "ipc-mode-none": request(ipcMode="none"),
     "fault-injection": request(enableFaultInjection=True),
     "inference-accelerators": request(**ACCELERATED),
     "proxy": request(
@@ -167,12 +174,13 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "system-controls": request(container(systemControls=[{"namespace": "net.core.somaxconn", "value": "1024"}])),
     "gpu": request(container(resourceRequirements=[{"type": "GPU", "value": "1"}])),
     "neuron": request(container(resourceRequirements=[{"type": "NeuronDevice", "value": "ALL"}])),
+    "limits-of-several-containers": request(container(), SIDE, cpu="256", memory="512"),
     "firelens": request(
         ROUTED, container(name="side", firelensConfiguration={"type": "fluentbit", "options": {"a": "b"}})
     ),
     "firelens-fluentd": request(ROUTED, container(name="side", firelensConfiguration={"type": "fluentd"})),
     **{
-        f"log-driver-{driver}": request(container(logConfiguration={"logDriver": driver}))
+        f"log-driver-{driver}": request(container(logConfiguration={"logDriver": driver, "options": {"tag": "web"}}))
         for driver in ("fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
     },
     "log-driver-awslogs": request(
@@ -197,17 +205,57 @@ def runs_on_a_machine_of_today(made: Mapping[str, Any]) -> bool:
     )
 
 
-@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
-def test_what_no_runtime_honours_is_registered_and_reaches_no_machine(sample: dict[str, Any]) -> None:
-    made = normalise(sample)
-    assert not runs_on_a_machine_of_today(made)
+NOWHERE = frozenset(
+    [
+        "task-role",
+        "pid-mode-task",
+        "ipc-mode-task",
+        "fault-injection",
+        "inference-accelerators",
+        "proxy",
+        "volume-configured-at-launch",
+        "efs",
+        "s3-files",
+        "fsx",
+        "version-consistency",
+        "credential-specs",
+        "domainless-credential-specs",
+        "repository-credentials",
+        "environment-files",
+        "secrets-of-secrets-manager",
+        "secrets-of-systems-manager",
+        "log-secrets",
+        "gpu",
+        "neuron",
+        "firelens",
+        "firelens-fluentd",
+        "log-driver-awslogs",
+        "image-of-ecr-that-a-role-pulls",
+        "windows",
+    ]
+)
+"""What no runtime of today honours."""
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_a_runtime_honours_runs_and_what_none_does_is_registered_and_reaches_no_machine(name: str) -> None:
+    made = normalise(SAMPLES[name])
+    assert runs_on_a_machine_of_today(made) is (name not in NOWHERE)
     required = {attribute["name"] for attribute in made["requiresAttributes"]}
     announced = {name for machine in MACHINES for name in announced_attributes(machine)}
-    assert required - announced
+    assert bool(required - announced) is (name in NOWHERE)
 
 
-def test_each_member_that_requires_a_capability_has_a_sample() -> None:
-    assert {path for sample in SAMPLES.values() for path in paths_of(sample)} >= CAPABLE
+@pytest.mark.parametrize(
+    "name", sorted(SAMPLES.keys() - NOWHERE - {"volume-that-nothing-mounts", "depends-on", "start-timeout"})
+)
+def test_what_only_docker_honours_reaches_no_other_runtime(name: str) -> None:
+    required = {attribute["name"] for attribute in normalise(SAMPLES[name])["requiresAttributes"]}
+    assert required - set(announced_attributes(MACHINES[1]))
+
+
+def test_each_member_that_no_runtime_honours_has_a_sample() -> None:
+    assert {path for name in NOWHERE for path in paths_of(SAMPLES[name])} >= CAPABLE
 
 
 EVERYTHING_HONOURED = request(
@@ -239,7 +287,9 @@ EVERYTHING_HONOURED = request(
 
 def test_what_is_honoured_or_harmless_runs() -> None:
     assert runs_on_a_machine_of_today(normalise(EVERYTHING_HONOURED))
-    assert set(paths_of(EVERYTHING_HONOURED)) == (HONOURED | HARMLESS.keys()) - {"ephemeralStorage.sizeInGiB"}
+    honoured = (SAMPLES[name] for name in SAMPLES.keys() - NOWHERE)
+    used = {path for sample in (EVERYTHING_HONOURED, *honoured) for path in paths_of(sample)}
+    assert used == (HONOURED | HARMLESS.keys()) - {"ephemeralStorage.sizeInGiB"}
 
 
 def test_what_is_sent_is_what_is_answered() -> None:

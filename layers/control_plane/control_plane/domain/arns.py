@@ -42,6 +42,15 @@ class Arns:
         """The account's root user."""
         return f"arn:{self.partition}:iam::{self.account}:root"
 
+    def principal(self, name: str) -> str:
+        """Of one of ours, in the words of IAM's: `ecs-anywhere` keeps it apart from the account's own users."""
+        return f"arn:{self.partition}:iam::{self.account}:user/ecs-anywhere/{name}"
+
+    def role(self, name_or_arn: str) -> str:
+        """An IAM role of the account, which requests may name without its ARN."""
+        named = name_or_arn.startswith("arn:")
+        return name_or_arn if named else f"arn:{self.partition}:iam::{self.account}:role/{name_or_arn}"
+
     def cluster(self, name: str) -> str:
         return self._arn(f"cluster/{name}")
 

@@ -13,6 +13,11 @@ from control_plane.domain.entity import Entity
 from control_plane.domain.resources import Resources
 from ecs_protocol.messages import Attribute, HostPort
 
+MQTT = "mqtt"
+"""A container instance's transport: our agent, through AWS IoT Core."""
+AMAZON_AGENT = "acs"
+"""Amazon's own agent, which is spoken to over a WebSocket of the Agent Communication Service's kind."""
+
 
 class InstanceStatus(StrEnum):
     """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstance.html"""
@@ -61,7 +66,8 @@ class ContainerInstance(Entity):
     daemons_seen_at: datetime | None = None
     """When one of them was last done with it."""
     agent_connected: bool = False
-    transport: str = "mqtt"
+    transport: str = MQTT
+    """How it is spoken to."""
     epoch: int = 0
     """Raised at every reconciliation; reports are numbered under it (rule 4)."""
     session: str | None = None
@@ -116,17 +122,6 @@ class Registration(Entity):
     principal: str
     """Id of the certificate that registered it."""
     registered_at: datetime
-
-
-class InstanceIdentity(Entity):
-    """Which cluster and certificate a machine's identity was issued for. Written at activation."""
-
-    instance_id: str
-    cluster: str
-    principal: str
-    attributes: tuple[Attribute, ...] = ()
-    deregistered_at: datetime | None = None
-    """From then on nothing that this machine says is believed, but that it has stopped what it was to stop."""
 
 
 def port_names(resources: Resources) -> frozenset[str]:

@@ -30,7 +30,7 @@ def describe_container_instance(
         "version": instance.version,
         "versionInfo": present(
             {
-                "agentVersion": registration.agent_version,
+                "agentVersion": registration.agent_version or None,
                 "dockerVersion": f"DockerVersion: {registration.docker_version}"
                 if registration.docker_version
                 else None,

@@ -36,9 +36,6 @@ def check_daemon(service: Service, request: Mapping[str, Any], constraints: Cons
             "Specifying a capacity provider strategy is not supported when you create a service using the DAEMON "
             "scheduling strategy."
         )
-    controller = request.get("deploymentController", {}).get("type", "ECS")
-    if controller != "ECS":
-        raise InvalidParameterException(f"{does_not} the {controller} deployment controller. Use ECS.")
     if constraints.of_tasks:
         raise InvalidParameterException(
             f"{does_not} placement constraints about task:group or runningTasksCount: its tasks would come and go with "

@@ -29,6 +29,8 @@ class Presence:
     version_number: int
     timestamp: datetime
     disconnect_reason: str | None = None
+    principal: str | None = None
+    """Id of the certificate that the connection was made with."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,9 @@ def check_names(operation: str, request: Mapping[str, Any]) -> None:
         return
     for member, what in NAMES.items():
         value = request.get(member)
-        if value is None or (value == "" and (member == "cluster" or operation.startswith("List"))):
+        # Of what lists ask for, only ListServiceDeployments must have its service.
+        optional = member == "cluster" or (operation.startswith("List") and member != "service")
+        if value is None or (value == "" and optional):
             continue
         for name in value if isinstance(value, list) else [value]:
             if not re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", resource_name(name)):

@@ -151,10 +151,6 @@ class Service(Entity):
     """Whether the deployment's own bounds allow no step, so that events say it once."""
 
     @property
-    def is_daemon(self) -> bool:
-        return self.scheduling_strategy == "DAEMON"
-
-    @property
     def external(self) -> bool:
         """Whether its task sets say what runs, and no deployment of its own."""
         return self.deployment_controller == "EXTERNAL"
@@ -162,6 +158,10 @@ class Service(Entity):
     @property
     def primary_task_set(self) -> TaskSet | None:
         return next((each for each in self.task_sets if each.status is TaskSetStatus.PRIMARY), None)
+
+    @property
+    def is_daemon(self) -> bool:
+        return self.scheduling_strategy == "DAEMON"
 
 
 def no_deployment(now: datetime) -> Deployment:

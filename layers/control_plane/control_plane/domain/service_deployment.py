@@ -88,7 +88,7 @@ class ServiceDeployment(Entity):
     capacity_provider_strategy: Strategy = ()
     """Empty: by launch type EXTERNAL."""
     configuration: dict[str, Any] = Field(default_factory=dict)
-    """The deployment configuration when it began, as the ECS API has it."""
+    """The deployment configuration, as the ECS API has it."""
     sources: tuple[RevisionCounts, ...] = ()
     """What ran when it began."""
     status: ServiceDeploymentStatus = ServiceDeploymentStatus.PENDING

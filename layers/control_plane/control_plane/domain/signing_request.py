@@ -11,16 +11,16 @@ https://www.rfc-editor.org/rfc/rfc2986#section-4
 """
 
 import base64
-import binascii
 import hashlib
 import re
+
+from ecs_protocol.der import BIT_STRING, INTEGER, OID, SEQUENCE, element
 
 SMALLEST_RSA_BITS = 2048
 
 _PEM = re.compile(
     r"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([A-Za-z0-9+/=\s]+)-----END (?:NEW )?CERTIFICATE REQUEST-----"
 )
-_INTEGER, _BIT_STRING, _OID, _SEQUENCE = 0x02, 0x03, 0x06, 0x30
 _RSA = bytes.fromhex("2a864886f70d010101")
 _EC = bytes.fromhex("2a8648ce3d0201")
 _CURVES = {
@@ -44,39 +44,28 @@ def public_key_digest(pem: str) -> str:
     if found is None:
         raise SigningRequestError("It is not one PEM block CERTIFICATE REQUEST.")
     try:
-        request, _ = _value(base64.b64decode("".join(found[1].split()), validate=True), _SEQUENCE)
-        information, _ = _value(request, _SEQUENCE)
-        _, rest = _value(information, _INTEGER)
-        _, rest = _value(rest, _SEQUENCE)  # the subject, which is ignored
-        key, _ = _value(rest, _SEQUENCE)
+        request, _ = element(base64.b64decode("".join(found[1].split()), validate=True), SEQUENCE)
+        information, _ = element(request, SEQUENCE)
+        _, rest = element(information, INTEGER)
+        _, rest = element(rest, SEQUENCE)  # the subject, which is ignored
+        key, _ = element(rest, SEQUENCE)
         _check(key)
-    except (binascii.Error, IndexError) as error:
+    except SigningRequestError:
+        raise
+    except ValueError as error:
         raise SigningRequestError("It is not the DER of a certification request.") from error
     return hashlib.sha256(key).hexdigest()
 
 
 def _check(key: bytes) -> None:
-    identifier, rest = _value(key, _SEQUENCE)
-    algorithm, parameters = _value(identifier, _OID)
-    bits, _ = _value(rest, _BIT_STRING)
+    identifier, rest = element(key, SEQUENCE)
+    algorithm, parameters = element(identifier, OID)
+    bits, _ = element(rest, BIT_STRING)
     if algorithm == _RSA:
-        numbers, _ = _value(bits[1:], _SEQUENCE)  # the first byte counts unused bits
-        modulus, _ = _value(numbers, _INTEGER)
+        numbers, _ = element(bits[1:], SEQUENCE)  # the first byte counts unused bits
+        modulus, _ = element(numbers, INTEGER)
         size = int.from_bytes(modulus, "big").bit_length()
         if size < SMALLEST_RSA_BITS:
             raise SigningRequestError(f"An RSA key has {SMALLEST_RSA_BITS} bits or more; this one has {size}.")
-    elif algorithm != _EC or _value(parameters, _OID)[0] not in _CURVES:
+    elif algorithm != _EC or element(parameters, OID)[0] not in _CURVES:
         raise SigningRequestError(f"The key is neither RSA nor on a curve of {', '.join(_CURVES.values())}.")
-
-
-def _value(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """The content of the element that `data` begins with, and what follows it."""
-    if data[0] != tag:
-        raise SigningRequestError("It is not the DER of a certification request.")
-    length, start = data[1], 2
-    if length & 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(data[2:start], "big")
-    if start + length > len(data):
-        raise SigningRequestError("It is not the DER of a certification request.")
-    return data[start : start + length], data[start + length :]

@@ -9,6 +9,7 @@ from typing import Any
 _PAGE = frozenset({"maxResults", "nextToken"})
 _SERVICE = frozenset(
     {
+        "availabilityZoneRebalancing",
         "cluster",
         "taskDefinition",
         "desiredCount",
@@ -41,6 +42,17 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "DeleteAccountSetting": frozenset({"name", "principalArn"}),
     "ListAccountSettings": frozenset({"name", "value", "principalArn", "effectiveSettings"}) | _PAGE,
     "DescribeCapacityProviders": frozenset({"capacityProviders", "cluster", "include"}) | _PAGE,
+    "DiscoverPollEndpoint": frozenset({"cluster", "containerInstance"}),
+    "RegisterContainerInstance": frozenset(
+        {"cluster", "totalResources", "versionInfo", "containerInstanceArn", "attributes", "tags"}
+    ),
+    "SubmitAttachmentStateChanges": frozenset({"cluster", "attachments"}),
+    "SubmitContainerStateChange": frozenset(
+        {"cluster", "task", "containerName", "runtimeId", "status", "exitCode", "reason", "networkBindings"}
+    ),
+    "SubmitTaskStateChange": frozenset(
+        {"cluster", "task", "status", "reason", "containers", "pullStartedAt", "pullStoppedAt", "executionStoppedAt"}
+    ),
     "RegisterTaskDefinition": frozenset({"*"}),
     "DescribeTaskDefinition": frozenset({"taskDefinition", "include"}),
     "DeregisterTaskDefinition": frozenset({"taskDefinition"}),
@@ -213,12 +225,14 @@ ONLY: Mapping[str, Mapping[str, Any]] = {
     "DescribeTasks": {"include": ("TAGS",)},
     "DescribeContainerInstances": {"include": ("TAGS", "CONTAINER_INSTANCE_HEALTH")},
     "CreateService": {
+        "availabilityZoneRebalancing": ("DISABLED",),
         "launchType": ("EXTERNAL",),
         "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),
     },
     "UpdateService": {
+        "availabilityZoneRebalancing": ("DISABLED",),
         "deploymentController": {"type": ("ECS", "EXTERNAL")},
         "deploymentConfiguration": _ROLLING,
         "propagateTags": ("SERVICE", "TASK_DEFINITION", "NONE"),

@@ -2,7 +2,7 @@
 
 HONOURED    a runtime does what it says (agent/ecs_anywhere_agent/container_spec.py)
 HARMLESS    changes nothing on a machine, and why
-CAPABLE     requires a capability (ecs_protocol/capabilities.py), so that no machine gets what it would ignore
+CAPABLE     requires a capability that no runtime has (ecs_protocol/capabilities.py), so that no machine ignores it
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 """
@@ -21,16 +21,31 @@ def _of(path: str, members: str) -> frozenset[str]:
 _C = "containerDefinitions"
 
 HONOURED = (
-    _of("", "networkMode cpu memory")
+    _of("", "networkMode cpu memory pidMode ipcMode")
+    | _of("runtimePlatform", "cpuArchitecture operatingSystemFamily")
+    | _of("volumes", "name")
+    | _of("volumes.host", "sourcePath")
+    | _of("volumes.dockerVolumeConfiguration", "scope autoprovision driver driverOpts labels")
     | _of(_C, "name image cpu memory memoryReservation essential entryPoint command workingDirectory user stopTimeout")
-    | _of(_C, "dockerLabels")
+    | _of(_C, "dockerLabels privileged readonlyRootFilesystem dockerSecurityOptions interactive pseudoTerminal")
+    | _of(_C, "links hostname disableNetworking dnsServers dnsSearchDomains startTimeout")
+    | _of(f"{_C}.dependsOn", "containerName condition")
     | _of(f"{_C}.environment", "name value")
-    | _of(f"{_C}.portMappings", "containerPort hostPort protocol")
+    | _of(f"{_C}.portMappings", "containerPort hostPort protocol containerPortRange")
+    | _of(f"{_C}.extraHosts", "hostname ipAddress")
     | _of(f"{_C}.healthCheck", "command interval timeout retries startPeriod")
     | _of(f"{_C}.restartPolicy", "enabled ignoredExitCodes restartAttemptPeriod")
-    | _of("runtimePlatform", "cpuArchitecture operatingSystemFamily")
+    | _of(f"{_C}.mountPoints", "sourceVolume containerPath readOnly")
+    | _of(f"{_C}.volumesFrom", "sourceContainer readOnly")
+    | _of(f"{_C}.linuxParameters", "initProcessEnabled sharedMemorySize maxSwap swappiness")
+    | _of(f"{_C}.linuxParameters.capabilities", "add drop")
+    | _of(f"{_C}.linuxParameters.devices", "hostPath containerPath permissions")
+    | _of(f"{_C}.linuxParameters.tmpfs", "containerPath size mountOptions")
+    | _of(f"{_C}.ulimits", "name softLimit hardLimit")
+    | _of(f"{_C}.systemControls", "namespace value")
+    | _of(f"{_C}.logConfiguration", "logDriver options")
 )
-"""Each as far as its capability is announced: not every runtime has labels, other users or other ports."""
+"""Each as far as its capability is announced: not every runtime and machine has it (docs/task-definition.md)."""
 
 HARMLESS: Mapping[str, str] = {
     "family": "a name",
@@ -46,36 +61,21 @@ HARMLESS: Mapping[str, str] = {
 }
 
 CAPABLE = (
-    _of("", "taskRoleArn pidMode ipcMode enableFaultInjection")
+    _of("", "taskRoleArn enableFaultInjection")
     | _of("inferenceAccelerators", "deviceName deviceType")
     | _of("proxyConfiguration", "type containerName")
     | _of("proxyConfiguration.properties", "name value")
-    | _of("volumes", "name configuredAtLaunch")
-    | _of("volumes.host", "sourcePath")
-    | _of("volumes.dockerVolumeConfiguration", "scope autoprovision driver driverOpts labels")
+    | _of("volumes", "configuredAtLaunch")
     | _of("volumes.efsVolumeConfiguration", "fileSystemId rootDirectory transitEncryption transitEncryptionPort")
     | _of("volumes.efsVolumeConfiguration.authorizationConfig", "accessPointId iam")
     | _of("volumes.s3filesVolumeConfiguration", "fileSystemArn rootDirectory transitEncryptionPort accessPointArn")
     | _of("volumes.fsxWindowsFileServerVolumeConfiguration", "fileSystemId rootDirectory")
     | _of("volumes.fsxWindowsFileServerVolumeConfiguration.authorizationConfig", "credentialsParameter domain")
-    | _of(_C, "links hostname disableNetworking dnsServers dnsSearchDomains privileged readonlyRootFilesystem")
-    | _of(_C, "dockerSecurityOptions interactive pseudoTerminal startTimeout versionConsistency credentialSpecs")
+    | _of(_C, "versionConsistency credentialSpecs")
     | _of(f"{_C}.repositoryCredentials", "credentialsParameter")
-    | _of(f"{_C}.portMappings", "containerPortRange")
     | _of(f"{_C}.environmentFiles", "value type")
-    | _of(f"{_C}.mountPoints", "sourceVolume containerPath readOnly")
-    | _of(f"{_C}.volumesFrom", "sourceContainer readOnly")
-    | _of(f"{_C}.linuxParameters", "initProcessEnabled sharedMemorySize maxSwap swappiness")
-    | _of(f"{_C}.linuxParameters.capabilities", "add drop")
-    | _of(f"{_C}.linuxParameters.devices", "hostPath containerPath permissions")
-    | _of(f"{_C}.linuxParameters.tmpfs", "containerPath size mountOptions")
     | _of(f"{_C}.secrets", "name valueFrom")
-    | _of(f"{_C}.dependsOn", "containerName condition")
-    | _of(f"{_C}.extraHosts", "hostname ipAddress")
-    | _of(f"{_C}.ulimits", "name softLimit hardLimit")
-    | _of(f"{_C}.logConfiguration", "logDriver options")
     | _of(f"{_C}.logConfiguration.secretOptions", "name valueFrom")
-    | _of(f"{_C}.systemControls", "namespace value")
     | _of(f"{_C}.resourceRequirements", "value type")
     | _of(f"{_C}.firelensConfiguration", "type options")
 )

@@ -116,7 +116,7 @@ def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[D
                     "lastStatus": str(status),
                     "exitCode": report.exit_code,
                     "reason": report.reason,
-                    "networkBindings": [binding.model_dump(by_alias=True) for binding in report.network_bindings],
+                    "networkBindings": [binding.described() for binding in report.network_bindings],
                     "networkInterfaces": [],
                     "healthStatus": str(report.health_status),
                     "cpu": str(each.get("cpu", 0)),

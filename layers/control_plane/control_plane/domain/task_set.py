@@ -58,8 +58,12 @@ class TaskSet(Entity):
     failed_starts: int = 0
     not_before: datetime | None = None
     """Starts that fail are spaced out, for each task set by itself."""
-    short: bool = False
-    """Whether the last run could not place all that it wanted."""
+    waiting_since: datetime | None = None
+    """Since when it waits for capacity (domain/waiting.py); None: it does not."""
+
+    def anew(self, now: datetime) -> "TaskSet":
+        """Once something else is wanted: it is not steady, and its starts are not put off any more."""
+        return self.model_copy(update={"steady": False, "stability_at": now, "failed_starts": 0, "not_before": None})
 
     def computed_desired_count(self, desired_count: int) -> int:
         """Rounded up, and in decimal numbers: 7 percent of 100 tasks are 7."""

@@ -27,6 +27,8 @@ class Waiting(Entity):
     cluster: str
     since: datetime
     service: str | None = None
+    task_set: str | None = None
+    """Of a service that has some: each waits for itself."""
     request_id: str | None = None
     """Of the event."""
     cpu: int = 0
@@ -43,7 +45,9 @@ class Waiting(Entity):
 
     @property
     def name(self) -> str:
-        return f"S#{self.service}" if self.service else f"E#{self.request_id}"
+        if self.service is None:
+            return f"E#{self.request_id}"
+        return f"S#{self.service}#{self.task_set}" if self.task_set else f"S#{self.service}"
 
     @cached_property
     def demand(self) -> Demand:
@@ -81,6 +85,7 @@ def waiting(
     cluster: str,
     since: datetime,
     service: str | None = None,
+    task_set: str | None = None,
     request_id: str | None = None,
 ) -> Waiting:
     """For one of the two."""
@@ -90,6 +95,7 @@ def waiting(
         cluster=cluster,
         since=since,
         service=service,
+        task_set=task_set,
         request_id=request_id,
         cpu=demand.resources.cpu,
         memory=demand.resources.memory,

@@ -16,14 +16,14 @@ from functools import partial
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.attempts import Of, seconds_to_wait, source_of
-from control_plane.domain.container_instance import InstanceIdentity
+from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.races import ItemChangedError
 from control_plane.domain.signing_request import SigningRequestError, public_key_digest
 from control_plane.flows.activations import code_digest
 from control_plane.flows.again import until_won
 from control_plane.gateways.identities import Certificate, RegistryBusyError
 from control_plane.runtime import ControlPlane
-from control_plane.store import activations, failures, instances
+from control_plane.store import activations, failures, identities
 from control_plane.store.activations import Activation, ActivationUse
 from ecs_protocol.messages import ActivateRequest, Identity
 from ecs_protocol.names import thing_name, topics
@@ -100,19 +100,7 @@ def _identity(cp: ControlPlane, activation: Activation, csr: str, key_digest: st
     certificate = _certificate(cp, activation, use_key, use, csr)
     thing = thing_name(cp.prefix, use.instance_id)
     cp.registry.attach(certificate, thing, activation.cluster)
-    identity = InstanceIdentity(
-        instance_id=use.instance_id,
-        cluster=activation.cluster,
-        principal=certificate.principal,
-        attributes=activation.attributes,
-    )
-    try:
-        cp.table.commit([instances.identified_first(identity)])
-    except ItemChangedError as other:
-        cp.registry.retire(certificate.principal)
-        raise ActivationError(
-            "IdentitySuperseded", "This machine was given a newer certificate since. Make a new activation.", 403
-        ) from other
+    until_won(cp, lambda _attempt: _record(cp, activation, use, certificate))
     cp.registry.activate(certificate.principal)
     logger.info("Activated", extra={"instance": use.instance_id, "cluster": activation.cluster})
     return Identity(
@@ -126,6 +114,26 @@ def _identity(cp: ControlPlane, activation: Activation, csr: str, key_digest: st
         topics=topics(cp.prefix, thing),
         attributes=activation.attributes,
     )
+
+
+def _record(cp: ControlPlane, activation: Activation, use: ActivationUse, certificate: Certificate) -> None:
+    """This is the instance's certificate, unless it was given another one since, or is deregistered."""
+    known = identities.load(cp.table, use.instance_id)
+    if known is None:
+        identity = InstanceIdentity(
+            instance_id=use.instance_id,
+            cluster=activation.cluster,
+            principal=certificate.principal,
+            attributes=activation.attributes,
+        )
+        cp.table.commit([identities.written(None, identity)])
+    elif known.deregistered_at is not None:
+        raise ActivationError("InactiveInstance", "This machine was deregistered. Make a new activation.", 403)
+    elif known.principal != certificate.principal:
+        cp.registry.retire(certificate.principal, thing_name(cp.prefix, use.instance_id))
+        raise ActivationError(
+            "IdentitySuperseded", "This machine was given a newer certificate since. Make a new activation.", 403
+        )
 
 
 def _use(cp: ControlPlane, activation: Activation, csr: str, key_digest: str) -> tuple[str, ActivationUse]:
@@ -167,7 +175,7 @@ def _certificate(cp: ControlPlane, activation: Activation, use_key: str, use: Ac
     try:
         cp.table.commit([activations.certified(activation.activation_id, use_key, noted)])
     except ItemChangedError:
-        cp.registry.retire(made.principal)
+        cp.registry.retire(made.principal, thing_name(cp.prefix, use.instance_id))
         first = activations.load_use(cp.table, activation.activation_id, use_key)
         if first is None or not first.certificate_arn or not first.certificate_pem:
             raise ActivationError("InvalidActivation", "The activation was deleted. Make a new one.", 403) from None

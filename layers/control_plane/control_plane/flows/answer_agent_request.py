@@ -4,34 +4,34 @@ Reconcile and RegisterContainerInstance raise the epoch and answer with the list
 answers with the tasks, by name. Asking twice does no harm: the agent goes by the newest epoch and version.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
-from control_plane.domain.cluster import ClusterStatus
 from control_plane.domain.container_instance import (
     ContainerInstance,
-    InstanceIdentity,
     InstanceStatus,
-    Registration,
 )
+from control_plane.domain.errors import ClusterNotFoundException
+from control_plane.domain.identity import ROTATION_GAP, InstanceIdentity
 from control_plane.domain.inbox import Envelope
-from control_plane.domain.reminders import FIRST_GAP, next_probe
-from control_plane.domain.resources import Resources
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
-from control_plane.flows.delete_cluster import open_if_left_closed
+from control_plane.flows.farewell import let_go
 from control_plane.flows.orphans import note_orphans
+from control_plane.flows.register_container_instance import register
+from control_plane.flows.rotate_certificate import note_certificate_in_use, rotate_certificate
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, keys, reminders, tasks
+from control_plane.store import instances, tasks
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     MAX_MESSAGE_BYTES,
-    Attribute,
+    AgentRequest,
+    Deregistered,
+    DeregistrationNoted,
     DescribeTasks,
     ListedTask,
     Probe,
@@ -41,6 +41,8 @@ from ecs_protocol.messages import (
     RegisterContainerInstance,
     RegistrationRequired,
     ReportOrphans,
+    RotateCertificate,
+    RotationRequired,
 )
 
 logger = Logger(child=True)
@@ -59,6 +61,9 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
     except ValidationError as error:
         logger.warning("Dropped what is no request", extra={"instance": sender.instance_id, "error": str(error)})
         return
+    if sender.deregistered_at is not None:
+        _answer_deregistered(cp, sender, request)
+        return
     match request:
         case Reconcile():
             until_won(cp, lambda _attempt: _reconcile(cp, sender, request, envelope.received_at))
@@ -68,6 +73,13 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
             note_orphans(cp, sender, request)
         case DescribeTasks():
             until_won(cp, lambda _attempt: _describe(cp, sender, request, envelope.received_at))
+        case RotateCertificate():
+            # An old copy of a request may name a key that the machine does not have any more.
+            if cp.clock() < envelope.received_at + ROTATION_GAP:
+                rotate_certificate(cp, sender, request)
+        case DeregistrationNoted():
+            logger.warning("An instance that is not deregistered says so", extra={"instance": sender.instance_id})
+    note_certificate_in_use(cp, sender, envelope.principal)
 
 
 def proves_presence(instance: ContainerInstance, received_at: datetime) -> bool:
@@ -95,6 +107,8 @@ def _reconcile(
     present = proves_presence(instance, received_at)
     raised = instances.from_item(cp.table.update(instances.epoch_raised(instance, cp.clock(), present=present)))
     _send_list(cp, raised, request.request_id)
+    if sender.rotation_wanted_at is not None:
+        cp.agents.send(sender.instance_id, RotationRequired())
     if not raised.agent_connected:
         cp.agents.send(sender.instance_id, Probe())
 
@@ -102,7 +116,7 @@ def _reconcile(
 def _register(
     cp: ControlPlane, sender: InstanceIdentity, request: RegisterContainerInstance, received_at: datetime
 ) -> None:
-    """Make the instance, or give it a new registration. Only this creates instances."""
+    """Make the instance, or give it a new registration."""
     before = instances.load(cp.table, sender.cluster, sender.instance_id)
     known = instances.load_registration(cp.table, sender.cluster, sender.instance_id)
     if before is not None and before.status is InstanceStatus.INACTIVE:
@@ -111,98 +125,15 @@ def _register(
     if before is not None and known is not None and known.digest == request.digest:
         _reconcile(cp, sender, request, received_at)  # it came twice
         return
-    cluster = clusters.load(cp.table, sender.cluster)
-    if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
-        _refuse(
-            cp,
-            sender,
-            request.request_id,
-            "ClusterNotFoundException",
-            f"Cluster {sender.cluster} not found. Create it, or activate this machine for another one.",
-        )
+    try:
+        register(cp, sender, request, before, known)
+    except ClusterNotFoundException as refused:
+        message = f"Cluster {sender.cluster} not found. Create it, or activate this machine for another one."
+        _refuse(cp, sender, request.request_id, refused.code, message)
         return
-    registration = _registration(cp, sender, request, before, tags=known.tags if known else {})
-    after = _instance(registration, before, cluster.daemons)
-    instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
-    open_if_left_closed(cp, cluster)
-    shard = keys.instance_shard(sender.instance_id)
-    if shard not in cluster.shards:
-        cp.table.commit([clusters.holds_instances_in(cluster.name, shard)])
-    writes = [instances.described(registration)]
-    if before is None:
-        writes += [instances.created(after), clusters.open_for(cluster)]
-    else:
-        old = Resources(cpu=known.cpu, memory=known.memory) if known else Resources()
-        new = Resources(cpu=registration.cpu, memory=registration.memory)
-        writes.append(instances.registered_again(before, after, new - old))
-    # Not before the registration is committed, should this take as long as a function may.
-    reminders.remind(cp.table, [next_probe(sender.cluster, sender.instance_id, cp.clock() + FIRST_GAP)])
-    cp.table.commit(writes)
     current = instances.load(cp.table, sender.cluster, sender.instance_id)
     if current is not None:
         _send_list(cp, current, request.request_id)
-
-
-def _registration(
-    cp: ControlPlane,
-    sender: InstanceIdentity,
-    request: RegisterContainerInstance,
-    before: ContainerInstance | None,
-    *,
-    tags: dict[str, str],
-) -> Registration:
-    given = {attribute.name: attribute for attribute in (*request.attributes, *sender.attributes)}
-    return Registration(
-        instance_id=sender.instance_id,
-        cluster=sender.cluster,
-        registration=before.registration + 1 if before else 1,
-        digest=request.digest,
-        agent_version=request.agent_version,
-        docker_version=request.docker_version,
-        cpu=request.cpu,
-        memory=request.memory,
-        ports_in_use=request.ports_in_use,
-        attributes=tuple(given[name] for name in sorted(given)),
-        tags=tags,
-        principal=sender.principal,
-        registered_at=cp.clock(),
-    )
-
-
-def _instance(
-    registration: Registration, before: ContainerInstance | None, daemons: frozenset[str]
-) -> ContainerInstance:
-    """`daemons`: the DAEMON services of its cluster, which are to look at it first."""
-    valued = {attribute.name: attribute.value for attribute in registration.attributes if attribute.value is not None}
-    return ContainerInstance(
-        instance_id=registration.instance_id,
-        cluster=registration.cluster,
-        registration=registration.registration,
-        version=before.version + 1 if before else 1,
-        cpu=registration.cpu,
-        memory=registration.memory,
-        reserved_ports=frozenset(f"{port.port}/{port.protocol}" for port in registration.ports_in_use),
-        capabilities=capabilities_digest(registration.attributes),
-        attributes=valued,
-        agent_version=registration.agent_version,
-        registered_at=registration.registered_at,
-        daemons_due=daemons,
-        daemons_due_at=registration.registered_at if daemons else None,
-        agent_connected=True,
-        connection_changed_at=registration.registered_at,
-        epoch=before.epoch + 1 if before else 1,
-        updated_at=registration.registered_at,
-    )
-
-
-def capability_names(attributes: Sequence[Attribute]) -> list[str]:
-    """The attributes without a value."""
-    return sorted(attribute.name for attribute in attributes if attribute.value is None)
-
-
-def capabilities_digest(attributes: Sequence[Attribute]) -> str:
-    """Under which their set is stored."""
-    return hashlib.sha256("\n".join(capability_names(attributes)).encode()).hexdigest()[:16]
 
 
 def _send_list(cp: ControlPlane, instance: ContainerInstance, request_id: str) -> None:
@@ -233,7 +164,10 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
     if instance is None:
         return  # it reconciles first, and registers then
-    away = not instance.agent_connected and instance.status is not InstanceStatus.INACTIVE
+    if instance.status is InstanceStatus.INACTIVE:
+        _refuse_inactive(cp, sender, request.request_id)
+        return
+    away = not instance.agent_connected
     if away and not proves_presence(instance, received_at):
         cp.agents.send(sender.instance_id, Probe())
     elif away:
@@ -241,6 +175,16 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     answer = commands_for(cp, instance, request.task_ids, also_definitions=request.task_definitions)
     for message in in_messages(answer.model_copy(update={"request_id": request.request_id})):
         cp.agents.send(sender.instance_id, message)
+
+
+def _answer_deregistered(cp: ControlPlane, sender: InstanceIdentity, request: AgentRequest) -> None:
+    """Said to whatever it asks, until it says that it has heard. An agent that does not know the word is refused."""
+    if isinstance(request, DeregistrationNoted):
+        logger.info("Noted", extra={"instance": sender.instance_id, "tasksKept": request.tasks_kept})
+        let_go(cp, sender.instance_id)
+        return
+    cp.agents.send(sender.instance_id, Deregistered())
+    _refuse_inactive(cp, sender, request.request_id)
 
 
 def _refuse_inactive(cp: ControlPlane, sender: InstanceIdentity, request_id: str) -> None:

@@ -9,11 +9,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
 from control_plane.domain.arns import resource_name
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
+from control_plane.domain.container_instance import MQTT, ContainerInstance, InstanceStatus
 from control_plane.domain.container_instance_description import describe_container_instance, describe_instance_health
 from control_plane.domain.errors import InvalidParameterException, MissingVersionException, ServerException
+from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.inbox import InstanceLook, Look
 from control_plane.domain.reminders import on_grid, watching_command
 from control_plane.domain.scheduling.standing import Connection, absence_of_task, connection_of, stopped_by
@@ -22,8 +26,11 @@ from control_plane.flows.again import until_answered, until_won
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import instance_settings, instances, reminders, tasks
+from control_plane.store import identities, instance_settings, instances, reminders, tasks
+from ecs_protocol.messages import Deregistered
 from ecs_protocol.statuses import StopCode
+
+logger = Logger(child=True)
 
 T = TypeVar("T")
 
@@ -35,12 +42,14 @@ LOOK_AGAIN = timedelta(minutes=2)
 
 
 def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {containerInstances, failures}. A deregistered one is described as INACTIVE, as by Amazon ECS."""
+    """Answers {containerInstances, failures}, each once, in the order asked.
+
+    A deregistered one is described as INACTIVE, as by Amazon ECS.
+    """
     cluster = require_cluster(cp, request.get("cluster"))
     described: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for name in dict.fromkeys(request["containerInstances"]):
-        instance_id = identifier(name, cluster)
+    for instance_id in dict.fromkeys(identifier(name, cluster) for name in request["containerInstances"]):
         found = _load(cp, cluster, instance_id)
         if found is None:
             failures.append({"arn": cp.arns.container_instance(cluster.name, instance_id), "reason": "MISSING"})
@@ -63,8 +72,7 @@ def update_container_instances_state(cp: ControlPlane, request: Mapping[str, Any
     status = InstanceStatus(request["status"])
     described: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for name in dict.fromkeys(request["containerInstances"]):
-        instance_id = identifier(name, cluster)
+    for instance_id in dict.fromkeys(identifier(name, cluster) for name in request["containerInstances"]):
         found = until_answered(cp, partial(_change_status, cp, cluster, instance_id, status), what="container instance")
         if found is None or found.status is InstanceStatus.INACTIVE:
             arn = cp.arns.container_instance(cluster.name, instance_id)
@@ -106,8 +114,9 @@ def update_container_agent(cp: ControlPlane, request: Mapping[str, Any]) -> dict
 def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {containerInstance}. With `force` its tasks are stopped as far as ECS is concerned.
 
-    First the instance is closed, so that nothing more is placed on it, then what is left is done in steps that may be
-    repeated. If this dies in between, a reminder has the same steps taken (flows/look_at_container_instance.py).
+    First the instance is closed, so that nothing more is placed on it and nothing of its machine is believed, then what
+    is left is done in steps that may be repeated. If this dies in between, a reminder has the same steps taken
+    (flows/look_at_container_instance.py), and goes on telling the machine (flows/farewell.py).
     """
     cluster = require_cluster(cp, request.get("cluster"))
     instance_id = identifier(request["containerInstance"], cluster)
@@ -122,20 +131,44 @@ def deregister_container_instance(cp: ControlPlane, request: Mapping[str, Any]) 
             raise InvalidParameterException("Found running tasks on the instance.")
         now = cp.clock()
         reminders.remind(cp.table, [watching_command(cluster.name, instance_id, now)])
-        cp.table.commit([instances.deregistered(instance, now, force=request.get("force", False))])
+        writes = [instances.deregistered(instance, now, force=request.get("force", False))]
+        if instance.transport == MQTT:  # another one's key is good for nothing any more
+            identity = identities.load(cp.table, instance_id)
+            ended = (identity or _unknown(cp, instance)).deregistered(now, revoke_now=False)
+            writes.append(identities.written(identity, ended))
+        cp.table.commit(writes)
         return instance
 
     instance = until_answered(cp, close, what="container instance")
     cp.fleet.forget(cluster.name)
     retire(cp, instance)
+    if instance.transport == MQTT:
+        _tell(cp, instance_id)
     closed = instances.load(cp.table, cluster.name, instance_id)
     if closed is None:
         raise ServerException("The container instance vanished while it was deregistered.")
     return {"containerInstance": _described(cp, closed)}
 
 
+def _tell(cp: ControlPlane, instance_id: str) -> None:
+    try:
+        cp.agents.send(instance_id, Deregistered())
+    except (ClientError, BotoCoreError):
+        logger.warning("Could not tell a machine that it is deregistered", extra={"instance": instance_id})
+
+
+def _unknown(cp: ControlPlane, instance: ContainerInstance) -> InstanceIdentity:
+    """Of a table that was restored to a time before the machine was activated, or nearly so."""
+    registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
+    return InstanceIdentity(
+        instance_id=instance.instance_id,
+        cluster=instance.cluster,
+        principal=registration.principal if registration else "",
+    )
+
+
 def retire(cp: ControlPlane, instance: ContainerInstance) -> None:
-    """What is left to do about an instance that is INACTIVE: its tasks and its certificate. May be repeated.
+    """What is left to do about the tasks of an instance that is INACTIVE. May be repeated.
 
     A stop-after task may still run, and holds its place until its machine must have stopped it.
     """
@@ -153,9 +186,6 @@ def retire(cp: ControlPlane, instance: ContainerInstance) -> None:
     for start in range(0, len(held), STOPPED_AT_ONCE):
         chunk = held[start : start + STOPPED_AT_ONCE]
         until_won(cp, partial(_stop, cp, chunk))
-    registration = instances.load_registration(cp.table, instance.cluster, instance.instance_id)
-    if registration is not None:
-        cp.registry.retire(registration.principal)
 
 
 def _may_run(task: Task, connection: Connection, now: datetime) -> bool:

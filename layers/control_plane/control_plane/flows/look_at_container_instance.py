@@ -25,6 +25,7 @@ from control_plane.domain.scheduling.standing import connection_of, standing
 from control_plane.domain.task import Awaiting, Task, request_stop
 from control_plane.flows.again import until_won
 from control_plane.flows.container_instances import retire
+from control_plane.flows.farewell import say_farewell
 from control_plane.flows.send_agent_commands import send_commands
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, reminders, tasks
@@ -55,6 +56,7 @@ def _look(cp: ControlPlane, reminder: InstanceLook) -> None:
     logger.info("Looking", extra={"instance": instance.instance_id, "look": reminder.look})
     if instance.status is InstanceStatus.INACTIVE:
         retire(cp, instance)
+        say_farewell(cp, instance)
         return
     match reminder.look:
         case Look.COMMANDS:

@@ -9,6 +9,9 @@ from control_plane.domain.service import Service, ServiceStatus
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, services, task_definitions
 
+AS_NAMED = "taskDefinitionAsNamed"
+"""In a request: the definition as its sender named it, if it was looked up before the flow (flows/authorize.py)."""
+
 
 def require_cluster(cp: ControlPlane, name_or_arn: str | None) -> Cluster:
     """The ACTIVE cluster that a request names, `default` if it names none.

@@ -13,7 +13,7 @@ from control_plane.domain.container_instance import ContainerInstance, InstanceS
 from control_plane.domain.inbox import Presence
 from control_plane.flows.again import until_won
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances
+from control_plane.store import identities, instances
 from ecs_protocol.messages import Probe
 from ecs_protocol.names import container_instance_id
 
@@ -23,9 +23,13 @@ logger = Logger(child=True)
 def note_presence(cp: ControlPlane, presence: Presence) -> None:
     """Handle one event. One of a machine that has not registered yet is of no interest."""
     instance_id = container_instance_id(cp.prefix, presence.client_id)
-    identity = instances.load_identity(cp.table, instance_id) if instance_id else None
+    identity = identities.load(cp.table, instance_id) if instance_id else None
     if identity is None:
         logger.info("Presence of an unknown client", extra={"clientId": presence.client_id})
+        return
+    # Rules of an older release do not say which certificate connected.
+    if presence.principal is not None and not identity.speaks_with(presence.principal):
+        logger.warning("Refused a presence: not its certificate", extra={"clientId": presence.client_id})
         return
     went = until_won(cp, lambda _attempt: _note(cp, identity.cluster, identity.instance_id, presence))
     if went:

@@ -9,8 +9,11 @@ from pydantic.alias_generators import to_camel
 from control_plane.domain.errors import EcsError
 from control_plane.flows.activations import create_activation, delete_activation, list_activations
 from control_plane.flows.check import check
+from control_plane.flows.farewell import revoke_certificate
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
+from control_plane.flows.principals import PrincipalRequest, operate_principals
+from control_plane.flows.rotate_certificate import require_rotation
 from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters
@@ -42,6 +45,16 @@ class _DeleteActivation(BaseModel):
 
     operation: Literal["DeleteActivation"]
     activation_id: str = Field(min_length=1, max_length=64)
+
+
+class _Certificate(BaseModel):
+    """Have an instance's replaced, or revoke that of one which is deregistered: its machine need not hear so."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["RotateCertificate", "RevokeCertificate"]
+    cluster: str = "default"
+    container_instance: str = Field(min_length=1)
 
 
 class _ReplayDeadLetters(BaseModel):
@@ -92,7 +105,16 @@ class _Orphans(BaseModel):
 
 
 _Operation = (
-    _CreateActivation | _ListActivations | _DeleteActivation | _ReplayDeadLetters | _Resume | _Check | _Why | _Orphans
+    _CreateActivation
+    | _ListActivations
+    | _DeleteActivation
+    | _Certificate
+    | _ReplayDeadLetters
+    | _Resume
+    | _Check
+    | _Why
+    | _Orphans
+    | PrincipalRequest
 )
 _REQUEST: TypeAdapter[_Operation] = TypeAdapter(Annotated[_Operation, Field(discriminator="operation")])
 
@@ -112,18 +134,8 @@ def operate(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
 def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
     """Raises the errors of the operation."""
     match parsed:
-        case _CreateActivation():
-            return create_activation(
-                cp,
-                cluster_name=parsed.cluster,
-                registration_limit=parsed.registration_limit,
-                expires_in_seconds=parsed.expires_in_seconds,
-                machine_attributes=parsed.attributes,
-            )
-        case _ListActivations():
-            return list_activations(cp, parsed.cluster)
-        case _DeleteActivation():
-            return delete_activation(cp, parsed.activation_id)
+        case _CreateActivation() | _ListActivations() | _DeleteActivation() | _Certificate():
+            return _who_may_join(cp, parsed)
         case _ReplayDeadLetters():
             return {"replayed": cp.queues.replay(parsed.queue)}
         case _Check():
@@ -140,3 +152,27 @@ def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
             cluster = require_cluster(cp, parsed.cluster)
             cp.table.commit([clusters.resumed(cluster.name, cp.clock())])
             return {"cluster": cluster.name}
+        case _:
+            return operate_principals(cp, parsed)
+
+
+def _who_may_join(
+    cp: ControlPlane, request: _CreateActivation | _ListActivations | _DeleteActivation | _Certificate
+) -> dict[str, Any]:
+    match request:
+        case _CreateActivation():
+            return create_activation(
+                cp,
+                cluster_name=request.cluster,
+                registration_limit=request.registration_limit,
+                expires_in_seconds=request.expires_in_seconds,
+                machine_attributes=request.attributes,
+            )
+        case _ListActivations():
+            return list_activations(cp, request.cluster)
+        case _DeleteActivation():
+            return delete_activation(cp, request.activation_id)
+        case _Certificate(operation="RotateCertificate"):
+            return require_rotation(cp, request.cluster, request.container_instance)
+        case _Certificate():
+            return revoke_certificate(cp, request.cluster, request.container_instance)

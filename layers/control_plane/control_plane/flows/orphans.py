@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from aws_lambda_powertools import Logger
 
-from control_plane.domain.container_instance import ContainerInstance, InstanceIdentity, InstanceStatus, port_names
+from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, port_names
 from control_plane.domain.errors import InvalidParameterException
+from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.reminders import watching_command
 from control_plane.domain.service import Service, ServiceStatus
@@ -54,8 +55,9 @@ def _note(cp: ControlPlane, sender: InstanceIdentity, reported: Sequence[OrphanR
     of_ours = tasks.load_many(cp.table, sender.cluster, named)
     for report in reported:
         task = of_ours.get(report.task_id)
-        adopted = task is not None and not task.stopped and task.instance_id == sender.instance_id
-        if report.task_id not in known and not adopted:
+        # One that runs by the table is adopted since, or another machine's: this one is told to stop it when it asks.
+        answered_for = task is not None and not task.stopped
+        if report.task_id not in known and not answered_for:
             orphan = _orphan(cp, instance, report)
             logger.warning("An orphan", extra={"task": report.task_id, "instance": sender.instance_id})
             cp.table.commit([orphans.found(orphan), instances.held_by_orphan(instance, orphan, cp.clock())])

@@ -116,7 +116,7 @@ def _registration_of(cp: ControlPlane, instance: ContainerInstance) -> Registrat
 
 def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[ServiceKey]:
     """The services to which it matters that a machine that has tasks of theirs has just gone or come back, or is to be
-    emptied; and the DAEMON services that are to look at it. Nothing is read for other changes."""
+    emptied; DAEMON services to which this instance matters. Nothing is read for other changes."""
     changed = instance.updated_at == instance.settings_changed_at
     connection = instance.updated_at in {instance.connection_changed_at, instance.session_ended_at}
     draining = instance.status is InstanceStatus.DRAINING

@@ -33,7 +33,7 @@ from control_plane.domain.task_description import describe_task
 from control_plane.domain.task_overrides import task_requirements, task_resources, validate_overrides
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import believing, choose_instances, look_at
-from control_plane.flows.lookup import definition_name, identifier, require_cluster, require_task_definition
+from control_plane.flows.lookup import AS_NAMED, definition_name, identifier, require_cluster, require_task_definition
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
 from control_plane.runtime import ControlPlane
@@ -156,6 +156,8 @@ def require_external(definition: Mapping[str, Any]) -> None:
 def digest_of(request: Mapping[str, Any]) -> str:
     """Tells whether a request that comes with a used token is the same one."""
     body = {name: value for name, value in request.items() if name != "clientToken"}
+    if AS_NAMED in body:
+        body["taskDefinition"] = body.pop(AS_NAMED)
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 

@@ -1,5 +1,8 @@
 """`Run Task` events on the stack's bus: the detail is a RunTask request; the event's id is its client token.
 
+An event acts as the principal `events/<source>`, which must be allowed like any other: without a policy it runs
+nothing.
+
 With `waitForCapacitySeconds` beside the request, what no instance can take waits, for that long from the event's time:
 
     event ──► RunTask ── all placed ──► done
@@ -22,12 +25,14 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from control_plane.domain.authorization import EVENTS, Caller
 from control_plane.domain.errors import EcsError, InvalidParameterException
 from control_plane.domain.placement.place import Demand
 from control_plane.domain.reminders import EventLook
 from control_plane.domain.request_checks import check_limits, refuse_unsupported
 from control_plane.domain.waiting import WaitingEvent, next_look, waiting
 from control_plane.flows.again import until_won
+from control_plane.flows.authorize import authorize
 from control_plane.flows.run_task import NO_INSTANCES, demand_of_request, run_task
 from control_plane.gateways.ecs_model import validate_request
 from control_plane.runtime import ControlPlane
@@ -98,7 +103,8 @@ def _order(cp: ControlPlane, event: Mapping[str, Any]) -> _Order:
     if seconds is not None and not (type(seconds) is int and 1 <= seconds <= longest):
         raise InvalidParameterException(f"{WAIT} is a whole number from 1 to {longest}.")
     until = None if seconds is None else _time_of(event, cp.clock()) + timedelta(seconds=seconds)
-    return _Order(event["id"], event, {"startedBy": started_by(event, cp.prefix), **request}, until)
+    allowed = authorize(cp, Caller(principal=f"{EVENTS}{event.get('source', '')}"), "RunTask", request)
+    return _Order(event["id"], event, {"startedBy": started_by(event, cp.prefix), **allowed}, until)
 
 
 def demand_of_event(cp: ControlPlane, event: Mapping[str, Any]) -> Demand:

@@ -1,7 +1,8 @@
 """Bring services to what is wanted of them. Each run reads all afresh, plans, and commits in bounded chunks.
 
     keys of a batch ──► distinct services ──► read ──► plan ──► place ──► commit a chunk ──┐
-                                               ▲                                          │ more to do
+                                               ▲         ▲                                │
+                                               │         └── more to do, the lock held ◄──┤
                                                └──────────────── lost the lock ◄──────────┘
 
 Two runs may work on one service: every chunk is committed under the service's lock, so that one of them loses and
@@ -12,30 +13,29 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.filters import DAEMONS_FIRST, WAIT_FOR_DAEMONS
-from control_plane.domain.placement.place import Demand, Placed, Unplaced
+from control_plane.domain.placement.place import Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
-from control_plane.domain.scheduling.aftermath import deployments_after, next_look
-from control_plane.domain.scheduling.history import followed
+from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.ranking import group_of
-from control_plane.domain.scheduling.standing import connection_of
-from control_plane.domain.scheduling.task_sets import TaskSetsPlan, plan_task_sets, task_sets_after
+from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
-from control_plane.flows.run_task import demand_of, new_task, placing, watching
+from control_plane.flows.run_task import new_task, placing, watching
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
+from control_plane.flows.service_demand import definition_of_service, demand_of_service
+from control_plane.flows.service_snapshot import KEPT, Snapshot, read
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
@@ -48,8 +48,8 @@ logger = Logger(child=True)
 CHUNK = 20
 """Tasks that one transaction starts or stops: with instances, list items and events fewer than 100 writes."""
 
-MAX_CHUNKS = 40
-"""Of one run; what is left then, the sweeper brings back."""
+MAX_CHUNKS = 25
+"""Of one run; with what is left then, a message to itself goes on."""
 
 UNHEALTHY = "Task failed container health checks"
 
@@ -73,10 +73,17 @@ def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[Ser
 
 
 def schedule_service(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None = None) -> None:
-    """Commit chunk after chunk until there is nothing to do. `changed`: the instances that it is about; None: all."""
+    """Commit chunk after chunk until there is nothing to do, or a message of its own goes on with the rest.
+
+    `changed`: the instances that it is about; None: all.
+    """
+    seen: Snapshot | None = None
     for _ in range(MAX_CHUNKS):
-        if not until_won(cp, lambda attempt: _one_chunk(cp, key, changed, attempt)):
+        more, seen = until_won(cp, partial(_one_chunk, cp, key, changed, seen))
+        if not more:
             return
+    if seen is not None:
+        cp.queues.wake_services([(key, f"{key.service[:80]}-{seen.service.lock}-goes-on")])
 
 
 @dataclass
@@ -88,42 +95,52 @@ class _Chunk:
     events: list[ServiceEvent] = field(default_factory=list)
     started: dict[str, int] = field(default_factory=dict)
     """Tasks, by deployment or task set; of one of them only."""
-    short: set[str] = field(default_factory=set)
-    """Deployments and task sets that found no room for all that they want."""
-    waiting: Waiting | None = None
-    """What the first of these wanted and could not be placed; None: nothing."""
+    tasks: list[Task] = field(default_factory=list)
+    """As it leaves them: those that it starts, and those that it tells to stop."""
+    waiting: dict[str, Waiting | None] = field(default_factory=dict)
+    """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
     in_its_own_way: bool = False
     """Room for a task is only missing where tasks of the service's former deployments are."""
     after_daemons: bool = False
     """An instance has room that is kept for DAEMON services, for a while."""
 
+    @property
+    def short(self) -> bool:
+        return any(self.waiting.values())
 
-def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, attempt: int) -> bool:
-    """Whether there may be more to do."""
-    service = services.load(cp.table, key.cluster, key.service)
-    if service is None or service.status is ServiceStatus.INACTIVE:
-        let_go_of(cp, key, changed or ())
-        return False
-    if service.is_daemon:
-        return look_at_daemons(cp, service, changed)
+
+def _one_chunk(
+    cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, kept: Snapshot | None, attempt: int
+) -> tuple[bool, Snapshot | None]:
+    """Whether there may be more to do, and the service as it is then. `kept`: what the chunk before has left."""
     now = cp.clock()
-    listed = services.list_of(cp.table, service)
-    planned = _plan(cp, service, [task for _, task in listed.values() if task is not None], now)
+    if kept is not None and attempt == 0 and now - kept.read_at < KEPT:
+        seen = kept
+    else:
+        found = services.load(cp.table, key.cluster, key.service)
+        if found is None or found.status is ServiceStatus.INACTIVE:
+            let_go_of(cp, key, changed or ())
+            return False, None
+        if found.is_daemon:
+            return look_at_daemons(cp, found, changed), None
+        seen = read(cp.table, found, now)
+    service, listed = seen.service, seen.listed
+    planned = _plan(cp, seen, now)
     chunk = _Chunk()
-    alive = [task for _, task in listed.values() if task is not None and not task.stopped]
-    parts = _parts(service, planned)
+    parts = parts_of(service, planned)
     for whose, part in parts:
-        if not chunk.started:
-            _start(cp, whose, part, chunk, now, alive=alive, fresh=attempt > 0)
-    startable = sum(part.start for whose, part in parts if whose.deployment.deployment_id not in chunk.short)
+        if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
+            waits = _start(cp, whose, part, chunk, now, alive=seen.alive, fresh=attempt > 0)
+            chunk.waiting[whose.deployment.deployment_id] = waits
     if chunk.in_its_own_way and planned.at_rest and not chunk.started:
         planned = replace(planned, stuck=True, crowded=True)
+    startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
-        *((task, _scaled(service, task)) for task in planned.stop),
+        *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
         *((task, UNHEALTHY) for task in planned.sick),
         *((task, GIVEN_UP) for task in planned.give_up),
     ]
-    # An item may occur once in a transaction, and an instance might both get a task and lose one: stops come later.
+    # An instance might both get a task and lose one: stops come later.
     now_stopping = [] if chunk.started else stopping[:CHUNK]
     _stop(cp, service, now_stopping, chunk, now)
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
@@ -137,9 +154,9 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
         or planned.tripped
     )
     after = _after(cp, service, planned, chunk, now, more=more)
-    chunk.writes += _who_waits(cp, service, after, chunk, now)
+    chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
-        return False
+        return False, None
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
@@ -147,66 +164,46 @@ def _one_chunk(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None,
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
-    return more or (after.waiting_since is not None and service.waiting_since is None)
+    goes_on = more or any(
+        chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
+    )
+    return goes_on, seen.after(after, chunk.tasks, struck)
 
 
-def _who_waits(cp: ControlPlane, service: Service, after: Service, chunk: _Chunk, now: datetime) -> list[Write]:
+def _who_waits(
+    cp: ControlPlane, service: Service, parts: Sequence[tuple[Service, ServicePlan]], chunk: _Chunk, now: datetime
+) -> list[Write]:
     """A shortage begins or ends, or what is wanted has changed meanwhile."""
-    if chunk.waiting is not None:
+    if chunk.short:
         waiting_store.note(cp.table, service.cluster, now)
-        said = service.planned and service.waiting_since and not service.external  # of task sets it may be another
-        return [] if said else [waiting_store.begun(chunk.waiting)]
-    if service.waiting_since is None:
-        return []
-    return [waiting_store.ended(service.cluster, service.waiting_since, service=service.name)]
+    writes: list[Write] = []
+    for whose, _ in parts:
+        if whose.deployment.deployment_id not in chunk.waiting:
+            continue
+        waits = chunk.waiting[whose.deployment.deployment_id]
+        if waits is not None and not (service.planned and whose.waiting_since):
+            writes.append(waiting_store.begun(waits))
+        elif waits is None and whose.waiting_since is not None:
+            task_set = whose.deployment.deployment_id if service.external else None
+            since = whose.waiting_since
+            writes.append(waiting_store.ended(service.cluster, since, service=service.name, task_set=task_set))
+    return writes
 
 
-def _plan(cp: ControlPlane, service: Service, tasks: Sequence[Task], now: datetime) -> ServicePlan:
+def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
     """With what is true of the machines that its tasks are on; of those that are away, how many others are, too."""
-    places = {(task.cluster, task.instance_id) for task in tasks if not task.stopped}
-    found = instances.load_many(cp.table, places)
-    connections = {instance_id: connection_of(found.get((cluster, instance_id))) for cluster, instance_id in places}
+    service, alive = seen.service, seen.alive
+    connections = seen.connections(cp.table)
     delays: Mapping[str, timedelta | None] = {}
-    if any(task.disconnect and not connections[task.instance_id].connected for task in tasks if not task.stopped):
+    if any(task.disconnect and not connections[task.instance_id].connected for task in alive):
         cluster = clusters.load(cp.table, service.cluster)
         fleet = [each.instance for each in cp.fleet.candidates(service.cluster, now, fresh=True)]
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
-    revisions = {task.task_definition for task in tasks if not task.stopped}
+    revisions = {task.task_definition for task in alive}
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
-    strategy = parse_strategy(service.placement_strategy) or SERVICE_DEFAULT
-    groups = {each.instance_id: group_of(each, strategy) for each in found.values()}
+    groups = seen.groups(parse_strategy(service.placement_strategy) or SERVICE_DEFAULT)
     decide = plan_task_sets if service.external else plan
-    return decide(service, tasks, now, connections, delays, checks=checks, groups=groups)
-
-
-def _parts(service: Service, planned: ServicePlan) -> list[tuple[Service, ServicePlan]]:
-    """Who starts tasks, and how many: the service, or each of its task sets."""
-    if isinstance(planned, TaskSetsPlan):
-        return [(each.service, each.plan) for each in planned.parts]
-    return [(service, planned)]
-
-
-def _scaled(service: Service, task: Task) -> str:
-    whose = f"deployment {service.deployment.deployment_id}"
-    if service.external:
-        whose = f"taskSet {task.deployment_id}" if task.deployment_id else f"service {service.name}"
-    return f"Scaling activity initiated by ({whose})"
-
-
-def definition_of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
-    """From which its next task is made; with its tags as they are now, if tasks get them."""
-    return definition_for(cp, service, service.task_definition, with_tags=service.propagate_tags == "TASK_DEFINITION")
-
-
-def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand:
-    """What its next task asks of an instance."""
-    return demand_of(
-        definition,
-        {},
-        group=f"service:{service.name}",
-        constraints=service.placement_constraints,
-        strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
-    )
+    return decide(service, seen.tasks, now, connections, delays, checks=checks, groups=groups)
 
 
 def _start(
@@ -218,10 +215,13 @@ def _start(
     *,
     alive: Sequence[Task],
     fresh: bool,
-) -> None:
-    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped."""
+) -> Waiting | None:
+    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped.
+
+    Answers what could not be placed.
+    """
     if not planned.start:
-        return
+        return None
     definition = definition_of_service(cp, service)
     demand = replace(demand_of_service(service, definition), after_daemons_at=now)
     count = min(planned.start, CHUNK)
@@ -246,6 +246,7 @@ def _start(
     ]
     chunk.reminders += watching(new)
     chunk.writes += placing(new, placed, now) + [services.listed(service, task.task_id) for task in new]
+    chunk.tasks += new
     if new:
         chunk.started[service.deployment.deployment_id] = len(new)
         names = " ".join(f"(task {task.task_id})" for task in new)
@@ -254,19 +255,20 @@ def _start(
         )
         cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
-    if unplaced is not None:
-        chunk.short.add(service.deployment.deployment_id)
-        chunk.in_its_own_way = not service.external and _is_in_its_own_way(service, unplaced, alive)
-        chunk.after_daemons = (DAEMONS_FIRST,) in unplaced.refusals.values()
-        chunk.waiting = chunk.waiting or waiting(
-            demand,
-            unplaced.counted,
-            cluster=service.cluster,
-            since=service.waiting_since or now,
-            service=service.name,
-        )
-        if not service.short:
-            chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
+    if unplaced is None:
+        return None
+    chunk.in_its_own_way = not service.external and _is_in_its_own_way(service, unplaced, alive)
+    chunk.after_daemons |= (DAEMONS_FIRST,) in unplaced.refusals.values()
+    if not service.short:
+        chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
+    return waiting(
+        demand,
+        unplaced.counted,
+        cluster=service.cluster,
+        since=service.waiting_since or now,
+        service=service.name,
+        task_set=service.deployment.deployment_id if service.external else None,
+    )
 
 
 def _is_in_its_own_way(service: Service, unplaced: Unplaced, alive: Sequence[Task]) -> bool:
@@ -284,10 +286,9 @@ def _stop(
     """`stopping`: tasks, and why each."""
     if not stopping:
         return
-    chunk.writes += [
-        tasks.changed(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now))
-        for task, reason in stopping
-    ]
+    told = [(task, request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, now)) for task, reason in stopping]
+    chunk.writes += [tasks.changed(task, after) for task, after in told]
+    chunk.tasks += [after for _, after in told]
     places = sorted({task.instance_id for task, _ in stopping})
     chunk.reminders += [watching_command(service.cluster, instance_id, now) for instance_id in places]
     chunk.writes += [instances.told(service.cluster, instance_id, now) for instance_id in places]
@@ -301,41 +302,15 @@ def _after(
     cp: ControlPlane, service: Service, planned: ServicePlan, chunk: _Chunk, now: datetime, *, more: bool
 ) -> Service:
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
-    steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
-    started, short = sum(chunk.started.values()), bool(chunk.short)
-    look_at = next_look(service, planned, now, soon=short or more)
-    if chunk.after_daemons and look_at is not None:
-        look_at = min(look_at, now + WAIT_FOR_DAEMONS)
-    chunk.events += service_events.of_plan(service, planned, steady=steady, now=now, new_id=cp.new_id)
-    after = service.model_copy(
-        update={
-            "status": service.status if more else planned.status,
-            "away_count": planned.away,
-            "missed_count": planned.missed,
-            "held_count": planned.held,
-            "running_count": planned.running,
-            "pending_count": planned.pending + started,
-            "steady": steady,
-            "planned": True,
-            "failed_starts": planned.failed_starts,
-            "not_before": planned.not_before,
-            "short": short,
-            "waiting_since": chunk.waiting.since if chunk.waiting else None,
-            "stuck": planned.stuck,
-            "protected_count": planned.protected or None,
-            "look_at": look_at,
-        }
-    )
+    waiting_since = {name: None if each is None else each.since for name, each in chunk.waiting.items()}
+    after = service_after(service, planned, now, started=chunk.started, waiting_since=waiting_since, more=more)
+    if chunk.after_daemons and after.look_at is not None:
+        after = after.model_copy(update={"look_at": min(after.look_at, now + WAIT_FOR_DAEMONS)})
+    chunk.events += service_events.of_plan(service, planned, steady=after.steady, now=now, new_id=cp.new_id)
     if isinstance(planned, TaskSetsPlan):
-        sets = task_sets_after(planned, now, started=chunk.started, short=chunk.short, more=more)
-        chunk.events += service_events.of_task_sets(planned, sets, now=now, new_id=cp.new_id)
-        return after.model_copy(update={"task_sets": sets})
-    after = after.model_copy(
-        update=deployments_after(service, planned, now, started=started, short=short, steady=steady)
-    )
+        chunk.events += service_events.of_task_sets(planned, after.task_sets, now=now, new_id=cp.new_id)
     if after.deployment.rollout_state is not service.deployment.rollout_state or planned.tripped:
         chunk.events += service_events.of_deployments(service, after, now=now, new_id=cp.new_id)
-    newest = followed(service, after, tripped=planned.tripped, now=now)
-    if newest != service.service_deployment:
-        chunk.writes += service_deployments.recorded(after, newest)
-    return after.model_copy(update={"service_deployment": newest})
+    if after.service_deployment != service.service_deployment:
+        chunk.writes += service_deployments.recorded(after, after.service_deployment)
+    return after

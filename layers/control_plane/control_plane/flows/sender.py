@@ -2,11 +2,12 @@
 
 from aws_lambda_powertools import Logger
 
-from control_plane.domain.container_instance import InstanceIdentity
+from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.inbox import Envelope
+from control_plane.flows.again import until_won
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances
-from ecs_protocol.names import container_instance_id, thing_name
+from control_plane.store import identities
+from ecs_protocol.names import container_instance_id
 
 logger = Logger(child=True)
 
@@ -14,20 +15,32 @@ logger = Logger(child=True)
 def identify(cp: ControlPlane, envelope: Envelope) -> InstanceIdentity | None:
     """The instance that a message speaks for; None if it may speak for none, which is logged.
 
-    The topic must be of the client's own thing, and the certificate the one that this instance was given. If the table
-    knows no identity (it may have been restored to an earlier time), AWS IoT's registry proves it instead.
+    The topic must be of the client's own thing, and the certificate the one that this instance was given. It is read
+    for each message, so that what is deregistered or revoked is so at once. If the table knows another certificate, or
+    none (it may have been restored to an earlier time), AWS IoT's registry proves this one instead: a certificate that
+    was revoked is attached to no thing.
     """
     instance_id = container_instance_id(cp.prefix, envelope.client_id)
     if instance_id is None or envelope.client_id not in envelope.topic.split("/"):
         logger.warning("Refused a message: not from a thing of ours", extra={"clientId": envelope.client_id})
         return None
-    known = cp.identities.get(instance_id, envelope.principal)
-    if known is not None:
+    known = identities.load(cp.table, instance_id)
+    if known is not None and known.speaks_with(envelope.principal):
         return known
-    cluster = cp.registry.cluster_of(thing_name(cp.prefix, instance_id), envelope.principal)
+    cluster = cp.registry.cluster_of(envelope.client_id, envelope.principal)
     if cluster is None:
         logger.warning("Refused a message: not its certificate", extra={"clientId": envelope.client_id})
         return None
-    proven = InstanceIdentity(instance_id=instance_id, cluster=cluster, principal=envelope.principal)
-    cp.table.commit([instances.identified(proven)])
+    return until_won(cp, lambda _attempt: _prove(cp, instance_id, cluster, envelope.principal))
+
+
+def _prove(cp: ControlPlane, instance_id: str, cluster: str, principal: str) -> InstanceIdentity:
+    known = identities.load(cp.table, instance_id)
+    if known is not None and known.speaks_with(principal):
+        return known
+    if known is None:
+        proven = InstanceIdentity(instance_id=instance_id, cluster=cluster, principal=principal)
+    else:
+        proven = known.model_copy(update={"principal": principal, "next": None})
+    cp.table.commit([identities.written(known, proven)])
     return proven

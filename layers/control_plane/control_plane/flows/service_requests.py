@@ -1,5 +1,6 @@
 """What requests about services say: checked, and as members of the service."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -64,8 +65,9 @@ def refuse_by_controller(request: Mapping[str, Any], service: Service) -> None:
         return
     for member in (*OF_TASK_SETS, "deploymentConfiguration", "forceNewDeployment"):
         if request.get(member):
+            words = re.sub("[A-Z]", lambda letter: f" {letter[0].lower()}", member)
             raise InvalidParameterException(
-                f"Unable to update {member} on services with an EXTERNAL deployment controller. Use CreateTaskSet to "
+                f"Unable to update {words} on services with an EXTERNAL deployment controller. Use CreateTaskSet to "
                 "run something else."
             )
 

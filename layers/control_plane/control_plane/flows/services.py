@@ -162,6 +162,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "failed_starts": 0,
                 "not_before": None,
                 "desired_count": desired,
+                "task_sets": tuple(each.anew(now) for each in service.task_sets),
                 "placement_constraints": constraints,
                 "placement_strategy": strategy,
                 "updated_at": now,
@@ -207,6 +208,7 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             update={
                 "status": ServiceStatus.DRAINING,
                 "desired_count": 0,
+                "task_sets": tuple(each.anew(now) for each in service.task_sets),
                 "service_deployment": None,
                 "updated_at": now,
                 "steady": False,

@@ -17,6 +17,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
+from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.inbox import Envelope
 from control_plane.domain.races import InstanceChangedError
 from control_plane.domain.reminders import watching_command
@@ -25,6 +26,7 @@ from control_plane.domain.task import Task, Verdict, apply_report, came_back, ju
 from control_plane.flows.again import until_won
 from control_plane.flows.orphans import note_end_of_orphan
 from control_plane.flows.sender import identify
+from control_plane.gateways.identities import RegistryBusyError
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, reminders, services, tasks
 from control_plane.store.table import Write
@@ -53,17 +55,26 @@ def submit_task_state_changes(cp: ControlPlane, envelopes: Sequence[Envelope]) -
             if sender is None:
                 continue
             changes = TaskStateChanges.from_json(envelope.payload)
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError, RegistryBusyError):
             logger.exception("Could not identify a sender", extra={"clientId": envelope.client_id})
             failed.add(index)
             continue
         except ValidationError as error:
             logger.warning("Dropped what is no report", extra={"clientId": envelope.client_id, "error": str(error)})
             continue
-        reports[sender.cluster, sender.instance_id] += [(index, report) for report in changes.reports]
+        heard = [report for report in changes.reports if believed(sender, report)]
+        reports[sender.cluster, sender.instance_id] += [(index, report) for report in heard]
     for sender_key, indexed in reports.items():
         failed |= _submit(cp, sender_key, indexed)
     return failed
+
+
+def believed(sender: InstanceIdentity, report: TaskReport) -> bool:
+    """Of an instance that is deregistered only the answer to a STOP: that a task has stopped."""
+    if sender.deregistered_at is None or report.last_status is TaskStatus.STOPPED:
+        return True
+    logger.warning("Refused a report: its instance is deregistered", extra={"instance": sender.instance_id})
+    return False
 
 
 def _submit(cp: ControlPlane, sender: Sender, indexed: Sequence[tuple[int, TaskReport]]) -> set[int]:
@@ -105,17 +116,22 @@ def _commit(cp: ControlPlane, sender: Sender, reports: Iterable[TaskReport]) -> 
         if verdict is Verdict.ADVANCE:
             after = apply_report(task, report, now)
             changes.append((task, request_stop(after, *BEFORE, now) if came_back(task, report) else after))
+    commit_changes(cp, sender, changes, now)
+    if too_late:
+        # Their machine is told what the table says: STOPPED.
+        cp.queues.command_later(
+            [{"cluster": cluster, "taskId": task_id, "instanceId": instance_id} for task_id in too_late]
+        )
+
+
+def commit_changes(cp: ControlPlane, sender: Sender, changes: Sequence[tuple[Task, Task]], now: datetime) -> None:
+    """Tasks of one instance, as they were read and as a report leaves them. Raises LostRace."""
     for before, after in changes:
         if not after.stopped:
             _change(cp, before, after, now)
     ends = [(before, after) for before, after in changes if after.stopped]
     if ends:
         _stop(cp, sender, ends, now)
-    if too_late:
-        # Their machine is told what the table says: STOPPED.
-        cp.queues.command_later(
-            [{"cluster": cluster, "taskId": task_id, "instanceId": instance_id} for task_id in too_late]
-        )
 
 
 def _change(cp: ControlPlane, before: Task, after: Task, now: datetime) -> None:

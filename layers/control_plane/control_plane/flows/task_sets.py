@@ -91,7 +91,7 @@ def update_task_set(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, A
 
     def update(service: Service, now: datetime) -> tuple[TaskSet, ...]:
         task_set = _staying(cp, service, request["taskSet"])
-        return (_unsteady(task_set, now, scale=scale),)
+        return (task_set.anew(now).model_copy(update={"scale": scale, "updated_at": now}),)
 
     return _change(cp, cluster, request, update)
 
@@ -129,7 +129,8 @@ def delete_task_set(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, A
                 raise InvalidParameterException(
                     "The task set cannot be deleted while it is scaled above 0. Use force to delete it."
                 )
-        return (_unsteady(task_set, now, scale=0, status=TaskSetStatus.DRAINING),)
+        gone = {"status": TaskSetStatus.DRAINING, "scale": 0.0, "updated_at": now}
+        return (task_set.anew(now).model_copy(update=gone),)
 
     return _change(cp, cluster, request, delete)
 
@@ -177,20 +178,6 @@ def _change(
         return {"taskSet": describe_task_set(changed[0], after, cp.arns, with_tags=with_tags)}
 
     return until_answered(cp, decide_and_commit, what="service")
-
-
-def _unsteady(task_set: TaskSet, now: datetime, **members: Any) -> TaskSet:
-    """With other members; the scheduler is to look at it, and its starts are not put off any more."""
-    return task_set.model_copy(
-        update={
-            **members,
-            "updated_at": now,
-            "steady": False,
-            "stability_at": now,
-            "failed_starts": 0,
-            "not_before": None,
-        }
-    )
 
 
 def _scale(given: Mapping[str, Any]) -> float:

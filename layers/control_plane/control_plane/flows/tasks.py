@@ -17,10 +17,15 @@ from control_plane.store import instances, keys, tasks
 
 
 def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {tasks, failures}; a task that stopped over an hour ago, or never was, is a failure MISSING."""
+    """Answers {tasks, failures}, each once, in the order asked.
+
+    A task that stopped over an hour ago, or never was, is a failure MISSING.
+    """
     cluster = require_cluster(cp, request.get("cluster"))
-    wanted = {name: identifier(name, cluster) for name in request["tasks"]}
-    shown = shown_tasks(cp, cluster, wanted.values())
+    wanted: dict[str, str] = {}
+    for name in request["tasks"]:
+        wanted.setdefault(identifier(name, cluster), name)
+    shown = shown_tasks(cp, cluster, wanted)
     known = _instances(cp, shown)
     return {
         "tasks": [
@@ -31,12 +36,12 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 instance=known.get(shown[each].instance_id),
                 with_tags="TAGS" in request.get("include", ()),
             )
-            for each in wanted.values()
+            for each in wanted
             if each in shown
         ],
         "failures": [
             {"arn": name if name.startswith("arn:") else cp.arns.task(cluster.name, each), "reason": "MISSING"}
-            for name, each in wanted.items()
+            for each, name in wanted.items()
             if each not in shown
         ],
     }

@@ -56,7 +56,7 @@ def _with_room(record: StreamRecord) -> Iterable[tuple[str, str]]:
         case tasks.KIND:
             appears = image["lastStatus"] == TaskStatus.STOPPED
         case instances.KIND:
-            changed = {image.get(f"{what}At") for what in ("settingsChanged", "connectionChanged", "daemonsSeen")}
+            changed = {image.get(at) for at in ("settingsChangedAt", "connectionChangedAt", "daemonsSeenAt")}
             appears = (
                 image["status"] == InstanceStatus.ACTIVE
                 and image.get("agentConnected", False)

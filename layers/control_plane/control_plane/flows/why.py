@@ -12,6 +12,7 @@ from typing import Any
 from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.placement import shortage
 from control_plane.domain.placement.place import Demand, Unplaced
+from control_plane.domain.scheduling.task_sets import who_asks
 from control_plane.domain.service import Service, ServiceStatus
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import describe_task
@@ -19,7 +20,7 @@ from control_plane.domain.waiting import WaitingEvent
 from control_plane.flows.choose_instances import choose_instances, look_at
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.run_task_event import demand_of_event
-from control_plane.flows.schedule_service import definition_of_service, demand_of_service
+from control_plane.flows.service_demand import definition_of_service, demand_of_service
 from control_plane.flows.tasks import definition_of, looks_like_an_id
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, services, tasks, waiting
@@ -58,7 +59,10 @@ def _of_task(cp: ControlPlane, task: Task) -> dict[str, Any]:
 
 def _of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
     held = [task for _, task in services.list_of(cp.table, service).values() if task is not None and not task.stopped]
-    demand = demand_of_service(service, definition_of_service(cp, service))
+    whose = who_asks(service) if service.external else service
+    if whose is None:
+        raise InvalidParameterException(f"Service {service.name} has no task sets, so that nothing of it is to run.")
+    demand = demand_of_service(whose, definition_of_service(cp, whose))
     if service.is_daemon:  # one more is to go only where none is
         demand = replace(demand, constraints=replace(demand.constraints, distinct=True))
     found = services.events(cp.table, service.cluster, service.name, limit=EVENTS)
@@ -70,14 +74,20 @@ def _of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
                 "desiredCount": service.desired_count,
                 "runningCount": service.running_count,
                 "pendingCount": service.pending_count,
-                "rolloutState": str(service.deployment.rollout_state),
+                "rolloutState": _state(service),
                 "waitingSince": service.waiting_since,
-                "notBefore": service.not_before,
+                "notBefore": whose.not_before,
             }
         ),
         "placement": _placement(cp, service.cluster, demand, of_service=held),
         "events": _plain([{"createdAt": each.created_at, "message": each.message} for each in found]),
     }
+
+
+def _state(service: Service) -> str:
+    if service.external:
+        return "STEADY_STATE" if service.steady else "STABILIZING"
+    return str(service.deployment.rollout_state)
 
 
 def _of_event(cp: ControlPlane, event: WaitingEvent) -> dict[str, Any]:

@@ -76,10 +76,15 @@ class IdentityRegistry:
             raise
         return cluster
 
-    def retire(self, principal: str) -> None:
-        """Revoke a certificate; IoT Core ends its session within minutes."""
+    def retire(self, principal: str, thing: str) -> None:
+        """Revoke a certificate, and detach it, so that it proves nothing any more; IoT Core ends its session within
+        minutes."""
         try:
             self._call("update_certificate", certificateId=principal, newStatus="REVOKED")
+            attached = self._call("list_thing_principals", thingName=thing)["principals"]
+            for arn in attached:
+                if arn.endswith(f"/{principal}"):
+                    self._call("detach_thing_principal", thingName=thing, principal=arn)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
                 raise

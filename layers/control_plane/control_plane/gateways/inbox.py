@@ -32,6 +32,7 @@ def presence(body: str) -> Presence:
         version_number=event.get("versionNumber", 0),
         timestamp=_from_milliseconds(event["timestamp"]),
         disconnect_reason=event.get("disconnectReason"),
+        principal=event.get("principalIdentifier"),
     )
 
 

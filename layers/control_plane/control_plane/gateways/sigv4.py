@@ -73,7 +73,9 @@ def verify(request: SignedRequest, *, secret_of: Callable[[str], str | None], re
         raise UnrecognizedClientException("The security token included in the request is invalid.")
     signer = _SignsTheseHeaders(Credentials(authorization.access_key_id, secret), SERVICE, region)
     expected = [_signature(signer, request, authorization, path, timestamp) for path in request.paths]
-    if not any(hmac.compare_digest(each.encode(), authorization.signature.encode()) for each in expected):
+    as_sent = request.method == request.method.upper()  # botocore signs it in capitals, however it is written
+    given = authorization.signature.encode()
+    if not (as_sent and any(hmac.compare_digest(each.encode(), given) for each in expected)):
         raise InvalidSignatureException(
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
             "Access Key and signing method. Consult the service documentation for details."

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from control_plane.domain.container_instance import ContainerInstance, InstanceIdentity
+from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.placement.place import Candidate, take
 from control_plane.domain.task import Task
 from control_plane.store import clusters, instances, task_definitions
@@ -51,24 +51,6 @@ class Definitions:
         """As it was read just now."""
         self._known[family_and_revision] = definition
         self._read_at[family_and_revision] = now
-
-
-class Identities:
-    """Which cluster and certificate an instance was given."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._known: dict[str, InstanceIdentity] = {}
-
-    def get(self, instance_id: str, principal: str) -> InstanceIdentity | None:
-        """None unless `principal` is the instance's certificate. What does not match is looked up again."""
-        known = self._known.get(instance_id)
-        if known is None or known.principal != principal:
-            known = instances.load_identity(self._table, instance_id)
-            if known is None or known.principal != principal:
-                return None
-            self._known[instance_id] = known
-        return known
 
 
 class Fleet:

@@ -5,7 +5,6 @@ from datetime import datetime
 
 from control_plane.domain.container_instance import (
     ContainerInstance,
-    InstanceIdentity,
     InstanceStatus,
     Registration,
     port_names,
@@ -90,8 +89,9 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
         update=(
             "SET #registration = :registration, #capabilities = :capabilities, #attributes = :attributes,"
             " #agentVersion = :agentVersion, #registeredAt = :now,"
-            " #agentConnected = :true, #updatedAt = :now"
-            + ("" if before.agent_connected else ", #connectionChangedAt = :now")
+            " #updatedAt = :now"
+            + (", #agentConnected = :true" if after.agent_connected else "")
+            + (", #connectionChangedAt = :now" if after.agent_connected and not before.agent_connected else "")
             + (", #reservedPorts = :reservedPorts" if after.reserved_ports else "")
             + (", #daemonsDue = :daemonsDue, #daemonsDueAt = :now" if after.daemons_due else "")
             + " REMOVE #sessionEndedAt"
@@ -108,7 +108,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             ":agentVersion": after.agent_version,
             **({":reservedPorts": after.reserved_ports} if after.reserved_ports else {}),
             **({":daemonsDue": after.daemons_due} if after.daemons_due else {}),
-            ":true": True,
+            **({":true": True} if after.agent_connected else {}),
             ":now": after.updated_at,
             ":cpu": totals.cpu,
             ":memory": totals.memory,
@@ -117,10 +117,10 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
     )
 
 
-def described(registration: Registration) -> Write:
-    """The registration item, with the tags that it had; goes with the write of the instance, whose condition guards the
-    rest."""
-    condition, values = unchanged("tags", registration.tags)
+def described(registration: Registration, before: Registration | None) -> Write:
+    """The registration item, if the tags of the one before are still those; goes with the write of the instance, whose
+    condition guards the rest."""
+    condition, values = unchanged("tags", before.tags if before else {})
     return Write(
         "Put",
         keys.registration(registration.cluster, registration.instance_id),
@@ -441,32 +441,6 @@ def deregistered(instance: ContainerInstance, now: datetime, *, force: bool) -> 
             ":one": 1,
             **({} if force else {":none": 0}),
         },
-    )
-
-
-def load_identity(table: Table, instance_id: str) -> InstanceIdentity | None:
-    item = table.get(keys.identity(instance_id))
-    return None if item is None else InstanceIdentity.model_validate(item)
-
-
-def identified(identity: InstanceIdentity) -> Write:
-    return Write(
-        "Put",
-        keys.identity(identity.instance_id),
-        ItemChangedError(identity.instance_id),
-        item=attributes(identity),
-    )
-
-
-def identified_first(identity: InstanceIdentity) -> Write:
-    """Unless the instance was given another certificate since, or is deregistered: then this one is of no use."""
-    return Write(
-        "Put",
-        keys.identity(identity.instance_id),
-        ItemChangedError(identity.instance_id),
-        item=attributes(identity),
-        condition="attribute_not_exists(#pk) OR (#principal = :principal AND attribute_not_exists(#deregisteredAt))",
-        values={":principal": identity.principal},
     )
 
 

@@ -29,6 +29,8 @@
                                       CSR#<digest>           one identity that it gave out
     ACTIVATIONS#<0-3>                 <id>                   there is this activation
     FAILURES#<source or activation>   FAILURES               registrations with a wrong code, counted for ten minutes
+    KEYS#<0-3>                        <access key id>        access key; its secret is nowhere
+    POLICIES#<0-3>                    <principal>#<name>     policy
 
 Times are epoch seconds in 12 digits, so that their order is that of the keys; of who waits, milliseconds in 15. There
 is no index: each would cost one more write for each write, at twice the price in a transaction.
@@ -104,12 +106,17 @@ def task(cluster_name: str, task_id: str) -> Key:
 
 def instance_tasks(cluster_name: str, instance_id: str) -> Key:
     """`sk` is the beginning of the keys of an instance's tasks; another instance may share it, once in 4 billion."""
-    return Key(instance_partition(cluster_name, instance_shard(instance_id)), f"T#{instance_id[:TAIL]}#")
+    return tasks_with_tail(cluster_name, instance_id[:TAIL])
 
 
 def task_of(sk: str) -> str:
     """The task that a key `sk` names: of the task itself, of its end, or of its line on a service's list."""
     return sk.rpartition("#")[2]
+
+
+def tasks_with_tail(cluster_name: str, tail: str) -> Key:
+    """`sk` is the beginning of the keys of the tasks whose ids end so: those of an instance."""
+    return Key(instance_partition(cluster_name, instance_shard(tail)), f"T#{tail}#")
 
 
 def stopped_task(cluster_name: str, task_id: str) -> Key:
@@ -239,3 +246,20 @@ def activation_partitions() -> list[str]:
 
 def failures(of: str, name: str) -> Key:
     return Key(f"FAILURES#{of}#{name}", "FAILURES")
+
+
+def access_key(access_key_id: str) -> Key:
+    return Key(f"KEYS#{_shard(access_key_id, CLUSTER_SHARDS)}", access_key_id)
+
+
+def access_key_partitions() -> list[str]:
+    return [f"KEYS#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def policy(principal: str, name: str) -> Key:
+    """Neither has a `#` in it."""
+    return Key(f"POLICIES#{_shard(principal, CLUSTER_SHARDS)}", f"{principal}#{name}")
+
+
+def policy_partitions() -> list[str]:
+    return [f"POLICIES#{shard}" for shard in range(CLUSTER_SHARDS)]

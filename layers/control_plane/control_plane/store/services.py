@@ -62,11 +62,16 @@ def changed(before: Service, after: Service) -> Write:
     )
 
 
+def line_of(service: Service, task_id: str) -> keys.Key:
+    """Where a task that joins the service's list is listed."""
+    return keys.service_task(service.cluster, service.name, service.shards, task_id)
+
+
 def listed(service: Service, task_id: str) -> Write:
     """A task joins the service's list, in the transaction that creates it."""
     return Write(
         "Put",
-        keys.service_task(service.cluster, service.name, service.shards, task_id),
+        line_of(service, task_id),
         ServiceChangedError(service.name),
         item={"shards": service.shards},
     )
@@ -82,7 +87,7 @@ def list_of(table: Table, service: Service) -> dict[str, tuple[keys.Key, Task | 
     partitions = keys.service_task_partitions(service.cluster, service.name, service.shards)
     items = table.query_many(partitions)
     lines = {str(item.get("taskId") or item["sk"]): keys.Key(item["pk"], item["sk"]) for item in items}
-    found = tasks.load_many(table, service.cluster, lines)
+    found = tasks.load_listed(table, service.cluster, lines)
     return {task_id: (key, found.get(task_id)) for task_id, key in lines.items()}
 
 

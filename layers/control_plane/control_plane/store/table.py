@@ -128,6 +128,12 @@ class Table:
             pages = threads.map(lambda pk: list(self.query(pk, sk_begins, consistent=consistent)), partitions)
             return [item for page in pages for item in page]
 
+    def query_each(self, beginnings: Sequence[Key]) -> list[Item]:
+        """The items of several partitions whose keys begin with an `sk` each, strongly consistent."""
+        with ThreadPoolExecutor(max_workers=16) as threads:
+            pages = threads.map(lambda key: list(self.query(key.pk, key.sk)), beginnings)
+            return [item for page in pages for item in page]
+
     def _pages(self, condition: str, values: Mapping[str, Any], limit: int, **options: Any) -> Iterator[Item]:
         request = {**self._query(condition, values), **options}
         given = 0

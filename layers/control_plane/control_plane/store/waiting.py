@@ -17,8 +17,15 @@ def begun(waiting: Waiting) -> Write:
     return Write("Put", _key(waiting), ItemChangedError(waiting.name), item=attributes(waiting))
 
 
-def ended(cluster: str, since: datetime, *, service: str | None = None, request_id: str | None = None) -> Write:
-    key = _key(Waiting(cluster=cluster, since=since, service=service, request_id=request_id))
+def ended(
+    cluster: str,
+    since: datetime,
+    *,
+    service: str | None = None,
+    task_set: str | None = None,
+    request_id: str | None = None,
+) -> Write:
+    key = _key(Waiting(cluster=cluster, since=since, service=service, task_set=task_set, request_id=request_id))
     return Write("Delete", key, ItemChangedError(key.sk))
 
 

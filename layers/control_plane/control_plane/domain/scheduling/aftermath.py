@@ -1,10 +1,14 @@
-"""What becomes of a service once a step of its plan is committed: its deployments, and when to look again. Pure."""
+"""What becomes of a service once a step of its plan is committed: its counts, its deployments or task sets, and when to
+look again. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from control_plane.domain.scheduling.history import followed
 from control_plane.domain.scheduling.plan import ServicePlan
 from control_plane.domain.scheduling.rollout import after_failure
+from control_plane.domain.scheduling.task_sets import TaskSetsPlan, task_sets_after
 from control_plane.domain.service import RolloutState, Service, ServiceStatus
 
 LOOK_AGAIN = timedelta(seconds=30)
@@ -17,7 +21,50 @@ LOOK_ANYWAY = timedelta(hours=1)
 """After which a service that wants nothing is looked at, in case that nobody said so when it began to."""
 
 
-def deployments_after(
+def service_after(
+    service: Service,
+    planned: ServicePlan,
+    now: datetime,
+    *,
+    started: Mapping[str, int],
+    waiting_since: Mapping[str, datetime | None],
+    more: bool,
+) -> Service:
+    """`started`: tasks, by deployment or task set; `waiting_since`: of those that were tried, since when they wait for
+    capacity; `more`: there is more to do at once."""
+    steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
+    waits = [since for since in waiting_since.values() if since is not None]
+    after = service.model_copy(
+        update={
+            "status": service.status if more else planned.status,
+            "away_count": planned.away,
+            "missed_count": planned.missed,
+            "held_count": planned.held,
+            "running_count": planned.running,
+            "pending_count": planned.pending + sum(started.values()),
+            "steady": steady,
+            "planned": True,
+            "failed_starts": planned.failed_starts,
+            "not_before": planned.not_before,
+            "short": bool(waits),
+            "waiting_since": min(waits, default=None),
+            "stuck": planned.stuck,
+            "protected_count": planned.protected or None,
+            "look_at": _next_look(service, planned, now, soon=bool(waits) or more),
+        }
+    )
+    if isinstance(planned, TaskSetsPlan):
+        sets = task_sets_after(planned, now, started=started, waiting_since=waiting_since, more=more)
+        return after.model_copy(update={"task_sets": sets})
+    deployments = _deployments_after(
+        service, planned, now, started=sum(started.values()), short=bool(waits), steady=steady
+    )
+    after = after.model_copy(update=deployments)
+    newest = followed(service, after, tripped=planned.tripped, now=now)
+    return after.model_copy(update={"service_deployment": newest})
+
+
+def _deployments_after(
     service: Service, planned: ServicePlan, now: datetime, *, started: int, short: bool, steady: bool
 ) -> dict[str, Any]:
     """What becomes of the service's deployments. `short`: not all that was wanted could be placed."""
@@ -43,7 +90,7 @@ def deployments_after(
     return found
 
 
-def next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: bool) -> datetime | None:
+def _next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: bool) -> datetime | None:
     """A time that still lies ahead stays, so that a run with nothing to do writes nothing."""
     if planned.status is ServiceStatus.INACTIVE:
         return None

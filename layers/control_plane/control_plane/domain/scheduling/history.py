@@ -27,16 +27,13 @@ ROLLING_BACK = "ECS deployment stopped: rolling back to deploymentId {}."
 def begun(service: Service, before: Service | None, now: datetime) -> ServiceDeployment:
     """Of the service whose PRIMARY deployment is new; `before`: as it was until then, if it was there."""
     deployment = service.deployment
-    breaker = service.deployment_configuration.circuit_breaker
     sources = () if before is None else (before.deployment, *before.older)
     return ServiceDeployment(
         target=counts_of(service, revision_of(deployment.deployment_id)),
         task_definition=deployment.task_definition,
         capacity_provider_strategy=deployment.capacity_provider_strategy or (),
-        configuration=configuration_in_the_api(service.deployment_configuration),
         sources=tuple(counts_of(service, revision_of(each.deployment_id)) for each in sources),
-        circuit_breaker=breaker is not None and breaker.enable,
-        threshold=threshold(service),
+        **_how(service),
         created_at=now,
         updated_at=now,
     )
@@ -52,9 +49,10 @@ def replaced(service: Service, now: datetime) -> ServiceDeployment | None:
 
 def followed(before: Service, after: Service, *, tripped: bool, now: datetime) -> ServiceDeployment | None:
     """The service deployment, once the scheduler has brought the service from `before` to `after`."""
-    current = live(after)
-    if current is None or current.status.ended:
+    newest = live(after)
+    if newest is None or newest.status.ended:
         return before.service_deployment
+    current = newest.model_copy(update={"started_at": newest.started_at or now})
     status, state, reason = current.status, after.deployment.rollout_state, rollout_reason(after.deployment)
     if tripped:
         current = current.model_copy(update={"tripped": True})
@@ -66,7 +64,7 @@ def followed(before: Service, after: Service, *, tripped: bool, now: datetime) -
         rolled = current.rollback.reason if current.rollback else None
         return _ended(current, S.ROLLBACK_SUCCESSFUL if status.rolls_back else S.SUCCESSFUL, rolled, now)
     if status is S.PENDING:
-        return current.model_copy(update={"status": S.IN_PROGRESS, "started_at": now, "updated_at": now})
+        return current.model_copy(update={"status": S.IN_PROGRESS, "updated_at": now})
     if status is S.ROLLBACK_REQUESTED:
         return current.model_copy(update={"status": S.ROLLBACK_IN_PROGRESS, "updated_at": now})
     return before.service_deployment
@@ -86,7 +84,7 @@ def stopped(service: Service, current: ServiceDeployment, former: Deployment, no
 
 
 def live(service: Service) -> ServiceDeployment | None:
-    """The newest service deployment, with the counts of now while it is on its way."""
+    """The newest service deployment; while it is on its way, with what is true now: UpdateService may change it."""
     current = service.service_deployment
     if current is None or current.status.ended:
         return current
@@ -97,9 +95,19 @@ def live(service: Service) -> ServiceDeployment | None:
             "target": counts_of(service, current.revision_id),
             "sources": tuple(counts_of(service, each.revision_id) for each in current.sources),
             "failure_count": failures,
-            "threshold": threshold(service),
+            **_how(service),
         }
     )
+
+
+def _how(service: Service) -> dict[str, Any]:
+    """The members that say how it goes."""
+    breaker = service.deployment_configuration.circuit_breaker
+    return {
+        "configuration": configuration_in_the_api(service.deployment_configuration),
+        "circuit_breaker": breaker is not None and breaker.enable,
+        "threshold": threshold(service),
+    }
 
 
 def _turned(
@@ -111,7 +119,6 @@ def _turned(
             "status": status,
             "status_reason": reason,
             "rollback": Rollback(reason=reason, started_at=now, revision_id=revision_of(again.deployment_id)),
-            "started_at": current.started_at or now,
             "updated_at": now,
         }
     )
@@ -124,7 +131,6 @@ def _ended(
         update={
             "status": status,
             "status_reason": reason,
-            "started_at": current.started_at or now,
             "finished_at": now,
             "stopped_at": now if status is S.STOPPED else None,
             "updated_at": now,

@@ -15,6 +15,7 @@ from control_plane.domain.scheduling.task_sets import TaskSetsPlan
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
 from control_plane.domain.service_description import rollout_reason
 from control_plane.domain.tags import absence_of
+from control_plane.domain.task import Task
 from control_plane.domain.task_set import TaskSet
 
 NewId = Callable[[], str]
@@ -35,6 +36,14 @@ def _task_set(service: Service) -> str:
     """If it is the service as a task set sees it."""
     task_set_id = service.deployment.deployment_id if service.external else ""
     return f", taskSet {task_set_id}" if task_set_id else ""
+
+
+def scaling_activity(service: Service, task: Task) -> str:
+    """Why a task that is too much, or of a former deployment, is stopped: its stoppedReason."""
+    whose = f"deployment {service.deployment.deployment_id}"
+    if service.external:
+        whose = f"taskSet {task.deployment_id}" if task.deployment_id else f"service {service.name}"
+    return f"Scaling activity initiated by ({whose})"
 
 
 def _action(service: Service, message: str, name: str, *, now: datetime, new_id: NewId, **members: Any) -> ServiceEvent:
@@ -62,20 +71,6 @@ def of_plan(
     return [event for event in found if event is not None]
 
 
-def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
-    """What has become of a DAEMON service with a commit, each said once."""
-    found = []
-    if after.stuck and not before.stuck:
-        found.append(_stuck(after, now, new_id))
-    if after.steady and not before.steady:
-        text = "has reached a steady state."
-        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
-    was, is_now = before.deployment, after.deployment
-    if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
-        found += of_deployments(before, after, now=now, new_id=new_id)
-    return found
-
-
 def of_task_sets(
     planned: TaskSetsPlan, after: Sequence[TaskSet], *, now: datetime, new_id: NewId
 ) -> list[ServiceEvent]:
@@ -92,6 +87,20 @@ def of_task_sets(
             )
         if part.plan.not_before is not None and before.not_before is None:
             found.append(_impaired(part.service, now, new_id))
+    return found
+
+
+def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
+    """What has become of a DAEMON service with a commit, each said once."""
+    found = []
+    if after.stuck and not before.stuck:
+        found.append(_stuck(after, now, new_id))
+    if after.steady and not before.steady:
+        text = "has reached a steady state."
+        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
+    was, is_now = before.deployment, after.deployment
+    if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
+        found += of_deployments(before, after, now=now, new_id=new_id)
     return found
 
 

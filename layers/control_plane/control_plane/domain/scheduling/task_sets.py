@@ -50,7 +50,8 @@ def plan_task_sets(
     groups: Groups | None = None,
 ) -> TaskSetsPlan:
     """Arguments as of plan()."""
-    home = _home(service.task_sets)
+    stay = _staying(service.task_sets)
+    home = stay[0].task_set_id if stay else None  # of adopted tasks: nobody knows for which task set they were started
     known = {task_set.task_set_id for task_set in service.task_sets}
 
     def part(task_set: TaskSet | None) -> Part:
@@ -62,6 +63,13 @@ def plan_task_sets(
     return _together(service, parts)
 
 
+def parts_of(service: Service, planned: ServicePlan) -> Sequence[tuple[Service, ServicePlan]]:
+    """Who starts tasks, and how many: the service itself, or as each of its task sets sees it."""
+    if isinstance(planned, TaskSetsPlan):
+        return [(each.service, each.plan) for each in planned.parts]
+    return [(service, planned)]
+
+
 def as_service(service: Service, task_set: TaskSet | None) -> Service:
     """The service as if the task set were all of it. Its deployment is one that is always on its way: what is not
     healthy is not steady."""
@@ -71,7 +79,7 @@ def as_service(service: Service, task_set: TaskSet | None) -> Service:
         "deployment_configuration": service.deployment_configuration.model_copy(update={"circuit_breaker": None}),
     }
     if task_set is None:
-        return service.model_copy(update=members)
+        return service.model_copy(update={**members, "waiting_since": None})
     deployment = Deployment(
         deployment_id=task_set.task_set_id,
         task_definition=task_set.task_definition,
@@ -89,27 +97,47 @@ def as_service(service: Service, task_set: TaskSet | None) -> Service:
             "deployment": deployment,
             "failed_starts": task_set.failed_starts,
             "not_before": task_set.not_before,
-            "short": task_set.short,
+            "short": task_set.waiting_since is not None,
+            "waiting_since": task_set.waiting_since,
         }
     )
 
 
+def who_asks(service: Service) -> Service | None:
+    """The service as the task set sees it that has waited longest for capacity; else the PRIMARY one, or the first."""
+    waiting = [each for each in service.task_sets if each.waiting_since is not None]
+    waiting.sort(key=lambda each: each.waiting_since or each.created_at)
+    chosen = next(iter((*waiting, *_staying(service.task_sets))), None)
+    return None if chosen is None else as_service(service, chosen)
+
+
 def task_sets_after(
-    planned: TaskSetsPlan, now: datetime, *, started: Mapping[str, int], short: Collection[str], more: bool
+    planned: TaskSetsPlan,
+    now: datetime,
+    *,
+    started: Mapping[str, int],
+    waiting_since: Mapping[str, datetime | None],
+    more: bool,
 ) -> tuple[TaskSet, ...]:
-    """What becomes of them once a step is committed: `started` tasks of each, and those that are `short` of room.
+    """What becomes of them once a step is committed: `started` tasks of each, and since when those that were tried wait
+    for capacity.
 
     One that is DRAINING goes with the last of its tasks, once nothing (`more`) is left to be struck off the list.
     """
     return tuple(
-        _after(part.task_set, part.plan, now, started=started, short=short)
+        _after(part.task_set, part.plan, now, started=started, waiting_since=waiting_since)
         for part in planned.parts
         if part.task_set is not None and (more or part.plan.status is not ServiceStatus.INACTIVE)
     )
 
 
 def _after(
-    task_set: TaskSet, done: ServicePlan, now: datetime, *, started: Mapping[str, int], short: Collection[str]
+    task_set: TaskSet,
+    done: ServicePlan,
+    now: datetime,
+    *,
+    started: Mapping[str, int],
+    waiting_since: Mapping[str, datetime | None],
 ) -> TaskSet:
     return task_set.model_copy(
         update={
@@ -119,16 +147,15 @@ def _after(
             "stability_at": task_set.stability_at if done.steady == task_set.steady else now,
             "failed_starts": done.failed_starts,
             "not_before": done.not_before,
-            "short": task_set.task_set_id in short,
+            "waiting_since": waiting_since.get(task_set.task_set_id, task_set.waiting_since),
         }
     )
 
 
-def _home(task_sets: Iterable[TaskSet]) -> str | None:
-    """Whose an adopted task is, of which nobody knows what task set it was started for."""
+def _staying(task_sets: Iterable[TaskSet]) -> list[TaskSet]:
+    """Those that are not DRAINING, the PRIMARY one first."""
     stay = [task_set for task_set in task_sets if task_set.status is not TaskSetStatus.DRAINING]
-    stay.sort(key=lambda task_set: task_set.status is not TaskSetStatus.PRIMARY)
-    return stay[0].task_set_id if stay else None
+    return sorted(stay, key=lambda task_set: task_set.status is not TaskSetStatus.PRIMARY)
 
 
 def _belongs(task: Task, task_set: TaskSet | None, home: str | None, known: Collection[str]) -> bool:

@@ -1,0 +1,40 @@
+"""What this machine's Docker Engine can do, in the words of the table of capabilities. Pure, but for two sockets.
+
+https://docs.docker.com/reference/api/engine/version/v1.41/#tag/System/operation/SystemInfo
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS
+
+_JOURNAL = Path("/run/systemd/journal/socket")
+_NEEDS_CREDENTIALS = "awslogs"
+"""It logs with the execution role's, which an agent does not have yet."""
+
+
+def features_of(info: Mapping[str, Any], *, limits_tasks: bool, journal: Path = _JOURNAL) -> frozenset[str]:
+    """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task."""
+    return DOCKER_FEATURES | frozenset(_of_machine(info, limits_tasks, journal))
+
+
+def _of_machine(info: Mapping[str, Any], limits_tasks: bool, journal: Path) -> Iterator[str]:
+    for driver in (info.get("Plugins") or {}).get("Log") or ():
+        if driver in LOG_DRIVERS and driver != _NEEDS_CREDENTIALS and (driver != "journald" or journal.exists()):
+            yield f"log-driver-{driver}"
+    security = {
+        part.removeprefix("name=")
+        for option in info.get("SecurityOptions") or ()
+        for part in option.split(",")
+        if part.startswith("name=")
+    }
+    yield from security & {"apparmor", "selinux"}
+    if (info.get("InitCommit") or {}).get("ID") != "N/A":
+        yield "init-process"
+    if info.get("SwapLimit"):
+        yield "swap"
+        if info.get("CgroupVersion") != "2":  # the second has nothing like it
+            yield "swappiness"
+    if limits_tasks:
+        yield "task-limits"
