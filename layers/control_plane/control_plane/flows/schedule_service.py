@@ -32,7 +32,7 @@ from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
-from control_plane.flows.run_task import new_task, placing, watching
+from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
 from control_plane.flows.service_demand import definition_of_service, demand_of_service
 from control_plane.flows.service_snapshot import KEPT, Snapshot, read
@@ -147,12 +147,8 @@ def _one_chunk(
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
-    more = (
-        len(ended) > len(struck)
-        or len(stopping) > len(now_stopping)
-        or sum(chunk.started.values()) < startable
-        or planned.tripped
-    )
+    # What it tells to stop it looks at once more as if it read it: the stream does not wake it for that.
+    more = len(ended) > len(struck) or bool(stopping) or sum(chunk.started.values()) < startable or planned.tripped
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
