@@ -77,9 +77,7 @@ def test_what_an_agent_of_an_earlier_version_cannot_do(members: dict[str, Any], 
     [
         pytest.param({}, DOCKER, id="dockers-own"),
         pytest.param({"driver": "rexray/ebs"}, DOCKER | {"volume-driver-rexray/ebs"}, id="a-plugin"),
-        pytest.param(
-            {"driver": "vieux/sshfs:latest"}, DOCKER | {"volume-driver-vieux/sshfs:latest"}, id="a-tag"
-        ),
+        pytest.param({"driver": "vieux/sshfs:latest"}, DOCKER | {"volume-driver-vieux/sshfs:latest"}, id="a-tag"),
     ],
 )
 def test_a_volume_goes_to_machines_that_have_its_driver(driver: dict[str, str], fits_on: frozenset[str]) -> None:
