@@ -12,9 +12,12 @@ import click
 from ecs_anywhere_agent import __version__
 from ecs_anywhere_agent.commands.options import DURATION, data_dir_option, or_exit, output_option
 from ecs_anywhere_agent.core import Rules
+from ecs_anywhere_agent.fingerprint import read_marks
 from ecs_anywhere_agent.identity import identity_files
-from ecs_anywhere_agent.registering import register, usable_identity
+from ecs_anywhere_agent.registering import check_endpoint, register, usable_identity
 from ecs_anywhere_agent.running import run_agent, stop_tasks
+from ecs_anywhere_agent.same_machine import StoredActivation, compared, remember, set_aside, store_activation
+from ecs_anywhere_agent.single import only_one
 from ecs_protocol.messages import Attribute, Identity
 
 _ELSEWHERE = {
@@ -60,26 +63,49 @@ def main() -> None:
 @click.option("--registration-endpoint", required=True, metavar="URL", help="Where to register.")
 @click.option("--activation-id", required=True, help="From `ecs-anywhere activate`.")
 @click.option("--activation-code", required=True, help="From `ecs-anywhere activate`.")
+@click.option("--at-first-run", is_flag=True, help="For an image: only store this; each machine's `run` registers it.")
 @data_dir_option
 @output_option
 def register_command(
-    registration_endpoint: str, activation_id: str, activation_code: str, data_dir: Path, output: str
+    *,
+    registration_endpoint: str,
+    activation_id: str,
+    activation_code: str,
+    at_first_run: bool,
+    data_dir: Path,
+    output: str,
 ) -> None:
-    """Get this machine an identity. Its private key never leaves the machine."""
+    """Get this machine an identity. Its private key never leaves the machine.
+
+    One that was made on another machine, whose disk was copied or moved, is set aside.
+    """
     files = identity_files(data_dir)
 
-    def work() -> Identity:
+    def work() -> Identity | None:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         data_dir.chmod(0o700)
+        if at_first_run:
+            check_endpoint(registration_endpoint)
+            store_activation(data_dir, StoredActivation(registration_endpoint, activation_id, activation_code))
+            return None
+        now = read_marks()
+        if not compared(files, now).same_machine:
+            with only_one(data_dir):
+                set_aside(data_dir)
         existing = usable_identity(files)
         if existing is not None:
             click.echo(f"This machine is registered already; remove {files.directory} to register it anew.", err=True)
             return existing
-        return register(
+        identity = register(
             files, registration_endpoint, activation_id, activation_code, tell=lambda text: click.echo(text, err=True)
         )
+        remember(files, now)
+        return identity
 
     identity = or_exit(work)
+    if identity is None:
+        click.echo(json.dumps({"dataDir": str(data_dir)}) if output == "json" else f"Stored in {data_dir}.")
+        return
     if output == "json":
         result = {
             "containerInstanceArn": identity.container_instance_arn,
@@ -139,6 +165,7 @@ def register_command(
     envvar="ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT",
     help="Pull the images of containers before what they depend on is as it should be.",
 )
+@click.option("--same-machine", is_flag=True, help="It has other parts, but is the one that was registered; once.")
 @click.option("--keep-tasks", is_flag=True, help="When the instance is deregistered, let its tasks run on.")
 def run_command(
     *,
@@ -151,6 +178,7 @@ def run_command(
     image_pull_behavior: str,
     container_stop_timeout: float,
     pull_dependent_containers_upfront: bool,
+    same_machine: bool,
     keep_tasks: bool,
 ) -> None:
     """Connect, and run what the control plane asks for, until SIGTERM or SIGINT; tasks keep running then."""
@@ -169,6 +197,7 @@ def run_command(
             ),
             pull=image_pull_behavior,
             keep_tasks=keep_tasks,
+            same_machine=same_machine,
             end_on=(signal.SIGTERM, signal.SIGINT),
         )
     )

@@ -32,10 +32,10 @@ from ecs_anywhere_agent.rotating import Rotation
 from ecs_protocol.messages import (
     CONTROL_PLANE_MESSAGE,
     AgentRequest,
+    ControlPlaneMessage,
     Deregistered,
     Identity,
     RegisterContainerInstance,
-    RotateCertificate,
     TaskStateChanges,
 )
 
@@ -258,9 +258,17 @@ class _Session:
             return sent.is_published()
         return False
 
-    def _ask(self, request: RotateCertificate | None) -> None:
+    def _rotate(self, received: ControlPlaneMessage | None = None) -> None:
+        """After a message, or now and then without one."""
+        try:
+            request = self._rotation.due() if received is None else self._rotation.heard(received)
+        except OSError as error:
+            _log.warning("cannot replace the certificate now: %s", error)
+            return
         if request is not None:
             self.publish(self._identity.topics.requests, request.to_json(), None)
+        if self._rotation.reconnect:
+            self.client.disconnect()
 
     def _connected(self, client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -278,7 +286,7 @@ class _Session:
         self._emit(Connected(session=secrets.token_hex(8), registration=self._describe()))
         self._emit(ContactProved(self._subscribed_at))
         self._rotation.connected()
-        self._ask(self._rotation.due())
+        self._rotate()
 
     def _disconnected(self, _client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -291,8 +299,7 @@ class _Session:
             self._pinged_at = self._elapsed()
         elif line == "Received PINGRESP":
             self._emit(ContactProved(self._pinged_at))
-            self._ask(self._rotation.due())
-            self._try_the_new_certificate()
+            self._rotate()
 
     def _received(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         try:
@@ -303,12 +310,7 @@ class _Session:
         self._emit(MessageReceived(received))
         if isinstance(received, Deregistered):
             self._deregistered()
-        self._ask(self._rotation.heard(received))
-        self._try_the_new_certificate()
-
-    def _try_the_new_certificate(self) -> None:
-        if self._rotation.reconnect:
-            self.client.disconnect()
+        self._rotate(received)
 
     def _published(self, _client: paho.Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
         with self._tokens_lock:

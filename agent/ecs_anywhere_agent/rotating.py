@@ -51,7 +51,7 @@ class Rotation:
         self._make_context = make_context
         self._elapsed = elapsed
         self._now = now
-        self._valid = validity(files.certificate.read_text())
+        self._valid = self._validity()
         self._current: ssl.SSLContext | None = None
         self._shows_next = False
         self._connected = True
@@ -71,7 +71,12 @@ class Rotation:
             show_next = self._waiting() and (self._elapsed() >= self._try_at or not self._connected)
         self._shows_next, self._connected = show_next, False
         if show_next:
-            return self._make_context(self._files.next)
+            try:
+                return self._make_context(self._files.next)
+            except OSError as error:  # ssl.SSLError is one
+                _log.warning("cannot use the new certificate: %s", error)
+                self._files.next.forget()
+                self._shows_next = False
         if self._current is None:
             self._current = self._make_context(self._files)
         return self._current
@@ -86,7 +91,10 @@ class Rotation:
         return self._waiting() and not self._shows_next and self._elapsed() >= self._try_at
 
     def due(self) -> RotateCertificate | None:
-        """What to ask for now, if anything: to be called now and then while there is a connection."""
+        """What to ask for now, if anything: to be called now and then while there is a connection.
+
+        Raises OSError if the disk does not let us.
+        """
         begin, end = self._valid
         ends_soon = self._now() > end - min(BEFORE_ITS_END, (end - begin) / 3)
         begun = self._files.next.request.exists()
@@ -99,7 +107,7 @@ class Rotation:
         return self._request()
 
     def heard(self, message: ControlPlaneMessage) -> RotateCertificate | None:
-        """What to ask for after a message, if anything."""
+        """What to ask for after a message, if anything. Raises OSError if the disk does not let us."""
         match message:
             case RotationRequired():
                 return None if self._waiting() else self._request()
@@ -140,16 +148,25 @@ class Rotation:
         write_private(following.certificate, issued.certificate_pem)
         try:
             self._make_context(following)
-        except (OSError, ssl.SSLError) as error:
+            validity(issued.certificate_pem)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             _log.warning("the new certificate is not for the new key: %s", error)
             following.certificate.unlink()
             return
         self._try_at, self._try_gap = self._elapsed(), _FIRST_GAP
         _log.info("there is a new certificate: connecting with it")
 
+    def _validity(self) -> tuple[datetime, datetime]:
+        """For ever, if it cannot be read: then it is replaced when somebody says so."""
+        try:
+            return validity(self._files.certificate.read_text())
+        except ValueError as error:
+            _log.warning("cannot read until when the certificate is valid: %s", error)
+            return self._now(), datetime.max.replace(tzinfo=UTC)
+
     def _replace(self) -> None:
         self._files.replace()
-        self._valid = validity(self._files.certificate.read_text())
+        self._valid = self._validity()
         self._current, self._shows_next = None, False
         self._asked_at, self._ask_gap = None, _FIRST_GAP
         _log.info("the certificate is replaced; the new one ends %s", self._valid[1].date())

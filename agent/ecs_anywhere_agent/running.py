@@ -22,6 +22,7 @@ from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.interface import Runtime, RuntimeUnavailableError
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
+from ecs_anywhere_agent.same_machine import ensure_identity
 from ecs_anywhere_agent.single import only_one
 from ecs_anywhere_agent.store import STATE, open_store
 from ecs_protocol.messages import Attribute, RegisterContainerInstance
@@ -40,12 +41,17 @@ def run_agent(
     rules: Rules,
     pull: str,
     keep_tasks: bool = False,
+    same_machine: bool = False,
     end_on: Sequence[signal.Signals],
 ) -> None:
-    """Until one of the signals. Raises NoIdentityError, RuntimeUnavailableError, AlreadyRunningError."""
+    """Until one of the signals.
+
+    Raises NoIdentityError, OtherMachineError, RegistrationError, RuntimeUnavailableError, AlreadyRunningError.
+    """
     files = identity_files(data_dir)
-    identity = files.load()
     with only_one(data_dir):
+        ensure_identity(data_dir, same_machine=same_machine)
+        identity = files.load()
         runtime = make_runtime(runtime_name, data_dir, pull)
         store = open_store(data_dir / STATE)
         agent = Agent(store, runtime, rules)

@@ -10,12 +10,14 @@ from ecs_anywhere_agent.identity import NoIdentityError
 from ecs_anywhere_agent.local_api import AgentNotRunningError, LocalApiError
 from ecs_anywhere_agent.registering import RegistrationError, default_data_dir
 from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
+from ecs_anywhere_agent.same_machine import OtherMachineError
 from ecs_anywhere_agent.single import AlreadyRunningError
 
 Result = TypeVar("Result")
 
 _PROBLEMS = (
     NoIdentityError,
+    OtherMachineError,
     RegistrationError,
     RuntimeUnavailableError,
     AlreadyRunningError,

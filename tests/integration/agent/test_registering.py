@@ -114,7 +114,12 @@ def test_the_command_stores_an_identity_and_prints_it(endpoint: Endpoint, tmp_pa
     result = invoke(endpoint, tmp_path)
     assert json.loads(result.output) == {"containerInstanceArn": ARN, "cluster": "default", "dataDir": str(tmp_path)}
     directory = tmp_path / "identity"
-    assert {path.name for path in directory.iterdir()} == {"key.pem", "certificate.pem", "identity.json"}
+    assert {path.name for path in directory.iterdir()} == {
+        "key.pem",
+        "certificate.pem",
+        "identity.json",
+        "fingerprint.json",
+    }
     assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
     assert directory.stat().st_mode & 0o777 == 0o700
     key = load_pem_private_key((directory / "key.pem").read_bytes(), None)

@@ -179,6 +179,23 @@ def test_a_certificate_that_is_not_for_the_new_key_is_not_taken(machine: Machine
     assert machine.wants_to_reconnect()
 
 
+def test_a_certificate_that_vanishes_is_given_up(machine: Machine) -> None:
+    machine.connects()
+    machine.rotation.heard(machine.issued(machine.rotation.heard(RotationRequired())))
+    machine.files.next.key.write_text("garbage")
+    assert machine.connects() == "old"
+    assert not machine.wants_to_reconnect()
+    assert machine.rotation.heard(RotationRequired()) is not None
+
+
+def test_a_certificate_whose_end_cannot_be_read_is_replaced_on_demand_only(machine: Machine) -> None:
+    machine.files.certificate.write_text("garbage")
+    rotation = machine.starts()
+    machine.pass_time(days=9999)
+    assert rotation.due() is None
+    assert rotation.heard(RotationRequired()) is not None
+
+
 def test_an_answer_to_nothing_that_was_asked_is_ignored(machine: Machine) -> None:
     machine.rotation.heard(CertificateIssued(request_id="0" * 32, certificate_pem=machine.old))
     assert not machine.wants_to_reconnect()

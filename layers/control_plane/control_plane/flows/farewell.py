@@ -19,7 +19,6 @@ from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.inbox import InstanceLook, Look
 from control_plane.domain.reminders import command_due, on_grid
 from control_plane.flows.again import until_won
-from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
 from control_plane.store import identities, reminders
 from ecs_protocol.messages import Deregistered
@@ -38,17 +37,16 @@ def let_go(cp: ControlPlane, instance_id: str) -> None:
 def revoke_certificate(cp: ControlPlane, cluster_name: str, name: str) -> dict[str, str]:
     """An operator does not want to wait for the machine: it may be stolen. Its instance is deregistered first.
 
-    Answers {containerInstanceArn}. Raises ClusterNotFoundException, InvalidParameterException.
+    The cluster may be deleted already. Answers {containerInstanceArn}. Raises InvalidParameterException.
     """
-    cluster = require_cluster(cp, cluster_name)
     instance_id = resource_name(name)
     identity = identities.load(cp.table, instance_id)
-    if identity is None or identity.cluster != cluster.name:
+    if identity is None or identity.cluster != resource_name(cluster_name):
         raise InvalidParameterException("Referenced container instance was not found.")
     if identity.deregistered_at is None:
         raise InvalidParameterException("The referenced container instance is not deregistered.")
     let_go(cp, instance_id)
-    return {"containerInstanceArn": cp.arns.container_instance(cluster.name, instance_id)}
+    return {"containerInstanceArn": cp.arns.container_instance(identity.cluster, instance_id)}
 
 
 def _end_farewell(cp: ControlPlane, instance_id: str, _attempt: int) -> InstanceIdentity | None:

@@ -4,9 +4,10 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import describe_task
@@ -24,13 +25,7 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
     wanted: dict[str, str] = {}
     for name in request["tasks"]:
         wanted.setdefault(identifier(name, cluster), name)
-    found = tasks.load_many(cp.table, cluster.name, [each for each in wanted if looks_like_an_id(each)])
-    now = cp.clock()
-    shown = {
-        task_id: task
-        for task_id, task in found.items()
-        if tasks.shown(task, now) and (not task.stopped or cluster.began_before(task.updated_at))
-    }
+    shown = shown_tasks(cp, cluster, wanted)
     known = _instances(cp, shown)
     return {
         "tasks": [
@@ -49,6 +44,17 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             for each, name in wanted.items()
             if each not in shown
         ],
+    }
+
+
+def shown_tasks(cp: ControlPlane, cluster: Cluster, task_ids: Iterable[str]) -> dict[str, Task]:
+    """Those that Amazon ECS would still know, by id: not of a former cluster of that name, nor long stopped."""
+    found = tasks.load_many(cp.table, cluster.name, {each for each in task_ids if looks_like_an_id(each)})
+    now = cp.clock()
+    return {
+        task_id: task
+        for task_id, task in found.items()
+        if tasks.shown(task, now) and (not task.stopped or cluster.began_before(task.updated_at))
     }
 
 

@@ -1,8 +1,8 @@
 """Reads a page of a list that is spread over many keys, and about what the page shows.
 
-`walk` reads one part after another: as cheap as can be, in the order of the keys. `merge` reads several partitions side
-by side, for lists that are sorted by name. `read_page` takes from either what a page shows. Reads are eventually
-consistent. What comes or goes between two pages neither hides nor repeats what stays.
+`walk` reads one part after another, which is cheapest. `merge` reads several partitions side by side, for lists
+sorted by name, whatever partition a name is in. `read_page` takes from either what a page shows. A page ends at a key,
+so that what comes or goes before the next one neither hides nor repeats what stays. Reads are eventually consistent.
 """
 
 import heapq
@@ -35,7 +35,7 @@ class Part:
     """The items of one partition from key to key, both counted."""
 
     name: str
-    """Parts are walked in the order of their names."""
+    """Which no other part of the list has; a token says it."""
     pk: str
     low: str = FIRST
     high: str = LAST
