@@ -20,6 +20,7 @@ from ecs_protocol.capabilities import (
     DOCKER_FEATURES,
     DOCKER_FEATURES_OF_SOME,
     PROCESS_FEATURES,
+    PROCESS_FEATURES_OF_SOME,
     announced_attributes,
     required_attributes,
 )
@@ -31,7 +32,8 @@ CONTAINERS = "containerDefinitions"
 _PROCESSOR = frozenset({"cpu-x86_64"})
 DOCKER = frozenset(announced_attributes(DOCKER_FEATURES | _PROCESSOR))
 DOCKER_OF_SOME = frozenset(announced_attributes(DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME | _PROCESSOR))
-PROCESS = frozenset(announced_attributes(PROCESS_FEATURES | {"other-user"} | _PROCESSOR))
+PROCESS = frozenset(announced_attributes(PROCESS_FEATURES | _PROCESSOR))
+PROCESS_OF_SOME = frozenset(announced_attributes(PROCESS_FEATURES | PROCESS_FEATURES_OF_SOME | _PROCESSOR))
 
 HEAD = """\
 # Every member of a task definition, and which runtime honours it
@@ -43,7 +45,7 @@ nothing is ignored. What a member requires may depend on its value: then all tha
 - **yes**: on every machine with that runtime. **some**: not every value, or only where the Docker Engine and the
   machine let it, which the instance's attributes show. **no**: refused by the capability.
 - `cpu` and `memory` of a task with one container are that container's everywhere; several are held together by a
-  control group, where the agent may make one beside Docker's (cgroupfs driver, agent as root).
+  control group, where the agent may make one: with Docker, beside Docker's (cgroupfs driver, agent as root).
 - `networkMode` awsvpc needs the tag that [api.md](api.md) names. Processes have the network of the machine in any mode.
 - What changes nothing on a machine has neither, and says why.
 - Of the process runtime, `image` is a name only: a container is a program of the machine. A `user` other than the
@@ -174,7 +176,7 @@ def honoured(path: str, shapes: Mapping[str, Shape]) -> tuple[str, str]:
         return "no", "no"
     decisive = _DECISIVE.get(path.rpartition(".")[0], path)
     needed = [required_attributes(each) for each in _definitions(decisive, shapes[decisive])]
-    return _column(needed, DOCKER, DOCKER_OF_SOME), _column(needed, PROCESS, PROCESS)
+    return _column(needed, DOCKER, DOCKER_OF_SOME), _column(needed, PROCESS, PROCESS_OF_SOME)
 
 
 def _column(needed: Sequence[Iterable[str]], everywhere: frozenset[str], somewhere: frozenset[str]) -> str:

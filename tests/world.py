@@ -36,7 +36,7 @@ from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, policies
 from control_plane.store.items import Item
 from control_plane.store.table import Table, Write
-from ecs_protocol.capabilities import announced_attributes
+from ecs_protocol.capabilities import DOCKER_FEATURES, DOCKER_FEATURES_OF_SOME, announced_attributes
 from ecs_protocol.messages import (
     Attribute,
     ControlPlaneMessage,
@@ -437,6 +437,4 @@ class World:
         return instances.load(self.table, cluster, instance_id)
 
 
-EVERY_CAPABILITY = announced_attributes(
-    {"docker", "process", "external", "port-mapping", "other-user", "health-check", "restart-policy"}
-)
+EVERY_CAPABILITY = announced_attributes(DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME)

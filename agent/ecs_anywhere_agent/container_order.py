@@ -59,5 +59,7 @@ def to_text(dependencies: Iterable[Dependency]) -> str:
 
 
 def from_text(text: str) -> tuple[Dependency, ...]:
+    """A condition that only a later version of the agent knows is not waited for."""
     pairs = (each.partition(":") for each in text.split(",") if each)
-    return tuple(Dependency(name, DependencyCondition(condition)) for name, _, condition in pairs)
+    known = set(DependencyCondition)
+    return tuple(Dependency(name, DependencyCondition(condition)) for name, _, condition in pairs if condition in known)

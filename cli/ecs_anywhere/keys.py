@@ -25,6 +25,7 @@ def keys() -> None:
     "--cluster", "clusters", multiple=True, help="The key acts in this cluster only; may be repeated. [default: any]"
 )
 @click.option("--instance", is_flag=True, help="For Amazon's own agent on one machine, in place of PRINCIPAL.")
+@click.option("--container-instance", metavar="ID", help="With --instance: another key for one that is registered.")
 @state_dir_option
 @stack_name_option
 @output_option
@@ -33,6 +34,7 @@ def create(
     principal: str | None,
     clusters: tuple[str, ...],
     instance: bool,
+    container_instance: str | None,
     state_dir: Path,
     stack_name: str | None,
     output: str,
@@ -40,11 +42,14 @@ def create(
     """Make a key for PRINCIPAL, any name. Its secret is shown now, and never again."""
     if instance is (principal is not None):
         raise click.UsageError("Name a PRINCIPAL, or say --instance.")
+    if container_instance and not instance:
+        raise click.UsageError("--container-instance goes with --instance.")
     if instance and len(clusters) > 1:
         raise click.UsageError("A container instance is of one --cluster.")
     stack = open_stack(stack_name, state_dir)
     if instance:
-        made = operate(stack, "CreateAgentKey", cluster=clusters[0] if clusters else "default")
+        cluster = clusters[0] if clusters else "default"
+        made = operate(stack, "CreateAgentKey", cluster=cluster, containerInstance=container_instance)
     else:
         made = operate(stack, "CreateKey", principal=principal, clusters=list(clusters))
     if output == "json":
@@ -69,7 +74,8 @@ def list_command(*, state_dir: Path, stack_name: str | None, output: str) -> Non
         print_json(answer)
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("ACCESS KEY ID", "PRINCIPAL", "CLUSTERS", "STATUS", "CREATED"):
+    table.add_column("ACCESS KEY ID", no_wrap=True)
+    for column in ("PRINCIPAL", "CLUSTERS", "STATUS", "CREATED"):
         table.add_column(column, overflow="fold")
     for each in answer["keys"]:
         clusters = ", ".join(each["clusters"]) or "any"

@@ -32,6 +32,7 @@ from control_plane.flows import (
     stop_task,
     tags,
     task_definitions,
+    task_protection,
     task_sets,
     tasks,
 )
@@ -71,6 +72,8 @@ OPERATIONS: Mapping[str, Callable[[ControlPlane, Mapping[str, Any]], dict[str, A
     "ExecuteCommand": execute_command.execute_command,
     "DescribeTasks": tasks.describe_tasks,
     "ListTasks": list_tasks.list_tasks,
+    "UpdateTaskProtection": task_protection.update_task_protection,
+    "GetTaskProtection": task_protection.get_task_protection,
     "ListContainerInstances": list_container_instances.list_container_instances,
     "DescribeContainerInstances": container_instances.describe_container_instances,
     "DeregisterContainerInstance": container_instances.deregister_container_instance,

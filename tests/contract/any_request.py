@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
-from functions.api_ecs.app import OPERATIONS
+from functions.api_ecs.app import AGENT_OPERATIONS, OPERATIONS
 from hypothesis import strategies as st
 
 from control_plane.domain.supported_members import ONLY, SUPPORTED
@@ -104,6 +104,10 @@ WRONG: tuple[Any, ...] = (
 """Any of them is wrong somewhere."""
 
 
+SUPPORTED_OPERATIONS = tuple(sorted({*OPERATIONS, *AGENT_OPERATIONS}))
+REFUSED_OPERATIONS = tuple(sorted({*service_model().operation_names} - {*SUPPORTED_OPERATIONS}))
+
+
 def _deep(levels: int) -> Any:
     value: Any = 1
     for _ in range(levels):
@@ -161,14 +165,14 @@ def bodies(draw: st.DrawFn, operation: str) -> dict[str, Any]:
 
 
 @st.composite
-def valid(draw: st.DrawFn, operations: tuple[str, ...] = tuple(sorted(OPERATIONS))) -> Request:
+def valid(draw: st.DrawFn, operations: tuple[str, ...] = SUPPORTED_OPERATIONS) -> Request:
     operation = draw(st.sampled_from(operations))
     return _request(operation, draw(bodies(operation)))
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> Request:
-    operation = draw(st.sampled_from(sorted(OPERATIONS)))
+    operation = draw(st.sampled_from(SUPPORTED_OPERATIONS))
     body = copy.deepcopy(draw(bodies(operation)))
     places = list(_places(body))
     if not places or draw(st.booleans()):
@@ -207,7 +211,6 @@ LARGE = (
     b" " * (5 * MEBIBYTE) + b"{}",
 )
 TARGETS = (None, "", PREFIX, f"{PREFIX}.", f"{PREFIX}.Nothing", f"{PREFIX}.runTask", "Other.RunTask", "x" * 10_000)
-REFUSED_OPERATIONS = tuple(sorted(set(service_model().operation_names) - set(OPERATIONS)))
 
 
 def broken() -> st.SearchStrategy[Request]:
@@ -227,7 +230,7 @@ def broken() -> st.SearchStrategy[Request]:
 def large() -> st.SearchStrategy[Request]:
     return st.builds(
         lambda operation, body: Request(f"{PREFIX}.{operation}", body),
-        st.sampled_from(sorted(OPERATIONS)),
+        st.sampled_from(SUPPORTED_OPERATIONS),
         st.sampled_from(LARGE),
     )
 

@@ -19,11 +19,23 @@ from botocore.parsers import create_parser
 from functions.api_ecs import app
 from moto.dynamodb.models import dynamodb_backends
 
-from contract.any_request import ACCOUNT, INSTANCE, PREFIX, REVISION, STOPPED, TASK, TASK_SET, Request
+from contract.any_request import (
+    ACCOUNT,
+    INSTANCE,
+    PREFIX,
+    REFUSED_OPERATIONS,
+    REVISION,
+    STOPPED,
+    TASK,
+    TASK_SET,
+    Request,
+)
 from control_plane import runtime
+from control_plane.domain.access_key import AccessKey, new_access_key_id, secret_of
+from control_plane.domain.authorization import AgentOf
 from control_plane.domain.service_deployment import revision_of
 from control_plane.gateways.ecs_model import service_model
-from control_plane.store import keys
+from control_plane.store import access_keys, keys
 from ecs_protocol.statuses import TaskStatus
 from unit.api.clients import ENDPOINT, KEY_ID, REGION, SECRET, http_api_event
 from world import World
@@ -33,6 +45,7 @@ OF_EVERY_API = {
     "UnknownOperationException": 400,
     "SerializationException": 400,
     "RequestEntityTooLargeException": 413,
+    "AccessDeniedException": 400,
 }
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html
 
@@ -46,6 +59,9 @@ CONTEXT = SimpleNamespace(
 )
 
 
+ADMINISTRATORS_KEY = Credentials(KEY_ID, SECRET)
+
+
 class FrontDoor:
     """Answers requests, and says what is wrong with the answers."""
 
@@ -53,6 +69,8 @@ class FrontDoor:
         world = World(client, table_name=TABLE)
         self._ids = inhabit(world)
         runtime.control_plane().registry = world.registry  # type: ignore[assignment]
+        runtime.control_plane().signing_keys = world.cp.signing_keys
+        self._agents_key = agents_key(world, self._ids[INSTANCE])
         self._before = self._table().items
         self.answered: Counter[int] = Counter()
         """How many requests there were, by the status of the answer."""
@@ -66,7 +84,8 @@ class FrontDoor:
         for request in requests:
             before = self._table().items
             self._table().items = copy.deepcopy(before)
-            status, body = answer(self._with_real_ids(request))
+            key = self._agents_key if request.operation in app.AGENT_OPERATIONS else ADMINISTRATORS_KEY
+            status, body = answer(self._with_real_ids(request), key)
             self.answered[status] += 1
             found += [f"{request}: {fault}" for fault in faults_of(request, status, body)]
             if status != 200 and _held(self._table().items) != _held(before):
@@ -151,13 +170,27 @@ def do(operation: str, world: World, **request: Any) -> dict[str, Any]:
     return app.OPERATIONS[operation](world.cp, request)
 
 
-def answer(request: Request) -> tuple[int, str]:
+def agents_key(world: World, instance_id: str) -> Credentials:
+    """With which the agent of an instance signs."""
+    signing_key = world.cp.signing_keys.newest()
+    key = AccessKey(
+        access_key_id=new_access_key_id(world.cp.new_id()),
+        signing_key=signing_key.key_id,
+        created_at=world.now,
+        principal=f"container-instance/default/{instance_id}",
+        agent_of=AgentOf(cluster="default", instance_id=instance_id),
+    )
+    world.table.commit([access_keys.created(key)])
+    return Credentials(key.access_key_id, secret_of(signing_key, key.access_key_id))
+
+
+def answer(request: Request, key: Credentials) -> tuple[int, str]:
     """Status and body, of the handler that Lambda calls with the signed request."""
     headers = {"Content-Type": "application/x-amz-json-1.1"}
     if request.target is not None:
         headers["X-Amz-Target"] = request.target
     signed = AWSRequest("POST", ENDPOINT, headers=headers, data=request.body)
-    SigV4Auth(Credentials(KEY_ID, SECRET), "ecs", REGION).add_auth(signed)
+    SigV4Auth(key, "ecs", REGION).add_auth(signed)
     answered = app.handler(http_api_event(signed.prepare()), CONTEXT)
     return answered["statusCode"], answered["body"]
 
@@ -180,8 +213,8 @@ def faults_of(request: Request, status: int, body: str) -> Iterator[str]:
     documented = dict.fromkeys(
         (shape.name for shape in service_model().operation_model(request.operation).error_shapes) if known else (), 400
     )
-    if known and request.operation not in app.OPERATIONS:
-        documented = {"UnsupportedFeatureException": 400}
+    if known and request.operation in (*REFUSED_OPERATIONS, "DiscoverPollEndpoint"):
+        documented = {"UnsupportedFeatureException": 400}  # there is no endpoint for Amazon's agents to poll here
     if {**documented, **OF_EVERY_API}.get(code) != status:
         yield f"{status} {code}, which is not documented for it: {message}"
     if not isinstance(message, str) or not message:

@@ -125,7 +125,15 @@ def test_every_role_that_a_request_can_name_is_to_be_passed(operation: str) -> N
             ["ecs:StopTask task/mine/a", "ecs:StopTask task/prod/a"],
             id="an-arn-of-another-cluster",
         ),
-        pytest.param("DescribeTaskSets", {"service": "s"}, ["ecs:DescribeTaskSets task-set/default/s/*"], id="all"),
+        pytest.param(
+            "DescribeTaskSets", {"service": "s"}, ["ecs:DescribeTaskSets task-set/default/s/ecs-svc/*"], id="all"
+        ),
+        pytest.param(
+            "DescribeTaskSets",
+            {"service": "s", "taskSets": ["ecs-svc/1", "2", ARNS.task_set("default", "s", "ecs-svc/3")]},
+            [f"ecs:DescribeTaskSets task-set/default/s/ecs-svc/{number}" for number in (1, 2, 3)],
+            id="task-sets-by-id-and-arn",
+        ),
         pytest.param(
             "PutAttributes",
             {"attributes": [{"name": "a", "targetId": "i1"}, {"name": "b", "targetId": "i2"}, {"name": "c"}]},

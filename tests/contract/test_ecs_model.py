@@ -194,6 +194,10 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("DescribeTaskSets", **whose, taskSets=[blue, "ecs-svc/1"], include=["TAGS"])
     do("DescribeServices", services=["svc", "sets", "missing"], include=["TAGS"])
     do("DeleteTaskSet", **whose, taskSet=blue, force=True)
+    do("ListTasks", serviceName="svc")
+    some = {"cluster": "default", "tasks": [*given["ListTasks"]["taskArns"][:1], task, "0" * 32]}
+    do("UpdateTaskProtection", **some, protectionEnabled=True, expiresInMinutes=60)
+    do("GetTaskProtection", **some)
     do("ListTasks", maxResults=1)
     do("StopTask", task=task, reason="enough")
     do("DescribeTasks", tasks=[task, "0" * 32], include=["TAGS"])

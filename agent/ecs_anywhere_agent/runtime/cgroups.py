@@ -1,6 +1,7 @@
 """CPU and memory limits for processes, where this user may make a cgroup (v1 or v2).
 
-<base>/ecs-anywhere/<task id>-<container>
+<base>/ecs-anywhere/<task id>-<container>     of a task without limits of its own
+<base>/ecs-anywhere/<task id>/<container>     of one with limits, which its containers share
 """
 
 import os
@@ -8,9 +9,9 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from ecs_anywhere_agent.container_spec import MIN_CPU_SHARES, ContainerSpec
+from ecs_anywhere_agent.container_spec import MIN_CPU_SHARES, ContainerSpec, TaskLimits
 from ecs_anywhere_agent.core.values import ContainerRef
 
 _EMPTYING_SECONDS = 2.0
@@ -28,8 +29,16 @@ class Limits(NamedTuple):
     may_swap: bool = False
 
     @classmethod
-    def of(cls, spec: ContainerSpec) -> "Limits":
-        return cls(spec.cpu_shares, spec.task_limits.cpu, spec.least_memory_limit, spec.memory_reservation)
+    def of(cls, spec: ContainerSpec) -> Self:
+        """The container's own."""
+        return cls(spec.cpu_shares, None, spec.memory_limit, spec.memory_reservation)
+
+    @classmethod
+    def of_task(cls, limits: TaskLimits) -> Self | None:
+        if limits.cpu is None and limits.memory is None:
+            return None
+        shares = max(limits.cpu or 0, MIN_CPU_SHARES)
+        return cls(shares, cpu_limit=limits.cpu, memory_limit=limits.memory, may_swap=True)
 
 
 class Cgroups(NamedTuple):
@@ -39,14 +48,34 @@ class Cgroups(NamedTuple):
     cpu: Path
     memory: Path
 
-    def make(self, ref: ContainerRef, limits: Limits) -> tuple[str, ...]:
+    def make(self, ref: ContainerRef, limits: Limits, of_task: Limits | None = None) -> tuple[str, ...]:
         """The `cgroup.procs` files to join. What was there is gone, with what it counted. Raises OSError."""
-        cpu, memory = self._directories(ref)
         self.remove(ref)
+        if of_task is not None:
+            self.make_for_task(ref.task_id, of_task)
+        cpu, memory = self._directories(ref)
         for directory in {cpu, memory}:
             directory.mkdir(parents=True, exist_ok=True)
         self.limit(cpu, memory, limits)
         return tuple(str(directory / "cgroup.procs") for directory in sorted({cpu, memory}))
+
+    def make_for_task(self, task_id: str, limits: Limits) -> None:
+        """What its containers' groups are made in. Safe to repeat. Raises OSError."""
+        cpu, memory = self.cpu / task_id, self.memory / task_id
+        for directory in {cpu, memory}:
+            directory.mkdir(parents=True, exist_ok=True)
+        if self.version == 1:
+            with suppress(OSError):  # newer kernels have nothing else
+                (memory / "memory.use_hierarchy").write_text("1")
+        else:
+            (cpu / "cgroup.subtree_control").write_text("+cpu +memory")
+        self.limit(cpu, memory, limits)
+
+    def remove_for_task(self, task_id: str) -> None:
+        """After its last container's: one that is not empty stays."""
+        for directory in {self.cpu / task_id, self.memory / task_id}:
+            with suppress(OSError):
+                directory.rmdir()
 
     def limit(self, cpu: Path, memory: Path, limits: Limits) -> None:
         """Raises OSError."""
@@ -78,7 +107,8 @@ class Cgroups(NamedTuple):
         return False
 
     def _directories(self, ref: ContainerRef) -> tuple[Path, Path]:
-        name = f"{ref.task_id}-{ref.name}"
+        within = self.memory / ref.task_id
+        name = f"{ref.task_id}/{ref.name}" if within.is_dir() else f"{ref.task_id}-{ref.name}"
         return self.cpu / name, self.memory / name
 
     @staticmethod

@@ -50,9 +50,6 @@ class Engine:
         self._open: set[socket.socket] = set()
         self._closed = False
 
-    def version(self) -> str:
-        return str(self._call("GET", "/version")["Version"])
-
     def info(self) -> dict[str, Any]:
         """What the Engine and its machine can do."""
         found: dict[str, Any] = self._call("GET", "/info")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS
+from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS, VOLUME_DRIVER
 
 _JOURNAL = Path("/run/systemd/journal/socket")
 _NEEDS_CREDENTIALS = "awslogs"
@@ -23,6 +23,9 @@ def _of_machine(info: Mapping[str, Any], limits_tasks: bool, journal: Path) -> I
     for driver in (info.get("Plugins") or {}).get("Log") or ():
         if driver in LOG_DRIVERS and driver != _NEEDS_CREDENTIALS and (driver != "journald" or journal.exists()):
             yield f"log-driver-{driver}"
+    for driver in (info.get("Plugins") or {}).get("Volume") or ():
+        # A managed plugin has a tag, which a task definition need not name.
+        yield from (f"{VOLUME_DRIVER}{driver}", f"{VOLUME_DRIVER}{driver.partition(':')[0]}")
     security = {
         part.removeprefix("name=")
         for option in info.get("SecurityOptions") or ()

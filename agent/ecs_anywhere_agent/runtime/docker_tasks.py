@@ -4,15 +4,18 @@
 agent, which has `/ecs/<task id>`.
 """
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from ecs_anywhere_agent.container_spec import MIN_CPU_SHARES, TaskLimits
+from ecs_anywhere_agent.container_spec import TaskLimits
 from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
+from ecs_anywhere_agent.runtime.docker_labels import task_id_of, task_limits_of
 
-_PARENT = "/ecs-anywhere"
+_log = logging.getLogger(__name__)
+_PARENT, _PROBE = "/ecs-anywhere", "probe"
 
 
 class TaskCgroups(NamedTuple):
@@ -41,36 +44,34 @@ class TaskCgroups(NamedTuple):
                     for each in (parent, directory):
                         (each / "cgroup.subtree_control").write_text("+cpu +memory")
             # Whether it may be limited shows only when it is done.
-            probe = "probe"
-            found._put(probe, Limits())
-            found.remove(probe)
+            found.cgroups.make_for_task(_PROBE, Limits())
+            found.cgroups.remove_for_task(_PROBE)
             return found
         return None
 
     def prepare(self, task_id: str, limits: TaskLimits) -> str | None:
         """The group that a task's containers belong into, made if it is not there; None: the task has no limits.
 
-        Safe to repeat, and necessary before a container is started again: a reboot takes it away, and Docker would make
-        one without limits. Raises OSError.
+        Safe to repeat. Raises OSError.
         """
-        cpu, memory = limits
-        if cpu is None and memory is None:
+        of_task = Limits.of_task(limits)
+        if of_task is None:
             return None
-        shares = MIN_CPU_SHARES if cpu is None else max(cpu, MIN_CPU_SHARES)
-        self._put(task_id, Limits(cpu_shares=shares, cpu_limit=cpu, memory_limit=memory, may_swap=True))
+        self.cgroups.make_for_task(task_id, of_task)
         return f"{_PARENT}/{task_id}"
 
-    def remove(self, task_id: str) -> None:
-        """If it is there, and nothing is in it any more."""
-        for directory in {self.cgroups.cpu / task_id, self.cgroups.memory / task_id}:
-            with suppress(OSError):
-                directory.rmdir()
+    def restore(self, inspected: Mapping[str, Any]) -> None:
+        """Before a container is started again: a reboot takes its group away, and Docker would make one without limits.
 
-    def _put(self, name: str, limits: Limits) -> None:
-        cpu, memory = self.cgroups.cpu / name, self.cgroups.memory / name
-        for directory in {cpu, memory}:
-            directory.mkdir(parents=True, exist_ok=True)
-        if self.cgroups.version == 1:
-            with suppress(OSError):  # newer kernels have nothing else
-                (memory / "memory.use_hierarchy").write_text("1")
-        self.cgroups.limit(cpu, memory, limits)
+        `inspected` is the container's. One that cannot be limited any more runs all the same.
+        """
+        task_id = task_id_of(labels := inspected["Config"]["Labels"])
+        if task_id is not None and inspected["HostConfig"].get("CgroupParent"):
+            try:
+                self.prepare(task_id, task_limits_of(labels))
+            except OSError as error:
+                _log.warning("the limits of task %s cannot be set: %s", task_id, error)
+
+    def remove(self, task_id: str) -> None:
+        """If nothing is in it any more."""
+        self.cgroups.remove_for_task(task_id)

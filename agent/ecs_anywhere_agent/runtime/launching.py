@@ -43,6 +43,7 @@ def prepare(spec: ContainerSpec, cgroup_procs: tuple[str, ...]) -> dict[str, Any
         "user": user,
         "cgroup_procs": cgroup_procs,
         "limits": Limits.of(spec),
+        "task_limits": Limits.of_task(spec.task_limits),
         "health_check": spec.health_check,
         "image": spec.image,
         "origin": spec.origin.to_json(),

@@ -76,7 +76,8 @@ class ProcessRuntime:
         return tuple(snapshots)
 
     def facts(self) -> RuntimeFacts:
-        features = PROCESS_FEATURES | ({"other-user"} if os.geteuid() == 0 else set())
+        may = {"other-user": os.geteuid() == 0, "task-limits": self._cgroups is not None}
+        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able}
         return RuntimeFacts(features, attributes=() if self._cgroups else (NO_LIMITS,))
 
     def perform(self, action: RuntimeAction) -> None:
@@ -123,7 +124,10 @@ class ProcessRuntime:
         try:
             if not (directory / process_files.SPEC).exists():
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                procs = self._cgroups.make(action.ref, Limits.of(action.spec)) if self._cgroups else ()
+                procs: tuple[str, ...] = ()
+                if self._cgroups:
+                    of_task = Limits.of_task(action.spec.task_limits)
+                    procs = self._cgroups.make(action.ref, Limits.of(action.spec), of_task)
                 spec = launching.prepare(action.spec, procs)
                 process_files.write(directory / process_files.SPEC, json.dumps(spec))
         except (OSError, launching.NotRunnableError) as error:
@@ -176,7 +180,10 @@ class ProcessRuntime:
 
     def _make_cgroup(self, ref: ContainerRef, directory: Path) -> None:
         spec = process_files.read(directory / process_files.SPEC) or {}
-        procs = self._cgroups.make(ref, Limits(*spec.get("limits", ()))) if self._cgroups else ()
+        procs: tuple[str, ...] = ()
+        if self._cgroups:
+            of_task = Limits(*spec["task_limits"]) if spec.get("task_limits") else None
+            procs = self._cgroups.make(ref, Limits(*spec.get("limits", ())), of_task)
         process_files.write(directory / process_files.SPEC, json.dumps({**spec, "cgroup_procs": procs}))
 
     def _stop(self, ref: ContainerRef, *, kill: bool) -> None:
@@ -189,6 +196,7 @@ class ProcessRuntime:
         process_files.kill_and_wait(directory)
         if self._cgroups:
             self._cgroups.remove(ref)
+            self._cgroups.remove_for_task(ref.task_id)
         shutil.rmtree(directory, ignore_errors=True)
         with suppress(OSError):
             directory.parent.rmdir()

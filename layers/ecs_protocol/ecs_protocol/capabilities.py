@@ -20,6 +20,11 @@ Requirement = Callable[[TaskDefinition], bool]
 _AMAZON = "com.amazonaws.ecs.capability."
 _ECS = "ecs.capability."
 _OWN = "ecs-anywhere.capability."
+_PLUGIN = f"{_ECS}docker-plugin."
+
+
+VOLUME_DRIVER = "volume-driver-"
+"""The feature of a driver of Docker volumes is this and its name."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -30,7 +35,8 @@ DOCKER_FEATURES = _words(
     """docker external network-mode-bridge network-mode-host network-mode-none port-mapping port-ranges links dns
     extra-hosts hostname disable-networking other-user health-check restart-policy privileged read-only-root-filesystem
     security-options interactive pseudo-terminal ulimits system-controls kernel-capabilities devices shared-memory tmpfs
-    shared-namespaces bind-mounts docker-volumes volumes-from container-ordering"""
+    shared-namespaces bind-mounts docker-volumes volume-driver-local volumes-from
+    container-ordering"""
 )
 """What the Docker runtime can do on every machine."""
 
@@ -41,7 +47,10 @@ DOCKER_FEATURES_OF_SOME = _words(
 """What it can do where the Engine and the machine let it."""
 
 PROCESS_FEATURES = _words("process external network-mode-host health-check restart-policy container-ordering")
-"""What the process runtime can do on every machine; with `other-user` as root."""
+"""What the process runtime can do on every machine."""
+
+PROCESS_FEATURES_OF_SOME = _words("other-user task-limits")
+"""What it can do as root, and where it may make control groups."""
 
 LOG_DRIVERS = ("awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
 
@@ -208,7 +217,11 @@ CAPABILITIES: tuple[Capability, ...] = (
     _needs(f"{_ECS}secrets.asm.environment-variables", _secret("secrets", secrets_manager=True), "secrets"),
     _needs(f"{_ECS}secrets.ssm.environment-variables", _secret("secrets", secrets_manager=False), "secrets"),
     _needs(f"{_ECS}env-files.s3", _container("environmentFiles"), "environment-files"),
-    _needs(f"{_ECS}gmsa", _begins("credentialSpecs", "credentialspec:"), "gmsa"),
+    _needs(
+        f"{_ECS}gmsa",
+        _either(_begins("credentialSpecs", "credentialspec:"), _begins("dockerSecurityOptions", "credentialspec:")),
+        "gmsa",
+    ),
     _needs(f"{_ECS}gmsa-domainless", _begins("credentialSpecs", "credentialspecdomainless:"), "gmsa-domainless"),
     # Logs.
     *(_needs(f"{_AMAZON}logging-driver.{each}", _some(_LOGS, each), f"log-driver-{each}") for each in LOG_DRIVERS),
@@ -253,15 +266,6 @@ CAPABILITIES: tuple[Capability, ...] = (
     # Volumes. One that no container mounts changes nothing, but costs nobody anything either.
     _needs(f"{_OWN}bind-mounts", _either(_volume("host"), _container("mountPoints")), "bind-mounts"),
     _needs(f"{_OWN}docker-volumes", _volume("dockerVolumeConfiguration"), "docker-volumes"),
-    _needs(
-        f"{_ECS}docker-plugin.local",
-        lambda definition: any(
-            volume["dockerVolumeConfiguration"].get("driver", "local") == "local"
-            for volume in definition.get("volumes") or ()
-            if volume.get("dockerVolumeConfiguration")
-        ),
-        "docker-volumes",
-    ),
     _needs(f"{_ECS}efs", _volume("efsVolumeConfiguration"), "efs"),
     _needs(f"{_ECS}efsAuth", _volume("efsVolumeConfiguration.authorizationConfig"), "efs"),
     _needs(f"{_ECS}storage.s3-files", _volume("s3filesVolumeConfiguration"), "s3-files"),
@@ -305,12 +309,22 @@ CAPABILITIES: tuple[Capability, ...] = (
 )
 
 
+def _volume_drivers(definition: TaskDefinition) -> Iterable[str]:
+    """An attribute for each: which ones there are, only a machine's Docker Engine knows."""
+    for volume in definition.get("volumes") or ():
+        if volume.get("dockerVolumeConfiguration"):
+            yield volume["dockerVolumeConfiguration"].get("driver", "local")
+
+
 def required_attributes(definition: TaskDefinition) -> tuple[str, ...]:
     """Names of the attributes that an instance must have to run a task definition, sorted."""
-    return tuple(sorted(capability.name for capability in CAPABILITIES if capability.required_by(definition)))
+    names = {capability.name for capability in CAPABILITIES if capability.required_by(definition)}
+    return tuple(sorted(names | {f"{_PLUGIN}{driver}" for driver in _volume_drivers(definition)}))
 
 
 def announced_attributes(features: Iterable[str]) -> tuple[str, ...]:
     """Names of the attributes that a runtime with these features announces, sorted."""
     able = frozenset(features)
-    return tuple(sorted(capability.name for capability in CAPABILITIES if capability.features <= able))
+    names = {capability.name for capability in CAPABILITIES if capability.features <= able}
+    drivers = (each.removeprefix(VOLUME_DRIVER) for each in able if each.startswith(VOLUME_DRIVER))
+    return tuple(sorted(names | {f"{_PLUGIN}{driver}" for driver in drivers}))

@@ -221,7 +221,7 @@ def engine() -> Iterator[Engine]:
     """This machine's own Docker Engine."""
     try:
         found = find_engine()
-        found.version()
+        found.info()
     except EngineUnreachableError as error:
         pytest.skip(f"no Docker Engine: {error}")
     client = docker.from_env()

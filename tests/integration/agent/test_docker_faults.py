@@ -235,7 +235,7 @@ class OwnDocker:
         assert self._process is not None
         assert self._process.poll() is None, (self.directory / "log").read_text()[-3000:]
         with suppress(Exception):
-            return bool(Engine(self.socket).version())
+            return bool(Engine(self.socket).info())
         return False
 
 

@@ -304,6 +304,18 @@ def test_a_task_has_a_control_group_for_all_its_containers(containers: Container
     eventually(lambda: not (group / f"cpu/ecs-anywhere/{'a' * 32}").exists())
 
 
+def test_a_task_that_starts_again_after_a_reboot_has_its_limits_again(containers: Containers) -> None:
+    """A reboot takes the control group away, and Docker would make one without limits."""
+    container = {"command": ["sh", "-c", "sleep 0.2"], "memory": None, "memoryReservation": 16}
+    started = containers.start(container, memory="32")["main"]
+    containers.driver.ended(started)
+    group = Path(f"/sys/fs/cgroup/memory/ecs-anywhere/{'a' * 32}")
+    group.rmdir()
+    again = containers.driver.restart(started)
+    assert (group / "memory.limit_in_bytes").read_text() == f"{32 * MEBIBYTE}\n"
+    containers.driver.ended(again)
+
+
 @shows("task:memory")
 def test_more_memory_than_the_task_may_have_is_the_end(containers: Containers) -> None:
     started = containers.start(

@@ -18,6 +18,7 @@ from ecs_anywhere_agent.runtime.keeper import session_members, start_time
 from ecs_anywhere_agent.runtime.process import NO_LIMITS, ProcessRuntime
 from integration.agent.processes import Make, child_pid, directory, log, runs
 from integration.agent.runtimes import REF, TASK_ID, eventually, spec
+from shows import shows
 
 
 @pytest.mark.parametrize("code", [0, 3, 255])
@@ -263,8 +264,30 @@ def test_more_memory_than_the_limit_is_the_end(make: Make) -> None:
     assert (ended.exit_code, ended.reason) == (137, "OutOfMemoryError: Container killed due to memory usage")
 
 
+@pytest.mark.skipif(find_cgroups() is None, reason="no cgroup may be made here")
+@shows("task:cpu", "task:memory")
+def test_a_task_has_a_control_group_for_all_its_containers(make: Make) -> None:
+    cgroups = find_cgroups()
+    assert cgroups is not None
+    driver = make()
+    refs = [ContainerRef(TASK_ID, name) for name in ("one", "two")]
+    for ref in refs:
+        driver.start(spec("sleep", "1000", task_memory=48, task_cpu=512, memory=32), ref)
+    group = cgroups.memory / TASK_ID
+    limit = "memory.limit_in_bytes" if cgroups.version == 1 else "memory.max"
+    limits = {path.name: (path / limit).read_text() for path in (group, *(group / ref.name for ref in refs))}
+    assert limits == {TASK_ID: f"{48 << 20}\n", "one": f"{32 << 20}\n", "two": f"{32 << 20}\n"}
+    assert all((group / ref.name / "cgroup.procs").read_text() for ref in refs)
+    for ref in refs:
+        driver.stop(kill=True, ref=ref)
+        driver.remove(ref)
+    eventually(lambda: not group.exists() and not (cgroups.cpu / TASK_ID).exists())
+
+
 def test_without_cgroups_it_says_so(tmp_path: Path) -> None:
-    assert ProcessRuntime(tmp_path, None).facts().attributes == (NO_LIMITS,)
+    facts = ProcessRuntime(tmp_path, None).facts()
+    assert facts.attributes == (NO_LIMITS,)
+    assert "task-limits" not in facts.features
 
 
 def test_two_containers_of_a_task(make: Make) -> None:

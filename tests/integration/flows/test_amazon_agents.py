@@ -1,12 +1,15 @@
 """What Amazon's own agent asks for, as it was seen on the wire, and what its key cannot do."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from functions.api_ecs.app import carry_out
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from control_plane.domain.authorization import AgentOf, Caller
+from control_plane.domain.authorization import AGENT_OPERATIONS, AgentOf, Caller
 from control_plane.domain.errors import (
     AccessDeniedException,
     ClientException,
@@ -160,7 +163,19 @@ def test_a_deregistered_one_ends_for_good(world: World, agent: Agent) -> None:
     agent.register()
     deregister_container_instance(world.cp, {"containerInstance": agent.arn})
     assert "was deregistered" in refused(ClientException, agent, "RegisterContainerInstance", **REGISTRATION)
-    assert world.registry.retired == set()
+    world.minutes(24 * 60, sweeps_each=60)
+    assert (world.registry.retired, world.agents.sent) == (set(), [])
+    assert "was deregistered" in refused(ClientException, agent, "DiscoverPollEndpoint", cluster="default")
+
+
+def test_of_a_deregistered_one_only_the_end_of_a_task_is_believed(world: World, agent: Agent, task: str) -> None:
+    deregister_container_instance(world.cp, {"containerInstance": agent.arn, "force": True})
+    request = {"cluster": "default", "task": task}
+    assert "was deregistered" in refused(
+        InvalidParameterException, agent, "SubmitTaskStateChange", **request, status="RUNNING"
+    )
+    assert agent.submit(task, "STOPPED") == {"acknowledgment": "ACK"}
+    assert status(world, task)["stopCode"] == "TerminationNotice"
 
 
 @pytest.mark.parametrize(
@@ -254,6 +269,29 @@ def test_nothing_is_attached_to_an_external_instance(agent: Agent) -> None:
     assert "arn:a" in refused(InvalidParameterException, agent, "SubmitAttachmentStateChanges", **request)
 
 
+# --- keys
+
+
+def test_another_key_for_the_same_instance_takes_the_place_of_the_first(world: World, agent: Agent) -> None:
+    agent.register()
+    request = {"operation": "CreateAgentKey", "cluster": "default", "containerInstance": agent.arn}
+    made = operate(world.cp, request)
+    assert (made["containerInstanceArn"], made["principal"]) == (agent.arn, agent.caller.principal)
+    deregister_container_instance(world.cp, {"containerInstance": agent.arn})
+    assert operate(world.cp, request)["error"] == "InvalidParameterException"
+
+
+@pytest.mark.parametrize("named", ["0" * 32, "x", "arn:aws:ecs:eu-west-1:123456789012:container-instance/prod/1"])
+def test_no_other_key_for_an_instance_that_is_not_there(world: World, agent: Agent, named: str) -> None:
+    request = {"operation": "CreateAgentKey", "cluster": agent.own.cluster, "containerInstance": named}
+    assert operate(world.cp, request)["error"] == "InvalidParameterException"
+
+
+def test_no_key_signs_for_a_machine_that_has_a_certificate(world: World, agent: Agent) -> None:
+    request = {"operation": "CreateAgentKey", "cluster": agent.own.cluster, "containerInstance": world.machine()}
+    assert operate(world.cp, request)["error"] == "InvalidParameterException"
+
+
 # --- what a key for one instance cannot do
 
 
@@ -321,3 +359,41 @@ def test_no_other_key_speaks_for_a_machine(
     world.allow("ci", "*")
     with pytest.raises(AccessDeniedException, match="sign with a key that was made for one"):
         carry_out(world.cp, operation, json.dumps(request_).encode(), caller=caller)
+
+
+ASKED = st.fixed_dictionaries(
+    {},
+    optional={
+        "cluster": st.sampled_from(["default", "prod", "", "arn:aws:ecs:eu-west-1:123456789012:cluster/default"]),
+        "task": st.sampled_from(["0" * 32, "x", "", "arn:aws:ecs:eu-west-1:123456789012:task/prod/1"]),
+        "status": st.sampled_from([*TaskStatus, "UP", ""]),
+        "containerName": st.text(max_size=3),
+        "containers": st.lists(
+            st.fixed_dictionaries({}, optional={"containerName": st.text(max_size=3), "status": st.text(max_size=3)}),
+            max_size=2,
+        ),
+        "attachments": st.lists(st.just({"attachmentArn": "a", "status": "s"}), max_size=1),
+        "totalResources": st.lists(
+            st.fixed_dictionaries(
+                {"name": st.sampled_from(["CPU", "MEMORY", "PORTS", "PORTS_UDP"])},
+                optional={
+                    "integerValue": st.integers(-(2**31), 2**31 - 1),
+                    "stringSetValue": st.lists(st.sampled_from(["1", "65536", "", "²", "x"]), max_size=2),
+                },
+            ),
+            max_size=4,
+        ),
+        "attributes": st.lists(
+            st.fixed_dictionaries({"name": st.text(max_size=3)}, optional={"value": st.text(max_size=3)}), max_size=3
+        ),
+        "versionInfo": st.fixed_dictionaries({}, optional={"agentVersion": st.text(max_size=3)}),
+        "containerInstance": st.sampled_from(["", "1" * 32]),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operation=st.sampled_from(sorted(AGENT_OPERATIONS)), request=ASKED)
+def test_whatever_an_agent_sends_is_answered_or_refused(agent: Agent, operation: str, request: dict[str, Any]) -> None:
+    with suppress(AccessDeniedException, ClientException, InvalidParameterException, UnsupportedFeatureException):
+        agent.ask(operation, **request)

@@ -14,15 +14,12 @@ from control_plane.domain.inbox import ServiceKey
 from control_plane.flows.attributes import put_attributes
 from control_plane.flows.container_instances import deregister_container_instance, update_container_instances_state
 from control_plane.flows.list_services import list_services
+from control_plane.flows.list_tasks import list_tasks
 from control_plane.flows.run_task import run_task
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.service_deployments import list_service_deployments
-from control_plane.flows.services import (
-    create_service,
-    delete_service,
-    describe_services,
-    update_service,
-)
+from control_plane.flows.services import create_service, delete_service, describe_services, update_service
+from control_plane.flows.why import why
 from control_plane.store import daemons, services, tasks
 from ecs_protocol.messages import ContainerReport
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
@@ -481,3 +478,13 @@ def test_they_are_listed_by_their_strategy(world: World, machines: list[str]) ->
     for strategy, name in (("DAEMON", "agent"), ("REPLICA", "web")):
         arns = list_services(world.cp, {"schedulingStrategy": strategy})["serviceArns"]
         assert [arn.rpartition("/")[2] for arn in arns] == [name]
+
+
+def test_their_tasks_are_listed_and_explained(world: World, machines: list[str]) -> None:
+    create(world)
+    listed = list_tasks(world.cp, {"serviceName": "agent"})["taskArns"]
+    assert sorted(arn.rpartition("/")[2] for arn in listed) == sorted(
+        task.task_id for machine in machines for task in on(world, machine)
+    )
+    placement = why(world.cp, "default", "agent")["placement"]
+    assert (placement["placeable"], placement["instances"]) == (False, 3), "each has its task"

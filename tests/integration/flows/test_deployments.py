@@ -279,3 +279,70 @@ def test_the_configuration_is_echoed_and_changed_member_by_member(world: World, 
     }
     assert service(world)["healthCheckGracePeriodSeconds"] == 8
     assert len(service(world)["deployments"]) == 1, "that is no deployment"
+
+
+# --- deployments that can make no step
+
+
+def stuck(world: World) -> list[str]:
+    return [event["message"] for event in service(world)["events"] if "was unable to start or stop" in event["message"]]
+
+
+def test_a_host_port_on_the_only_machine(world: World, machine: str) -> None:
+    """There is no room for the new task beside the old one, which must not stop first."""
+    ports = [{"containerPort": 80, "hostPort": 80}]
+    world.task_definition(memory=100, cpu=100, portMappings=ports)
+    create(world, machine, desired=1, taskDefinition="web:2")
+    update(world, forceNewDeployment=True)
+    world.minutes(3)
+    [primary, _] = service(world)["deployments"]
+    assert stuck(world) == [
+        f"(service web) was unable to start or stop a task for (deployment {primary['id']}): no container "
+        "instance has room for a new task beside those of the former deployment, and with desiredCount 1 "
+        "minimumHealthyPercent 100 lets none of these stop first. Lower minimumHealthyPercent to 0."
+    ]
+    update(world, deploymentConfiguration={"minimumHealthyPercent": 0})
+    for _ in range(2):
+        do_as_told(world, machine)
+    assert [state for *_, state in deployments(world)] == ["COMPLETED"]
+
+
+def test_a_host_port_is_free_elsewhere(world: World, machine: str) -> None:
+    ports = [{"containerPort": 80, "hostPort": 80}]
+    world.task_definition(memory=100, cpu=100, portMappings=ports)
+    create(world, machine, desired=1, taskDefinition="web:2")
+    world.machine()
+    update(world, forceNewDeployment=True)
+    assert stuck(world) == []
+
+
+def test_bounds_that_forbid_both_are_named_with_their_remedies(world: World, machine: str) -> None:
+    bounds = {"minimumHealthyPercent": 60, "maximumPercent": 120}
+    create(world, machine, desired=2, deploymentConfiguration=bounds)
+    update(world, forceNewDeployment=True)
+    [message] = stuck(world)
+    assert message.endswith(
+        "with desiredCount 2, minimumHealthyPercent 60 and maximumPercent 120 allow neither. Lower "
+        "minimumHealthyPercent to 50, or raise maximumPercent to 150."
+    )
+
+
+def test_scaling_in_keeps_the_spread(world: World, machine: str) -> None:
+    """Six tasks over three sites of two machines each."""
+    del machine
+    sites = {world.machine(attributes={"site": site, "use": "web"}): site for site in ("oslo", "oslo", "rome", "bern")}
+    spread = {"placementStrategy": [{"type": "spread", "field": "attribute:site"}]}
+    only = {"placementConstraints": [{"type": "memberOf", "expression": "attribute:use == web"}]}
+    create_service(world.cp, {"serviceName": "web", "taskDefinition": "web:1", "desiredCount": 6, **spread, **only})
+    world.deliver()
+    for each in sites:
+        do_as_told(world, each)
+    for desired in (5, 4, 3, 2):
+        update(world, desiredCount=desired)
+        for each in sites:
+            do_as_told(world, each)
+        held = dict.fromkeys(sites.values(), 0)
+        for each, site in sites.items():
+            held[site] += len(tasks.of_instance(world.table, "default", each))
+        assert sum(held.values()) == desired
+        assert max(held.values()) - min(held.values()) <= 1

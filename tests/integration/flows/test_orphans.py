@@ -7,6 +7,7 @@ import pytest
 from control_plane.flows.operate import operate
 from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service
+from control_plane.flows.task_sets import create_task_set, describe_task_sets, update_service_primary_task_set
 from control_plane.store import keys, services, tasks
 from ecs_protocol.messages import OrphanReport, OrphansNoted, ReportOrphans, TaskCommands
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
@@ -116,6 +117,25 @@ def test_an_adopted_orphan_joins_its_service_again(world: World, machine: str) -
     assert orphan.task_id in listed
     running = [task for _, task in listed.values() if task and task.desired_status is DesiredStatus.RUNNING]
     assert len(running) == 2, "what is too much is stopped"
+
+
+def test_an_adopted_orphan_is_the_primary_task_sets_where_nobody_knows_whose_it_was(world: World, machine: str) -> None:
+    world.task_definition("other")
+    create_service(world.cp, {"serviceName": "web", "deploymentController": {"type": "EXTERNAL"}, "desiredCount": 1})
+    of = {"cluster": "default", "service": "web"}
+    for _ in range(2):
+        scale = {"value": 100.0}
+        made = create_task_set(world.cp, {**of, "taskDefinition": "other", "scale": scale})["taskSet"]["id"]
+    update_service_primary_task_set(world.cp, {**of, "primaryTaskSet": made})
+    orphan = an_orphan(machine, group="service:web", started_at=world.now)
+    tell(world, machine, orphan)
+    ask(world, "AdoptOrphan", task=orphan.task_id)
+    world.deliver()
+    found = describe_task_sets(world.cp, of)["taskSets"]
+    counts = {each["status"]: (each["runningCount"], each["pendingCount"]) for each in found}
+    assert counts == {"ACTIVE": (0, 1), "PRIMARY": (1, 0)}
+    others = [task for task in tasks.of_instance(world.table, "default", machine) if task.task_id != orphan.task_id]
+    assert [task.started_by != made for task in others] == [True], "the adopted one is that of the PRIMARY task set"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from world import EVERY_CAPABILITY, START, World
 
 ROLE = "arn:aws:iam::123456789012:role/role"
 MAIN = {"name": "main", "image": "busybox", "memory": 64, "cpu": 10, "command": ["sleep", "9"]}
+TASK_LIMITS = "ecs.capability.task-cpu-mem-limit"
+"""That the containers of a task have a limit together."""
 SIDE = {"name": "side", "image": "busybox", "memory": 32, "environment": [{"name": "A", "value": "1"}]}
 
 
@@ -27,7 +29,12 @@ SIDE = {"name": "side", "image": "busybox", "memory": 32, "environment": [{"name
 def machine(world: World) -> str:
     world.cluster()
     register_task_definition(world.cp, {"family": "web", "containerDefinitions": [MAIN, SIDE]})
-    return world.machine(cpu=1024, memory=1024, attributes={"ecs.cpu-architecture": "arm64"})
+    return world.machine(
+        cpu=1024,
+        memory=1024,
+        capabilities=[*EVERY_CAPABILITY, TASK_LIMITS],
+        attributes={"ecs.cpu-architecture": "arm64"},
+    )
 
 
 def of_main(**members: Any) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def test_what_a_machine_cannot_honour_is_not_placed_on_it(
 
     answer = run(machine)
     assert (answer["tasks"], [each["reason"] for each in answer["failures"]]) == ([], ["ATTRIBUTE"])
-    able = world.machine(capabilities=[*EVERY_CAPABILITY, lacking])
+    able = world.machine(capabilities=[*EVERY_CAPABILITY, TASK_LIMITS, lacking])
     world.pass_time(6)
     answer = run(able)
     assert answer["failures"] == []

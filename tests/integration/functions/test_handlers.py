@@ -343,6 +343,13 @@ def test_operators_replay_and_are_refused_by_name(call: Call) -> None:
     assert call("api_operator", "unknown_operation")["error"] == "InvalidParameterException"
 
 
+def test_an_operator_makes_a_key(world: World, call: Call) -> None:
+    world.cluster()
+    made = call("api_operator", "create_key")
+    assert (made["principal"], made["clusters"], made["status"]) == ("ci", ["default"], "ACTIVE")
+    assert made["secretAccessKey"]
+
+
 def test_nobody_registers_without_an_activation(world: World, call: Call) -> None:
     answer = call("api_registration", "activation")
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (403, "InvalidActivation")

@@ -85,7 +85,7 @@ def test_labels_tell_what_it_takes_to_adopt_the_container() -> None:
 
 
 INFO: dict[str, Any] = {
-    "Plugins": {"Log": ["awslogs", "gcplogs", "journald", "json-file"]},
+    "Plugins": {"Log": ["awslogs", "gcplogs", "journald", "json-file"], "Volume": ["local", "vieux/sshfs:latest"]},
     "SecurityOptions": ["name=seccomp,profile=default", "name=apparmor"],
     "InitCommit": {"ID": ""},
     "SwapLimit": True,
@@ -114,5 +114,6 @@ def test_what_the_engine_lets_us_do(
 ) -> None:
     path = tmp_path if journal else tmp_path / "none"
     features = features_of({**INFO, **changes}, limits_tasks=limits_tasks, journal=path)
-    assert features - DOCKER_FEATURES == ALL - missing
+    plugins = {f"volume-driver-vieux/sshfs{tag}" for tag in ("", ":latest")} if "Plugins" not in changes else set()
+    assert features - DOCKER_FEATURES == (ALL - missing) | plugins
     assert ALL <= DOCKER_FEATURES_OF_SOME

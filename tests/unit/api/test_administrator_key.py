@@ -42,3 +42,17 @@ def test_a_key_id_that_is_not_known_is_looked_for_now_and_then() -> None:
     assert ([key.secret_of("AKIA2") for _ in range(3)], secrets.reads) == ([None] * 3, 1)
     now[0] += timedelta(seconds=1)
     assert ([key.secret_of(each) for each in ("AKIA2", "AKIA1", "AKIA3")], secrets.reads) == (["second", None, None], 2)
+
+
+def test_what_is_derived_changes_with_the_key_and_the_purpose() -> None:
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    secrets = Secrets()
+    key = AdministratorKey(secrets, "arn", lambda: now[0])
+    first = key.derived("nextToken")
+    assert (len(first), first == key.derived("nextToken"), first == key.derived("other")) == (32, True, False)
+    assert first == AdministratorKey(secrets, "arn", lambda: now[0]).derived("nextToken"), "in every function"
+    secrets.secret = "second"
+    now[0] += KEPT - timedelta(seconds=1)
+    assert key.derived("nextToken") == first
+    now[0] += timedelta(seconds=1)
+    assert key.derived("nextToken") != first

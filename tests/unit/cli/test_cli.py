@@ -87,6 +87,7 @@ def test_a_policy_of_options() -> None:
         (["policies", "put", "p", "--principal", "ci", "--allow", "ecs:*", "--document", __file__], "stands alone"),
         (["keys", "create"], "PRINCIPAL"),
         (["keys", "create", "ci", "--instance"], "PRINCIPAL"),
+        (["keys", "create", "ci", "--container-instance", "1"], "--instance"),
         (["keys", "create", "--instance", "--cluster", "a", "--cluster", "b"], "one --cluster"),
     ],
 )

@@ -420,3 +420,55 @@ def test_the_bounds_hold_at_every_step_and_it_converges(
         current = [task for task in fleet.tasks if task.deployment_id == fleet.service.deployment.deployment_id]
         assert [task.last_status for task in current] == [S.RUNNING] * desired
         assert len(fleet.tasks) == desired
+
+
+# --- protection -------------------------------------------------------------------------------------------------
+
+LATER = NOW + timedelta(minutes=5)
+
+
+def protected(task: Task) -> Task:
+    return task.model_copy(update={"protected_until": LATER})
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected", "blocking"),
+    [
+        pytest.param([protected(new(1)), new(2), new(3)], [2], 0, id="another-one-goes"),
+        pytest.param([protected(new(1)), protected(new(2)), new(3)], [3], 0, id="as-long-as-there-is-one"),
+        pytest.param([protected(new(1)), protected(new(2)), protected(new(3))], [], 1, id="else-it-waits"),
+    ],
+)
+def test_scaling_in_leaves_protected_tasks_alone(tasks: list[Task], expected: list[int], blocking: int) -> None:
+    planned = plan(settled(2), tasks, NOW)
+    assert (ids(planned.stop), planned.protected, planned.steady) == (expected, blocking, False)
+    assert planned.until == (LATER if blocking else None)
+
+
+def test_a_deployment_waits_for_the_end_of_protection() -> None:
+    tasks = [protected(old(1)), old(2)]
+    assert steps(plan(rolling(2), tasks, NOW)) == (2, [])
+    tasks += [new(3), new(4)]
+    assert steps(plan(rolling(2), tasks, NOW)) == (0, [2])
+    waiting = plan(rolling(2), [tasks[0], *tasks[2:]], NOW)
+    assert (steps(waiting), waiting.protected, waiting.stuck, waiting.steady) == ((0, []), 1, False, False)
+    assert waiting.until == LATER
+    assert steps(plan(rolling(2), [tasks[0], *tasks[2:]], LATER)) == (0, [1])
+
+
+def test_an_instance_is_not_emptied_of_protected_tasks() -> None:
+    """Another one starts in time, and none has to go in its stead."""
+    draining = {"d" * 32: Connection(connected=True, draining=True)}
+    tasks = [protected(new(1, instance_id="d" * 32)), new(2)]
+    assert steps(plan(settled(2), tasks, NOW, draining)) == (1, [])
+    tasks.append(new(3))
+    waiting = plan(settled(2), tasks, NOW, draining)
+    assert (steps(waiting), waiting.protected, waiting.until) == ((0, []), 1, LATER)
+    assert steps(plan(settled(2), tasks, LATER, draining)) == (0, [1])
+
+
+def test_health_and_the_end_of_a_service_go_before_protection() -> None:
+    sick = protected(with_health(new(1), SICK))
+    assert plan(settled(1, most=100), [sick], NOW, checks=CHECKS).sick == (sick,)
+    ending = settled(1, status=ServiceStatus.DRAINING)
+    assert ids(plan(ending, [protected(new(1))], NOW).stop) == [1]

@@ -16,6 +16,7 @@ from ecs_protocol.capabilities import (
     DOCKER_FEATURES,
     DOCKER_FEATURES_OF_SOME,
     PROCESS_FEATURES,
+    PROCESS_FEATURES_OF_SOME,
     announced_attributes,
 )
 from unit.task_definition.builders import container, port, request
@@ -23,8 +24,8 @@ from unit.task_definition.builders import container, port, request
 SHAPE: Any = service_model().operation_model("RegisterTaskDefinition").input_shape
 
 MACHINES = (
-    DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME | {"cpu-x86_64"},
-    PROCESS_FEATURES | {"other-user", "cpu-x86_64"},
+    DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME | {"cpu-x86_64", "volume-driver-rexray/ebs"},
+    PROCESS_FEATURES | PROCESS_FEATURES_OF_SOME | {"cpu-x86_64"},
 )
 """What the runtimes of today can do."""
 
@@ -134,6 +135,8 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "start-timeout": request(container(startTimeout=10)),
     "version-consistency": request(container(versionConsistency="enabled")),
     "credential-specs": request(container(credentialSpecs=[f"credentialspec:{ARN}"])),
+    "credential-specs-as-security-option": request(container(dockerSecurityOptions=[f"credentialspec:{ARN}"])),
+    "volume-driver-that-is-nowhere": volume(dockerVolumeConfiguration={"driver": "elsewhere"}),
     "domainless-credential-specs": request(container(credentialSpecs=[f"credentialspecdomainless:{ARN}"])),
     "repository-credentials": request(container(repositoryCredentials={"credentialsParameter": SECRET})),
     "port-range": request(container(portMappings=[{"containerPortRange": "8000-8009", "protocol": "tcp"}])),
@@ -219,6 +222,8 @@ NOWHERE = frozenset(
         "fsx",
         "version-consistency",
         "credential-specs",
+        "credential-specs-as-security-option",
+        "volume-driver-that-is-nowhere",
         "domainless-credential-specs",
         "repository-credentials",
         "environment-files",
@@ -236,6 +241,10 @@ NOWHERE = frozenset(
 )
 """What no runtime of today honours."""
 
+RUNS_EVERYWHERE = frozenset(
+    ["volume-that-nothing-mounts", "depends-on", "start-timeout", "limits-of-several-containers"]
+)
+
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_a_runtime_honours_runs_and_what_none_does_is_registered_and_reaches_no_machine(name: str) -> None:
@@ -246,9 +255,7 @@ def test_what_a_runtime_honours_runs_and_what_none_does_is_registered_and_reache
     assert bool(required - announced) is (name in NOWHERE)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(SAMPLES.keys() - NOWHERE - {"volume-that-nothing-mounts", "depends-on", "start-timeout"})
-)
+@pytest.mark.parametrize("name", sorted(SAMPLES.keys() - NOWHERE - RUNS_EVERYWHERE))
 def test_what_only_docker_honours_reaches_no_other_runtime(name: str) -> None:
     required = {attribute["name"] for attribute in normalise(SAMPLES[name])["requiresAttributes"]}
     assert required - set(announced_attributes(MACHINES[1]))

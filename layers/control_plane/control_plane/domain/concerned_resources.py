@@ -20,7 +20,7 @@ from control_plane.domain.cluster import DEFAULT_CLUSTER
 _ANY = ("*",)
 _CLUSTER = ("cluster/{cluster}",)
 _SERVICE = ("service/{cluster}/{service}",)
-_TASK_SET = ("task-set/{cluster}/{service}/{taskSet}",)
+_TASK_SET = ("task-set/{cluster}/{service}/ecs-svc/{taskSet}",)
 _TASKS = ("task/{cluster}/{tasks}",)
 _INSTANCES = ("container-instance/{cluster}/{containerInstances}",)
 _INSTANCE = ("container-instance/{cluster}/{containerInstance}",)
@@ -65,7 +65,7 @@ CONCERNED: Mapping[str, tuple[str, ...]] = {
     "DescribeServiceRevisions": ("{serviceRevisionArns}",),
     "DescribeServices": ("service/{cluster}/{services}",),
     "DescribeTaskDefinition": _DEFINITION,
-    "DescribeTaskSets": ("task-set/{cluster}/{service}/{taskSets}",),
+    "DescribeTaskSets": ("task-set/{cluster}/{service}/ecs-svc/{taskSets}",),
     "DescribeTasks": _TASKS,
     "DiscoverPollEndpoint": _CLUSTER,
     "ExecuteCommand": ("task/{cluster}/{task}",),
@@ -108,7 +108,7 @@ CONCERNED: Mapping[str, tuple[str, ...]] = {
     "UpdateDaemon": _DAEMON,
     "UpdateExpressGatewayService": _EXPRESS,
     "UpdateService": _SERVICE,
-    "UpdateServicePrimaryTaskSet": ("task-set/{cluster}/{service}/{primaryTaskSet}",),
+    "UpdateServicePrimaryTaskSet": ("task-set/{cluster}/{service}/ecs-svc/{primaryTaskSet}",),
     "UpdateTaskProtection": _TASKS,
     "UpdateTaskSet": _TASK_SET,
 }

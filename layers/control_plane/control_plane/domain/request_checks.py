@@ -50,6 +50,8 @@ _DECLARE_UNSUPPORTED_FEATURE = frozenset(
     {
         "RunTask",
         "StartTask",
+        "UpdateTaskProtection",
+        "GetTaskProtection",
         "CreateService",
         "UpdateService",
         "DescribeCapacityProviders",

@@ -141,6 +141,8 @@ class Service(Entity):
     """Of those, how many do not count any more."""
     held_count: int = 0
     """Tasks that are away and go on counting, since too many machines vanished at once."""
+    protected_count: int | None = None
+    """Protected tasks that are to stop, with nothing else left to do; None: no such tasks."""
     short: bool = False
     """Whether the last run could not place all that it wanted, so that events say it once."""
     waiting_since: datetime | None = None

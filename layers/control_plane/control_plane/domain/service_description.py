@@ -34,7 +34,7 @@ def describe_service(
         "desiredCount": service.desired_count,
         "runningCount": service.running_count,
         "pendingCount": service.pending_count,
-        **_what_runs(service, arns),
+        **_what_runs(service, arns, with_tags=with_tags),
         "deploymentConfiguration": configuration_in_the_api(service.deployment_configuration),
         "events": [{"id": event.event_id, "createdAt": event.created_at, "message": event.message} for event in events],
         "createdAt": service.created_at,
@@ -53,7 +53,7 @@ def describe_service(
     }
 
 
-def _what_runs(service: Service, arns: Arns) -> Described:
+def _what_runs(service: Service, arns: Arns, *, with_tags: bool) -> Described:
     """By its deployments, or by its task sets: then what the primary one says is shown as the service's."""
     active = service.status is not ServiceStatus.INACTIVE
     if service.external:
@@ -61,7 +61,7 @@ def _what_runs(service: Service, arns: Arns) -> Described:
         return {
             **(_made_of(primary.task_definition, primary.capacity_provider_strategy, arns) if primary else {}),
             "deployments": [],
-            "taskSets": [describe_task_set(each, service, arns) for each in service.task_sets],
+            "taskSets": [describe_task_set(each, service, arns, with_tags=with_tags) for each in service.task_sets],
         }
     primary_and_older = [
         _deployment(service, service.deployment, arns, status="PRIMARY"),

@@ -99,6 +99,8 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
         {"cluster", "containerInstance", "family", "startedBy", "serviceName", "desiredStatus", "launchType"}
     )
     | _PAGE,
+    "UpdateTaskProtection": frozenset({"cluster", "tasks", "protectionEnabled", "expiresInMinutes"}),
+    "GetTaskProtection": frozenset({"cluster", "tasks"}),
     "ListContainerInstances": frozenset({"cluster", "filter", "status"}) | _PAGE,
     "DescribeContainerInstances": frozenset({"cluster", "containerInstances", "include"}),
     "DeregisterContainerInstance": frozenset({"cluster", "containerInstance", "force"}),
@@ -261,6 +263,8 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "StopTask": {"reason": (0, 1024)},
     "DescribeTasks": {"tasks": (1, 100)},
     "ListTasks": {"maxResults": (1, 100)},
+    "UpdateTaskProtection": {"tasks": (1, 10), "expiresInMinutes": (1, 2880)},
+    "GetTaskProtection": {"tasks": (1, 100)},
     "ListContainerInstances": {"maxResults": (1, 100)},
     "DescribeContainerInstances": {"containerInstances": (1, 100)},
     "UpdateContainerInstancesState": {"containerInstances": (1, 10)},

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from control_plane.domain.arns import Arns
@@ -129,3 +130,15 @@ def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[D
 
 def is_pending(task: Task) -> bool:
     return task.last_status in {TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING}
+
+
+def describe_protection(task: Task, arns: Arns, now: datetime) -> Described:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ProtectedTask.html"""
+    enabled = task.protected(now)
+    return present(
+        {
+            "taskArn": arns.task(task.cluster, task.task_id),
+            "protectionEnabled": enabled,
+            "expirationDate": task.protected_until if enabled else None,
+        }
+    )

@@ -62,9 +62,11 @@ def validate_overrides(definition: Mapping[str, Any], overrides: Mapping[str, An
         refuse_others(each, OF_A_CONTAINER, f"Override of container '{each['name']}'")
         normalise_environment(each.get("environment", ()), each["name"])
     task = overridden(definition, overrides)
+    changed = {each["name"] for each in overrides.get("containerOverrides", ())}
     for container in task["containerDefinitions"]:
-        check_secrets(container, task.get("executionRoleArn"))
-        check_resources(container)
+        if container["name"] in changed:
+            check_secrets(container, task.get("executionRoleArn"))
+            check_resources(container)
     check_accelerators(task)
     check_sizes(task["containerDefinitions"], *task_sizes(task))
 

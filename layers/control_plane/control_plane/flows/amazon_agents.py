@@ -40,11 +40,13 @@ from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, tasks
 from ecs_protocol.messages import MAX_MESSAGE_BYTES, Attribute, HostPort, RegisterContainerInstance
+from ecs_protocol.statuses import TaskStatus
 
 logger = Logger(child=True)
 
 Answer = dict[str, Any]
 ACKNOWLEDGED = {"acknowledgment": "ACK"}
+DEREGISTERED = "This container instance was deregistered. Make a new key for the machine, and remove its agent's data."
 
 
 def register_container_instance(cp: ControlPlane, own: AgentOf, request: Mapping[str, Any]) -> Answer:
@@ -60,9 +62,7 @@ def register_container_instance(cp: ControlPlane, own: AgentOf, request: Mapping
         before = instances.load(cp.table, own.cluster, own.instance_id)
         known = instances.load_registration(cp.table, own.cluster, own.instance_id)
         if before is not None and before.status is InstanceStatus.INACTIVE:
-            raise ClientException(
-                "This container instance was deregistered. Make a new key for the machine, and remove its agent's data."
-            )
+            raise ClientException(DEREGISTERED)
         if before is None or known is None or known.digest != machine.digest:
             register(cp, identity, machine, before, known, transport=AMAZON_AGENT, tags=tags)
 
@@ -79,8 +79,10 @@ def register_container_instance(cp: ControlPlane, own: AgentOf, request: Mapping
     return {"containerInstance": {**answer, "attributes": others + [described(*each) for each in sent.items()]}}
 
 
-def discover_poll_endpoint(cp: ControlPlane, _own: AgentOf, _request: Mapping[str, Any]) -> Answer:
+def discover_poll_endpoint(cp: ControlPlane, own: AgentOf, _request: Mapping[str, Any]) -> Answer:
     """Answers {endpoint}. An answer without one would be remembered by the agent for twelve hours."""
+    if _deregistered(cp, own):
+        raise ClientException(DEREGISTERED)
     if not cp.agent_poll_endpoint:
         raise UnsupportedFeatureException(
             "DiscoverPollEndpoint is not supported by this deployment: its parameter AgentPollEndpoint is empty, so "
@@ -106,6 +108,9 @@ def submit_attachment_state_changes(_cp: ControlPlane, _own: AgentOf, request: M
 
 
 def _submit(cp: ControlPlane, own: AgentOf, request: Mapping[str, Any], change: StateChange) -> Answer:
+    """Of an instance that is deregistered nothing is believed but that a task has stopped."""
+    if change.status is not TaskStatus.STOPPED and _deregistered(cp, own):
+        raise InvalidParameterException(DEREGISTERED)
     named = request.get("task") or ""
 
     def merge(_attempt: int) -> None:
@@ -120,6 +125,11 @@ def _submit(cp: ControlPlane, own: AgentOf, request: Mapping[str, Any], change: 
 
     until_answered(cp, merge, what="task")
     return dict(ACKNOWLEDGED)
+
+
+def _deregistered(cp: ControlPlane, own: AgentOf) -> bool:
+    instance = instances.load(cp.table, own.cluster, own.instance_id)
+    return instance is not None and instance.status is InstanceStatus.INACTIVE
 
 
 def _own_task(cp: ControlPlane, own: AgentOf, named: str) -> Task:
@@ -152,6 +162,8 @@ def _machine(request: Mapping[str, Any]) -> RegisterContainerInstance:
     text = json.dumps(about, sort_keys=True, default=str)
     if len(text) > MAX_MESSAGE_BYTES:
         raise InvalidParameterException("The registration has more attributes and ports than an instance can have.")
+    if not all(each["name"] for each in request.get("attributes", ())):
+        raise InvalidParameterException("An attribute needs a name.")
     version = request.get("versionInfo", {})
     try:
         return RegisterContainerInstance(

@@ -55,16 +55,17 @@ def create_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
 
 
 def describe_clusters(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {clusters, failures}; of the cluster `default` if the request names none. A deleted one is INACTIVE."""
-    names = list(dict.fromkeys(request.get("clusters") or [DEFAULT_CLUSTER]))
-    found = {name: clusters.load(cp.table, resource_name(name)) for name in names}
+    """Answers {clusters, failures}, each once, in the order asked; `default` if the request names none.
+
+    A deleted one is INACTIVE.
+    """
+    names = dict.fromkeys(map(resource_name, request.get("clusters") or [DEFAULT_CLUSTER]))
+    found = {name: clusters.load(cp.table, name) for name in names}
     include = request.get("include", ())
     return {
         "clusters": [_described(cp, cluster, include) for cluster in found.values() if cluster],
         "failures": [
-            {"arn": cp.arns.cluster(resource_name(name)), "reason": "MISSING"}
-            for name, cluster in found.items()
-            if cluster is None
+            {"arn": cp.arns.cluster(name), "reason": "MISSING"} for name, cluster in found.items() if cluster is None
         ],
     }
 

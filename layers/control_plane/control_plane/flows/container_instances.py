@@ -42,12 +42,14 @@ LOOK_AGAIN = timedelta(minutes=2)
 
 
 def describe_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {containerInstances, failures}. A deregistered one is described as INACTIVE, as by Amazon ECS."""
+    """Answers {containerInstances, failures}, each once, in the order asked.
+
+    A deregistered one is described as INACTIVE, as by Amazon ECS.
+    """
     cluster = require_cluster(cp, request.get("cluster"))
     described: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for name in dict.fromkeys(request["containerInstances"]):
-        instance_id = identifier(name, cluster)
+    for instance_id in dict.fromkeys(identifier(name, cluster) for name in request["containerInstances"]):
         found = _load(cp, cluster, instance_id)
         if found is None:
             failures.append({"arn": cp.arns.container_instance(cluster.name, instance_id), "reason": "MISSING"})
@@ -70,8 +72,7 @@ def update_container_instances_state(cp: ControlPlane, request: Mapping[str, Any
     status = InstanceStatus(request["status"])
     described: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for name in dict.fromkeys(request["containerInstances"]):
-        instance_id = identifier(name, cluster)
+    for instance_id in dict.fromkeys(identifier(name, cluster) for name in request["containerInstances"]):
         found = until_answered(cp, partial(_change_status, cp, cluster, instance_id, status), what="container instance")
         if found is None or found.status is InstanceStatus.INACTIVE:
             arn = cp.arns.container_instance(cluster.name, instance_id)

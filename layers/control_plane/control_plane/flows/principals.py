@@ -14,13 +14,16 @@ from pydantic.alias_generators import to_camel
 from control_plane.domain.access_key import AccessKey, looks_like_an_access_key_id, new_access_key_id, secret_of
 from control_plane.domain.authorization import AGENT_OPERATIONS, AgentOf, Policy, Statement, like
 from control_plane.domain.concerned_resources import ACTIONS
+from control_plane.domain.container_instance import AMAZON_AGENT, InstanceStatus
 from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.races import ItemChangedError
-from control_plane.flows.lookup import require_cluster
+from control_plane.flows.lookup import identifier, require_cluster
+from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import access_keys, policies
+from control_plane.store import access_keys, instances, policies
 
-PRINCIPAL = r"[A-Za-z0-9_][A-Za-z0-9_.@/=+:-]{0,127}"
+PRINCIPAL = r"[A-Za-z0-9_][A-Za-z0-9_.@/=+:-]{0,262}"
+"""Also `events/` and the source of an event, which has up to 256 characters."""
 RESERVED = re.compile(r"administrator|(events|iam|container-instance)/.*")
 """Principals that no key is made for: they are proven in other ways."""
 
@@ -46,10 +49,14 @@ class CreateKey(_Request):
 
 
 class CreateAgentKey(_Request):
-    """For the agent of one container instance, which its first RegisterContainerInstance creates."""
+    """For the agent of one container instance, which its first RegisterContainerInstance creates.
+
+    `containerInstance`: another key for one that there is already, in place of one that is to be revoked.
+    """
 
     operation: Literal["CreateAgentKey"]
     cluster: str = "default"
+    container_instance: str | None = None
 
 
 class ListKeys(_Request):
@@ -136,7 +143,16 @@ def _create_key(cp: ControlPlane, request: CreateKey) -> dict[str, Any]:
 
 
 def _create_agent_key(cp: ControlPlane, request: CreateAgentKey) -> dict[str, Any]:
-    own = AgentOf(cluster=require_cluster(cp, request.cluster).name, instance_id=cp.new_id())
+    cluster = require_cluster(cp, request.cluster)
+    instance_id = cp.new_id()
+    if request.container_instance is not None:
+        instance_id = identifier(request.container_instance, cluster)
+        known = instances.load(cp.table, cluster.name, instance_id) if looks_like_an_id(instance_id) else None
+        if known is None or known.transport != AMAZON_AGENT or known.status is InstanceStatus.INACTIVE:
+            raise InvalidParameterException(
+                "No such container instance was registered by Amazon's own agent, or it is deregistered."
+            )
+    own = AgentOf(cluster=cluster.name, instance_id=instance_id)
     return _make(cp, principal=f"container-instance/{own.cluster}/{own.instance_id}", agent_of=own)
 
 

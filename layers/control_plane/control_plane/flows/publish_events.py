@@ -14,13 +14,13 @@ from control_plane.domain.container_instance_description import describe_contain
 from control_plane.domain.inbox import ServiceKey, StreamRecord
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.service_description import service_event_detail
-from control_plane.domain.task import Task
+from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_description import describe_task
 from control_plane.flows.tasks import definition_of
 from control_plane.flows.tell_waiting import find_who_waits
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, services, tasks
-from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
 logger = Logger(child=True)
 
@@ -155,13 +155,19 @@ def _key_for(task: Task, service: str) -> ServiceKey:
     return ServiceKey(task.cluster, service, task.instance_id if task.daemon else None)
 
 
-def _just_made(task: Task) -> bool:
-    """By the service's own scheduler, which has gone on from there."""
-    return (
+def _by_its_scheduler(task: Task) -> bool:
+    """Just made, or just told to stop, by the service's own scheduler, which has gone on from there."""
+    made = (
         task.updated_at == task.created_at
         and task.last_status is TaskStatus.PENDING
         and task.desired_status is DesiredStatus.RUNNING
     )
+    told = (
+        task.updated_at == task.stopping_at
+        and task.stop_code is StopCode.SERVICE_SCHEDULER_INITIATED
+        and task.awaiting is Awaiting.STOP
+    )
+    return made or (told and not task.daemon)
 
 
 def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
@@ -170,7 +176,7 @@ def _concerned(cp: ControlPlane, record: StreamRecord) -> Iterable[ServiceKey]:
     match image.get("kind"):
         case tasks.KIND:
             task = tasks.from_item(dict(image)) if image.get("service") else None
-            return [] if task is None or _just_made(task) else [_key_for(task, image["service"])]
+            return [] if task is None or _by_its_scheduler(task) else [_key_for(task, image["service"])]
         case services.KIND:
             service = Service.model_validate(image)
             return [] if service.planned else [ServiceKey(service.cluster, service.name)]

@@ -10,35 +10,31 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StartTask.html
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.capacity_provider import Strategy as ProviderStrategy
 from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.container_instance import port_names
 from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
 from control_plane.domain.placement.place import Demand, Placed, Unplaced, place
-from control_plane.domain.placement.rules import Strategy, parse_constraints, parse_strategy
+from control_plane.domain.placement.rules import parse_strategy
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
-from control_plane.domain.reminders import Reminder, watching_command
-from control_plane.domain.resources import Resources
 from control_plane.domain.tags import checked, managed
-from control_plane.domain.task import Awaiting, Task
+from control_plane.domain.task import Task
 from control_plane.domain.task_definition_compatibilities import NO_NETWORK_MODE
 from control_plane.domain.task_definition_network import EXTERNAL_NETWORK_MODE
 from control_plane.domain.task_description import describe_task
-from control_plane.domain.task_overrides import task_requirements, task_resources, validate_overrides
+from control_plane.domain.task_overrides import validate_overrides
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import believing, choose_instances, look_at
-from control_plane.flows.lookup import AS_NAMED, definition_name, identifier, require_cluster, require_task_definition
+from control_plane.flows.lookup import AS_NAMED, identifier, require_cluster, require_task_definition
+from control_plane.flows.new_tasks import demand_of, new_task, placing, watching
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, keys, reminders, tasks, tokens
-from control_plane.store.table import Write
+from control_plane.store import reminders, tasks, tokens
 
 MAX_FAILURES = 100
 """Of one answer: the reasons of the first instances stand for those of a large fleet."""
@@ -159,71 +155,6 @@ def digest_of(request: Mapping[str, Any]) -> str:
     if AS_NAMED in body:
         body["taskDefinition"] = body.pop(AS_NAMED)
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def demand_of(
-    definition: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    *,
-    group: str,
-    constraints: Sequence[Mapping[str, str]] = (),
-    strategy: tuple[Strategy, ...] = (),
-) -> Demand:
-    """What one task of a definition asks of an instance, with the constraints of the request or service.
-
-    Raises InvalidParameterException.
-    """
-    return Demand(
-        task_resources(definition, overrides),
-        task_requirements(definition, overrides),
-        group,
-        parse_constraints(constraints, definition.get("placementConstraints", ())),
-        strategy,
-    )
-
-
-def new_task(
-    cp: ControlPlane, cluster: str, placed: Placed, definition: dict[str, Any], demand: Demand, **members: Any
-) -> Task:
-    """A task that is to start on the instance that was chosen for it."""
-    now = cp.clock()
-    return Task(
-        task_id=keys.task_id_on(placed.instance_id, cp.new_id()),
-        cluster=cluster,
-        instance_id=placed.instance_id,
-        registration=placed.registration,
-        task_definition=definition_name(definition),
-        cpu=demand.resources.cpu,
-        memory=demand.resources.memory,
-        ports=tuple(sorted(port_names(demand.resources))),
-        awaiting=Awaiting.START,
-        awaiting_since=now,
-        created_at=now,
-        updated_at=now,
-        **members,
-    )
-
-
-def placing(new_tasks: Sequence[Task], placed: Iterable[Placed], now: datetime) -> list[Write]:
-    """The writes that create tasks and take what they need: one for each task and one for each instance.
-
-    `placed`: what was decided, with what the decision rests on.
-    """
-    believed = {each.instance_id: each.believed for each in placed}
-    by_instance: dict[tuple[str, str, int], list[Resources]] = defaultdict(list)
-    for task in new_tasks:
-        by_instance[task.cluster, task.instance_id, task.registration].append(task.resources)
-    takes = [
-        instances.taken(cluster, instance_id, registration, wanted, now, believed=believed.get(instance_id))
-        for (cluster, instance_id, registration), wanted in by_instance.items()
-    ]
-    return [tasks.placed(task) for task in new_tasks] + takes
-
-
-def watching(new_tasks: Sequence[Task]) -> list[Reminder]:
-    """What watches over the start of each, to be stored before they are."""
-    starts = [watching_command(task.cluster, task.instance_id, task.created_at) for task in new_tasks]
-    return list(dict.fromkeys(starts))
 
 
 def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) -> dict[str, Any]:

@@ -20,17 +20,19 @@ from aws_lambda_powertools import Logger
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.place import Placed, Unplaced
+from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
+from control_plane.domain.scheduling.ranking import group_of
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import Waiting, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
-from control_plane.flows.run_task import new_task, placing, watching
+from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
 from control_plane.flows.service_demand import definition_of_service, demand_of_service
 from control_plane.flows.service_snapshot import KEPT, Snapshot, read
@@ -97,6 +99,8 @@ class _Chunk:
     """As it leaves them: those that it starts, and those that it tells to stop."""
     waiting: dict[str, Waiting | None] = field(default_factory=dict)
     """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
+    in_its_own_way: bool = False
+    """Room for a task is only missing where tasks of the service's former deployments are."""
 
     @property
     def short(self) -> bool:
@@ -127,6 +131,8 @@ def _one_chunk(
             waits = _start(cp, whose, part, chunk, now, alive=seen.alive, fresh=attempt > 0)
             chunk.waiting[whose.deployment.deployment_id] = waits
     startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
+    if chunk.in_its_own_way and planned.at_rest and not chunk.started:
+        planned = replace(planned, stuck=True, crowded=True)
     stopping = [
         *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
         *((task, UNHEALTHY) for task in planned.sick),
@@ -139,12 +145,8 @@ def _one_chunk(
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
-    more = (
-        len(ended) > len(struck)
-        or len(stopping) > len(now_stopping)
-        or sum(chunk.started.values()) < startable
-        or planned.tripped
-    )
+    # What it tells to stop it looks at once more as if it read it: the stream does not wake it for that.
+    more = len(ended) > len(struck) or bool(stopping) or sum(chunk.started.values()) < startable or planned.tripped
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
@@ -193,8 +195,10 @@ def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
     revisions = {task.task_definition for task in alive}
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
+    strategy = parse_strategy(service.placement_strategy) or SERVICE_DEFAULT
+    groups = {name: group_of(each, strategy) for name, each in seen.instances.items() if each is not None}
     decide = plan_task_sets if service.external else plan
-    return decide(service, seen.tasks, now, connections, delays, checks=checks)
+    return decide(service, seen.tasks, now, connections, delays, checks=checks, groups=groups)
 
 
 def _start(
@@ -248,6 +252,7 @@ def _start(
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is None:
         return None
+    chunk.in_its_own_way = not service.external and _is_in_its_own_way(service, unplaced, alive)
     if not service.short:
         chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
     return waiting(
@@ -257,6 +262,15 @@ def _start(
         since=service.waiting_since or now,
         service=service.name,
         task_set=service.deployment.deployment_id if service.external else None,
+    )
+
+
+def _is_in_its_own_way(service: Service, unplaced: Unplaced, alive: Sequence[Task]) -> bool:
+    """Whether an instance lacks nothing but resources, and would not if a former task of the service were gone."""
+    held = {task.instance_id for task in alive if task.deployment_id != service.deployment.deployment_id}
+    return any(
+        name in held and all(reason.startswith("RESOURCE") for reason in reasons)
+        for name, reasons in unplaced.refusals.items()
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from control_plane.domain.placement.place import Demand
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.service import Service
-from control_plane.flows.run_task import demand_of
+from control_plane.flows.new_tasks import demand_of
 from control_plane.flows.tasks_to_be import definition_for
 from control_plane.runtime import ControlPlane
 

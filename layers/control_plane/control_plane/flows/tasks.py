@@ -4,9 +4,10 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import describe_task
@@ -16,16 +17,15 @@ from control_plane.store import instances, keys, tasks
 
 
 def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers {tasks, failures}; a task that stopped over an hour ago, or never was, is a failure MISSING."""
+    """Answers {tasks, failures}, each once, in the order asked.
+
+    A task that stopped over an hour ago, or never was, is a failure MISSING.
+    """
     cluster = require_cluster(cp, request.get("cluster"))
-    wanted = {name: identifier(name, cluster) for name in request["tasks"]}
-    found = tasks.load_many(cp.table, cluster.name, {each for each in wanted.values() if looks_like_an_id(each)})
-    now = cp.clock()
-    shown = {
-        task_id: task
-        for task_id, task in found.items()
-        if tasks.shown(task, now) and (not task.stopped or cluster.began_before(task.updated_at))
-    }
+    wanted: dict[str, str] = {}
+    for name in request["tasks"]:
+        wanted.setdefault(identifier(name, cluster), name)
+    shown = shown_tasks(cp, cluster, wanted)
     known = _instances(cp, shown)
     return {
         "tasks": [
@@ -36,14 +36,25 @@ def describe_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 instance=known.get(shown[each].instance_id),
                 with_tags="TAGS" in request.get("include", ()),
             )
-            for each in wanted.values()
+            for each in wanted
             if each in shown
         ],
         "failures": [
             {"arn": name if name.startswith("arn:") else cp.arns.task(cluster.name, each), "reason": "MISSING"}
-            for name, each in wanted.items()
+            for each, name in wanted.items()
             if each not in shown
         ],
+    }
+
+
+def shown_tasks(cp: ControlPlane, cluster: Cluster, task_ids: Iterable[str]) -> dict[str, Task]:
+    """Those that Amazon ECS would still know, by id: not of a former cluster of that name, nor long stopped."""
+    found = tasks.load_many(cp.table, cluster.name, {each for each in task_ids if looks_like_an_id(each)})
+    now = cp.clock()
+    return {
+        task_id: task
+        for task_id, task in found.items()
+        if tasks.shown(task, now) and (not task.stopped or cluster.began_before(task.updated_at))
     }
 
 

@@ -6,6 +6,7 @@ nothing needs to be stored with each decision.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from control_plane.domain.errors import InvalidParameterException
@@ -62,6 +63,8 @@ def _of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
     if whose is None:
         raise InvalidParameterException(f"Service {service.name} has no task sets, so that nothing of it is to run.")
     demand = demand_of_service(whose, definition_of_service(cp, whose))
+    if service.is_daemon:  # one more is to go only where none is
+        demand = replace(demand, constraints=replace(demand.constraints, distinct=True))
     found = services.events(cp.table, service.cluster, service.name, limit=EVENTS)
     return {
         "kind": "service",

@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import TypeSerializer
 from pydantic import BaseModel
 
 Item = dict[str, Any]
@@ -16,7 +16,6 @@ WireItem = dict[str, dict[str, Any]]
 """An item in DynamoDB's JSON."""
 
 _serialize: Callable[[Any], dict[str, Any]] = cast("Any", TypeSerializer().serialize)
-_deserialize: Callable[[Any], Any] = cast("Any", TypeDeserializer().deserialize)
 
 
 def to_wire(item: Mapping[str, Any]) -> WireItem:
@@ -30,7 +29,8 @@ def value_to_wire(value: Any) -> dict[str, Any]:
 
 
 def from_wire(wire: Mapping[str, Mapping[str, Any]]) -> Item:
-    return {name: _native(_deserialize(value)) for name, value in wire.items()}
+    """Read without boto3's deserializer, which takes half of the time that reading a large fleet takes."""
+    return {name: _native(value) for name, value in wire.items()}
 
 
 def attributes(entity: BaseModel) -> Item:
@@ -73,15 +73,31 @@ def _says_something(value: Any) -> bool:
     return value is not None and value != set()
 
 
-def _native(value: Any) -> Any:
-    match value:
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case dict():
-            return {key: _native(member) for key, member in value.items()}
-        case list():
-            return [_native(member) for member in value]
-        case set():
-            return {_native(member) for member in value}
+def _native(wire: Mapping[str, Any]) -> Any:
+    """A value in DynamoDB's JSON, of the types that `_plain` gives."""
+    [(kind, content)] = wire.items()
+    match kind:
+        case "S" | "BOOL":
+            return content
+        case "N":
+            return _number(content)
+        case "M":
+            return {key: _native(member) for key, member in content.items()}
+        case "L":
+            return [_native(member) for member in content]
+        case "SS":
+            return set(content)
+        case "NS":
+            return {_number(member) for member in content}
+        case "NULL":
+            return None
         case _:
-            return value
+            raise TypeError(f"a value of type {kind} is nothing that is stored here")
+
+
+def _number(text: str) -> int | float:
+    """DynamoDB may write a whole number as 1E+2 or 3.0, too."""
+    if text.lstrip("-").isdecimal():
+        return int(text)
+    value = Decimal(text)
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -17,11 +17,12 @@
     SERVICES#<cluster>#<0-7>          <service>              service
     SERVICE#<cluster>#<name>#TASKS#n  <task>                 a task is on the service's list
     SERVICE#<cluster>#<name>#EVENTS   <time>#<id>            service event, kept for 30 days
-    WAITING#<cluster>#<0-3>           <time>#S#<service>     a service that waits for capacity since then
+    SERVICE#<c>#<name>#DEPLOYMENTS    <revision>             service deployment and its revision, kept for 90 days
+    WAITING#<cluster>#<0-3>           <time>#S#<service>     a service that waits for capacity since then, or
+                                      …#<task set>           one of its task sets
                                       <time>#E#<event>       a `Run Task` event that does
     WAITING#<cluster>                 NOTE                   somebody may wait there, until then
     EVENT#<event>                     EVENT                  a `Run Task` event that waits, itself
-    SERVICE#<cl...>#<name>#DEPLOYMENTS <revision>            service deployment and revision, kept for 90 days
     TOKEN#<operation>#<cluster>#<t>   TOKEN                  what the request with client token t was answered
     SETTINGS#<principal>              <name>                 account setting
     ACTIVATION#<id>                   ACTIVATION             activation

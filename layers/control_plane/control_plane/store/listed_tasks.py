@@ -66,9 +66,11 @@ def load(table: Table, cluster: str, lines: Sequence[Item], now: datetime) -> li
 
 
 def _place(cluster: str, line: Item) -> keys.Key:
-    task_id = keys.task_of(line["sk"])
-    return keys.stopped_task(cluster, task_id) if _is_end(line) else keys.task(cluster, task_id)
+    if _is_end(line):
+        return keys.stopped_task(cluster, keys.task_of(line["sk"]))
+    return keys.task(cluster, line.get("taskId") or keys.task_of(line["sk"]))
 
 
 def _is_end(line: Item) -> bool:
-    return "taskId" in line
+    """And not the line of a DAEMON service, whose key is an instance's (store/daemons.py)."""
+    return "taskId" in line and "instanceId" not in line

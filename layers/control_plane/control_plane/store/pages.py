@@ -1,8 +1,8 @@
 """Reads a page of a list that is spread over many keys, and about what the page shows.
 
-`walk` reads one part after another: as cheap as can be, in the order of the keys. `merge` reads several partitions side
-by side, for lists that are sorted by name. `read_page` takes from either what a page shows. Reads are eventually
-consistent. What comes or goes between two pages neither hides nor repeats what stays.
+`walk` reads one part after another, which is cheapest. `merge` reads several partitions side by side, for lists
+sorted by name, whatever partition a name is in. `read_page` takes from either what a page shows. A page ends at a key,
+so that what comes or goes before the next one neither hides nor repeats what stays. Reads are eventually consistent.
 """
 
 import heapq
@@ -35,7 +35,7 @@ class Part:
     """The items of one partition from key to key, both counted."""
 
     name: str
-    """Parts are walked in the order of their names."""
+    """Which no other part of the list has; a token says it."""
     pk: str
     low: str = FIRST
     high: str = LAST
@@ -45,6 +45,23 @@ class Part:
 
     def resumed(self, key: str) -> "Part":
         return replace(self, high=key) if self.descending else replace(self, low=key)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The first items of a part, and whether they are all of it."""
+
+    part: Part
+    items: Sequence[Item]
+    whole: bool
+
+    def lines(self) -> list[tuple[str, Item]]:
+        """Without the one that was given already."""
+        return [(self.part.name, item) for item in self.items if item["sk"] != self.part.given]
+
+    def rest(self) -> Part:
+        last = self.items[-1]["sk"]
+        return replace(self.part.resumed(last), given=last)
 
 
 def beginning(name: str, pk: str, begins: str) -> Part:
@@ -85,24 +102,27 @@ def walk(table: Table, parts: Iterable[Part], asked: Asked) -> Iterator[Batch]:
     One part is read first, for as many items as the page may need. Then as many at once as should yield what is
     lacking, going by those that were read to their ends.
     """
-    rest, todo = (_from(asked.after, part) for part in parts), list[Part]()
+    rest = (_from(asked.after, part) for part in parts)
     read = ended = 0
-    while True:
+
+    def aim() -> int:
         lacking = asked.size + 2 - read  # one was given already, and one tells whether the list goes on
-        aim = lacking if lacking > 0 else min(read, READ_AT_ONCE)
-        width = min(PARTS_AT_ONCE, -(-aim * ended // read) if read and ended else 2 * ended or 1)
-        todo += islice(rest, max(0, width - len(todo)))
-        if not todo:
+        return lacking if lacking > 0 else min(read, READ_AT_ONCE)
+
+    while True:
+        width = min(PARTS_AT_ONCE, 4 * ended or 1, -(-aim() * ended // read) if read and ended else PARTS_AT_ONCE)
+        wave = list(islice(rest, width))
+        if not wave:
             return
-        wave, todo = todo[:width], todo[width:]
         lines: list[tuple[str, Item]] = []
-        limit = aim + 1 if len(wave) == 1 else 2 * aim // len(wave) + 2
-        for number, (part, items, whole) in enumerate(_read(table, wave, limit)):
-            lines += [(part.name, item) for item in items if item["sk"] != part.given]
-            if not whole:  # what was read of later parts has to wait for the rest of this one
-                last = items[-1]["sk"]
-                todo = [replace(part.resumed(last), given=last), *wave[number + 1 :], *todo]
-                break
+        for first in _read(table, wave, aim() + 1 if width == 1 else 2 * aim() // width + 2):
+            chunk = first
+            lines += chunk.lines()
+            while not chunk.whole:  # perhaps this is enough, and else the rest of the part comes before the others
+                read += len(lines)
+                yield lines
+                [chunk] = _read(table, [chunk.rest()], aim() + 1)
+                lines = chunk.lines()
             ended += 1
         read += len(lines)
         yield lines
@@ -115,32 +135,28 @@ def merge(
     parts = [replace(beginning("", pk, begins), descending=descending) for pk in partitions]
     parts = [_from(asked.after, part) for part in parts]
     limit = 3 * (asked.size + 2) // (2 * len(parts)) + 2
-    streams = [_stream(table, *first, limit) for first in _read(table, parts, limit)]
+    streams = [_stream(table, first, limit) for first in _read(table, parts, limit)]
     lines = heapq.merge(*streams, key=lambda item: str(item["sk"]), reverse=descending)
     while batch := [("", item) for item in islice(lines, asked.size + 2)]:
         yield batch
 
 
-def _stream(table: Table, part: Part, items: Sequence[Item], whole: bool, limit: int) -> Iterator[Item]:
+def _stream(table: Table, chunk: Chunk, limit: int) -> Iterator[Item]:
     """The items of a part, of which some were read already."""
-    yield from items
-    while not whole:
-        last = items[-1]["sk"]
-        part = replace(part.resumed(last), given=last)
-        [(part, items, whole)] = _read(table, [part], limit)
-        yield from (item for item in items if item["sk"] != part.given)
+    yield from chunk.items
+    while not chunk.whole:
+        [chunk] = _read(table, [chunk.rest()], limit)
+        yield from (item for _, item in chunk.lines())
 
 
 def _from(after: Place | None, part: Part) -> Part:
     return part.resumed(after.key) if after and after.part == part.name else part
 
 
-def _read(table: Table, parts: Sequence[Part], limit: int) -> list[tuple[Part, Sequence[Item], bool]]:
-    """The first items of each part, and whether these are all."""
-
-    def read(part: Part) -> tuple[Part, Sequence[Item], bool]:
+def _read(table: Table, parts: Sequence[Part], limit: int) -> list[Chunk]:
+    def read(part: Part) -> Chunk:
         items, whole = table.query_some(part.pk, part.low, part.high, newest_first=part.descending, limit=limit)
-        return part, items, whole
+        return Chunk(part, items, whole)
 
     if len(parts) == 1:
         return [read(parts[0])]

@@ -21,34 +21,29 @@ class Principals:
     """One read for each key, and one for each principal's policies, in KEPT."""
 
     def __init__(self, table: Table) -> None:
-        self._keys: _Recent[AccessKey | None] = _Recent(lambda key_id: access_keys.load(table, key_id))
+        self._keys: _Recent[AccessKey] = _Recent(lambda key_id: access_keys.load(table, key_id))
         self._policies: _Recent[tuple[Policy, ...]] = _Recent(lambda name: policies.of_principal(table, name))
 
     def key(self, access_key_id: str, now: datetime) -> AccessKey | None:
         """None if there is none, which is not remembered: a new key works at once."""
-        found = self._keys.get(access_key_id, now)
-        if found is None:
-            self._keys.forget(access_key_id)
-        return found
+        return self._keys.get(access_key_id, now)
 
     def policies_of(self, principal: str, now: datetime) -> tuple[Policy, ...]:
-        return self._policies.get(principal, now)
+        return self._policies.get(principal, now) or ()
 
 
 class _Recent(Generic[T]):
-    def __init__(self, read: Callable[[str], T]) -> None:
+    def __init__(self, read: Callable[[str], T | None]) -> None:
         self._read = read
         self._known: dict[str, tuple[datetime, T]] = {}
 
-    def get(self, name: str, now: datetime) -> T:
-        at, value = self._known.get(name, (None, None))
-        if at is not None and value is not None and now - at < KEPT:
-            return value
+    def get(self, name: str, now: datetime) -> T | None:
+        if name in self._known and now - self._known[name][0] < KEPT:
+            return self._known[name][1]
+        self._known.pop(name, None)
         if len(self._known) >= MOST:
             self._known.clear()
         value = self._read(name)
-        self._known[name] = (now, value)
+        if value is not None:
+            self._known[name] = (now, value)
         return value
-
-    def forget(self, name: str) -> None:
-        self._known.pop(name, None)

@@ -94,7 +94,8 @@ def struck(service: Service, key: keys.Key) -> Write:
 def list_of(table: Table, service: Service) -> dict[str, tuple[keys.Key, Task | None]]:
     """The tasks on a service's list, strongly consistent, by id, with the key that lists each."""
     partitions = keys.service_task_partitions(service.cluster, service.name, service.shards)
-    lines = {item["sk"]: keys.Key(item["pk"], item["sk"]) for item in table.query_many(partitions)}
+    items = table.query_many(partitions)
+    lines = {str(item.get("taskId") or item["sk"]): keys.Key(item["pk"], item["sk"]) for item in items}
     found = tasks.load_listed(table, service.cluster, lines)
     return {task_id: (key, found.get(task_id)) for task_id, key in lines.items()}
 

@@ -49,6 +49,7 @@ def service_after(
             "short": bool(waits),
             "waiting_since": min(waits, default=None),
             "stuck": planned.stuck,
+            "protected_count": planned.protected or None,
             "look_at": _next_look(service, planned, now, soon=bool(waits) or more),
         }
     )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from control_plane.domain.scheduling.rollout import Checks, is_healthy, unhealthy_at
 from control_plane.domain.scheduling.standing import Connection, Standing, absence_of_task, standing
-from control_plane.domain.service import Deployment, Service
+from control_plane.domain.service import Deployment, Service, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
 
@@ -38,6 +38,9 @@ class Census:
     """Ids of current tasks that are to be replaced for their health."""
     draining: frozenset[str]
     """Ids of current tasks that are to be replaced since their container instances are to be emptied."""
+    protected: frozenset[str]
+    """Ids of kept tasks that neither scaling in, a deployment nor the emptying of an instance stops now. Health goes
+    before protection, and so does the end of the service."""
     sick_later: tuple[datetime, ...]
     """When others will be, if they do not get well."""
 
@@ -92,11 +95,12 @@ def take_census(
     wanted_to_run = tuple(task for task in alive if task.desired_status is DesiredStatus.RUNNING)
     kept = tuple(task for task in wanted_to_run if standings[task.task_id].counts)
     current = tuple(task for task in kept if is_of(service.deployment, task))
-    sick_at = {
+    unhealthy = {
         task.task_id: at
-        for task in current
+        for task in kept
         if not standings[task.task_id].away and (at := unhealthy_at(service, task, checks)) is not None
     }
+    sick_at = {task.task_id: unhealthy[task.task_id] for task in current if task.task_id in unhealthy}
     return Census(
         ended=tuple(task for task in tasks if task.stopped),
         standings=standings,
@@ -109,6 +113,13 @@ def take_census(
         healthy=frozenset(task.task_id for task in kept if is_healthy(task, checks)),
         sick=frozenset(task_id for task_id, at in sick_at.items() if at <= now),
         draining=frozenset(task.task_id for task in current if connections.get(task.instance_id, CONNECTED).draining),
+        protected=frozenset(
+            task.task_id
+            for task in kept
+            if service.status is ServiceStatus.ACTIVE
+            and task.protected(now)
+            and not (task.task_id in unhealthy and unhealthy[task.task_id] <= now)
+        ),
         sick_later=tuple(at for at in sick_at.values() if at > now),
     )
 

@@ -6,17 +6,21 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_services.html
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from control_plane.domain.scheduling.census import CONNECTED, Census, is_of, running, take_census
-from control_plane.domain.scheduling.ranking import ranked
+from control_plane.domain.scheduling.ranking import Groups, ranked
 from control_plane.domain.scheduling.rollout import Checks, bounds, failed_to_start, progress, proved_at
 from control_plane.domain.scheduling.standing import Connection, standing
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.statuses import TaskStatus
+
+Order = Callable[[Sequence[Task]], Sequence[Task]]
+"""Those of some tasks that may be stopped, in the order in which they go."""
 
 STARTS_BEFORE_THROTTLING = 3
 FIRST_WAIT_SECONDS = 10
@@ -54,12 +58,23 @@ class ServicePlan:
     """Those of the former ones that still have tasks, with their counts."""
     tripped: bool
     """The circuit breaker has had enough of the PRIMARY deployment."""
+    leaving: bool
+    """Tasks have been told to stop on machines that are connected, and have not."""
     stuck: bool
     """The bounds of the deployment allow no step, and nothing is on its way that could change that."""
+    protected: int
+    """How many tasks are to stop and are protected, where nothing else is left to do."""
     waits: bool
     """Something is to happen on a machine that is connected."""
     until: datetime | None
     """When time alone may change what is to be done."""
+    crowded: bool
+    """It is stuck for want of room that tasks of the former deployment have. Not known before it is tried."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Tasks of former deployments are there, none is to stop, and no new one is on its way."""
+        return bool(self.older) and not (self.stop or self.sick or self.deployment.pending_count or self.leaving)
 
     @property
     def steady(self) -> bool:
@@ -75,17 +90,20 @@ def plan(
     delays: Mapping[str, timedelta | None] | None = None,
     *,
     checks: Checks | None = None,
+    groups: Groups | None = None,
 ) -> ServicePlan:
     """Compare what runs with what should.
 
     `tasks` are those on the service's list, stopped ones included: one that has stopped is counted as an end exactly
-    once, since striking it off is part of the same commit as what the end leads to. The others as in take_census.
+    once, since striking it off is part of the same commit as what the end leads to. `groups` as in ranked(), the others
+    as in take_census().
     """
     places, waits_of = connections or {}, delays or {}
     census = take_census(service, tasks, now, connections=places, delays=waits_of, checks=checks or {})
     wanted = service.desired_count if service.status is ServiceStatus.ACTIVE else 0
     failed_starts, not_before = _throttle(service, census.ended, now, all_run=running(census.staying) >= wanted)
-    steps = _steps(service, census, wanted, places, throttled=not_before is not None)
+    order = partial(ranked, census=census, places=places, groups=groups or {})
+    steps = _steps(service, census, wanted, order, throttled=not_before is not None)
     well = [task for task in census.current if task.task_id in census.healthy]
     own_ends = [task for task in census.ended if is_of(service.deployment, task)]
     went = progress(service, own_ends, well, len(steps.sick), now)
@@ -115,11 +133,14 @@ def plan(
         ),
         older=older,
         tripped=went.tripped,
+        leaving=any(not census.away(task) for task in census.leaving),
         stuck=not (not_before or went.tripped) and _is_stuck(service, census, steps),
+        crowded=False,
+        protected=len(steps.blocking) if _is_quiet(service, census, steps) else 0,
         waits=wanted > len(census.staying)
-        or bool(older or proving or census.draining)
+        or bool(older or proving or census.draining or steps.blocking)
         or not _all_well(service, census),
-        until=_next_change(census, proving),
+        until=_next_change(census, [*proving, *(_protected_until(task) for task in steps.blocking)]),
     )
 
 
@@ -131,11 +152,11 @@ class _Steps:
     stop: tuple[Task, ...] = ()
     sick: tuple[Task, ...] = ()
     missing: int = 0
+    blocking: tuple[Task, ...] = ()
+    """Tasks that are to stop and stay for as long as they are protected."""
 
 
-def _steps(
-    service: Service, census: Census, wanted: int, places: Mapping[str, Connection], *, throttled: bool
-) -> _Steps:
+def _steps(service: Service, census: Census, wanted: int, order: Order, *, throttled: bool) -> _Steps:
     """Within the bounds of the deployment: never more than `most` that run or are about to, never fewer than `least`
     that are healthy by our doing."""
     limits = bounds(service, wanted)
@@ -143,11 +164,15 @@ def _steps(
     room = max(0, limits.most - census.occupied)
     failed = service.deployment.rollout_state is RolloutState.FAILED
     stops = _Stops(census.healthy, spare=len(census.healthy) - limits.least)
-    former = ranked(census.former, census, places)
+    former = order(census.former)
     # What a failed deployment has not replaced goes on, as far as it is wanted.
     stops.take(former[: max(0, len(census.kept) - wanted)] if failed else former)
-    in_order = ranked(census.current, census, places)
-    surplus = max(0, len(census.current) - wanted)
+    shielded = [task for task in census.current if task.task_id in census.protected]
+    # One that is to be replaced, and protected, is none of those wanted: no other one has to go for it.
+    outlasting = [task for task in shielded if task.task_id in census.replaced]
+    first_to_end = sorted((task for task in shielded if task not in outlasting), key=_protected_until)
+    in_order = order(census.current)
+    surplus = max(0, len(census.current) - len(outlasting) - wanted)
     stops.take(in_order[:surplus])
     # Where there is no room for its replacement beside it, a task ends first; and at once, if it does not run yet.
     crowded = [task for task in in_order[surplus:] if task.task_id in census.replaced]
@@ -159,7 +184,16 @@ def _steps(
         stop=tuple(task for task in stops.chosen if task.task_id not in census.sick),
         sick=tuple(task for task in stops.chosen if task.task_id in census.sick),
         missing=missing,
+        blocking=(
+            *(task for task in census.former if task.task_id in census.protected and not failed),
+            *outlasting,
+            *first_to_end[: max(0, surplus - len(in_order))],
+        ),
     )
+
+
+def _protected_until(task: Task) -> datetime:
+    return task.protected_until or task.created_at
 
 
 @dataclass
@@ -219,8 +253,14 @@ def _all_well(service: Service, census: Census) -> bool:
 
 def _is_stuck(service: Service, census: Census, steps: _Steps) -> bool:
     """Whether tasks that are to be replaced stay, since neither may one of them stop nor one of the new ones start."""
-    if service.deployment.rollout_state is RolloutState.FAILED or not (census.former or census.draining):
+    to_go = {task.task_id for task in census.former} | census.draining
+    if service.deployment.rollout_state is RolloutState.FAILED or not to_go - census.protected:
         return False
+    return _is_quiet(service, census, steps)
+
+
+def _is_quiet(service: Service, census: Census, steps: _Steps) -> bool:
+    """Whether nothing is done now, and nothing is on its way."""
     moves = steps.start or steps.stop or steps.sick
     leaving = any(not census.away(task) for task in census.leaving)
     return not (moves or leaving) and _all_well(service, census)

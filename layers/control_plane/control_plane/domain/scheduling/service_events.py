@@ -14,6 +14,7 @@ from control_plane.domain.scheduling.plan import ServicePlan
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
 from control_plane.domain.service_description import rollout_reason
+from control_plane.domain.tags import absence_of
 from control_plane.domain.task import Task
 from control_plane.domain.task_set import TaskSet
 
@@ -60,13 +61,28 @@ def of_plan(
             told(service, f"(task {task.task_id}) failed container health checks.", now=now, new_id=new_id)
             for task in planned.sick
         ),
-        _stuck(service, now, new_id) if planned.stuck and not service.stuck else None,
+        _stuck(service, now, new_id, crowded=planned.crowded) if planned.stuck and not service.stuck else None,
+        _protected(service, planned, now, new_id) if planned.protected and not service.protected_count else None,
         _action(service, "has reached a steady state.", "SERVICE_STEADY_STATE", now=now, new_id=new_id)
         if steady and not service.steady
         else None,
         _impaired(service, now, new_id) if planned.not_before is not None and service.not_before is None else None,
     ]
     return [event for event in found if event is not None]
+
+
+def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
+    """What has become of a DAEMON service with a commit, each said once."""
+    found = []
+    if after.stuck and not before.stuck:
+        found.append(_stuck(after, now, new_id))
+    if after.steady and not before.steady:
+        text = "has reached a steady state."
+        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
+    was, is_now = before.deployment, after.deployment
+    if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
+        found += of_deployments(before, after, now=now, new_id=new_id)
+    return found
 
 
 def of_task_sets(
@@ -85,20 +101,6 @@ def of_task_sets(
             )
         if part.plan.not_before is not None and before.not_before is None:
             found.append(_impaired(part.service, now, new_id))
-    return found
-
-
-def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
-    """What has become of a DAEMON service with a commit, each said once."""
-    found = []
-    if after.stuck and not before.stuck:
-        found.append(_stuck(after, now, new_id))
-    if after.steady and not before.steady:
-        text = "has reached a steady state."
-        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
-    was, is_now = before.deployment, after.deployment
-    if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
-        found += of_deployments(before, after, now=now, new_id=new_id)
     return found
 
 
@@ -131,14 +133,9 @@ def short(service: Service, unplaced: Unplaced, *, now: datetime, new_id: NewId)
     """A task that no container instance can take."""
     closest = unplaced.closest
     reason = "MISSING" if closest is None else unplaced.refusals[closest][0]
-    hint = (
-        " Lower minimumHealthyPercent to let a task of the former deployment stop first."
-        if service.older and reason.startswith("RESOURCE")
-        else ""
-    )
     return _action(
         service,
-        f"was unable to place a task because no container instance met all of its requirements. {_why(unplaced)}{hint}",
+        f"was unable to place a task because no container instance met all of its requirements. {_why(unplaced)}",
         "SERVICE_TASK_PLACEMENT_FAILURE",
         now=now,
         new_id=new_id,
@@ -173,19 +170,43 @@ def _why(unplaced: Unplaced) -> str:
     )
 
 
-def _stuck(service: Service, now: datetime, new_id: NewId) -> ServiceEvent:
-    configuration = service.deployment_configuration
+def _stuck(service: Service, now: datetime, new_id: NewId, *, crowded: bool = False) -> ServiceEvent:
+    """Says which number to change, and to what. `crowded`: only room is missing, which the former tasks have."""
+    configuration, wanted = service.deployment_configuration, max(service.desired_count, 1)
+    least, most = configuration.minimum_healthy_percent, configuration.maximum_percent
+    lower = f"Lower minimumHealthyPercent to {(wanted - 1) * 100 // wanted}"
+    if crowded:
+        why = (
+            "no container instance has room for a new task beside those of the former deployment, and with "
+            f"desiredCount {wanted} minimumHealthyPercent {least} lets none of these stop first. {lower}."
+        )
+    else:
+        one_copy = service.is_daemon or absence_of(service.tags).kind == "stop-after"
+        other = "" if one_copy else f", or raise maximumPercent to {-(-(wanted + 1) * 100 // wanted)}"
+        why = (
+            f"with desiredCount {wanted}, minimumHealthyPercent {least} and maximumPercent {most} allow neither. "
+            f"{lower}{other}."
+        )
     return _action(
         service,
-        f"was unable to start or stop a task{_for(service)}: with desiredCount "
-        f"{service.desired_count}, minimumHealthyPercent {configuration.minimum_healthy_percent} and maximumPercent "
-        f"{configuration.maximum_percent} allow neither. Lower minimumHealthyPercent, or raise maximumPercent unless "
-        "the tag ecs-anywhere:disconnect=stop-after forbids a second copy.",
+        f"was unable to start or stop a task{_for(service)}: {why}",
         "ECS_ANYWHERE_DEPLOYMENT_STUCK",
         now=now,
         new_id=new_id,
         event_type="WARN",
         reason="DEPLOYMENT_CONFIGURATION",
+    )
+
+
+def _protected(service: Service, planned: ServicePlan, now: datetime, new_id: NewId) -> ServiceEvent:
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection.html"""
+    whose = "it" if service.external else f"(taskSet {service.deployment.deployment_id})"
+    return told(
+        service,
+        f"was unable to reach steady state because {whose} was unable to scale in due to (reason {planned.protected} "
+        "tasks under protection)",
+        now=now,
+        new_id=new_id,
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from control_plane.domain.scheduling.plan import ServicePlan, plan
+from control_plane.domain.scheduling.ranking import Groups
 from control_plane.domain.scheduling.rollout import Checks
 from control_plane.domain.scheduling.standing import Connection
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceStatus
@@ -46,6 +47,7 @@ def plan_task_sets(
     delays: Mapping[str, timedelta | None] | None = None,
     *,
     checks: Checks | None = None,
+    groups: Groups | None = None,
 ) -> TaskSetsPlan:
     """Arguments as of plan()."""
     stay = _staying(service.task_sets)
@@ -55,7 +57,7 @@ def plan_task_sets(
     def part(task_set: TaskSet | None) -> Part:
         mine = [task for task in tasks if _belongs(task, task_set, home, known)]
         alone = as_service(service, task_set)
-        return Part(task_set, alone, plan(alone, mine, now, connections, delays, checks=checks))
+        return Part(task_set, alone, plan(alone, mine, now, connections, delays, checks=checks, groups=groups))
 
     parts = (part(None), *(part(task_set) for task_set in service.task_sets))
     return _together(service, parts)
@@ -184,7 +186,10 @@ def _together(service: Service, parts: tuple[Part, ...]) -> TaskSetsPlan:
         deployment=service.deployment,
         older=(),
         tripped=False,
+        leaving=any(each.leaving for each in plans),
         stuck=any(each.stuck for each in plans),
+        crowded=False,
+        protected=sum(each.protected for each in plans),
         waits=any(each.waits or each.not_before for each in plans),
         until=min(times, default=None),
         parts=parts,
