@@ -71,8 +71,9 @@ _DECLARE_UNSUPPORTED_FEATURE = frozenset(
 
 def refusal_of_operation(operation: str) -> UnsupportedFeatureException:
     """For an operation of Amazon's that is not there."""
-    why = f": {WHY_NOT[operation]}" if operation in WHY_NOT else ""
-    return UnsupportedFeatureException(f"{operation} is not supported yet{why}. See docs/api.md for what is.")
+    return UnsupportedFeatureException(
+        f"{operation} is not supported yet: {WHY_NOT[operation]}. See docs/api.md for what is."
+    )
 
 
 def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
