@@ -20,7 +20,7 @@ from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.service_deployments import list_service_deployments
 from control_plane.flows.services import create_service, delete_service, describe_services, update_service
 from control_plane.flows.why import why
-from control_plane.store import daemons, services, tasks
+from control_plane.store import clusters, daemons, services, tasks
 from ecs_protocol.messages import ContainerReport
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
 from world import World
@@ -129,6 +129,12 @@ def set_attribute(world: World, machine: str, name: str, value: str) -> None:
         {"attributes": [{"name": name, "value": value, "targetId": machine, "targetType": "container-instance"}]},
     )
     world.deliver()
+
+
+def named_by_the_cluster(world: World) -> frozenset[str]:
+    cluster = clusters.load(world.table, "default")
+    assert cluster is not None
+    return cluster.daemons
 
 
 def test_one_on_each(world: World, machines: list[str]) -> None:
@@ -387,10 +393,12 @@ def test_an_instance_that_is_deregistered_is_not_counted(world: World, machines:
 
 def test_deleted_it_leaves_nothing(world: World, machines: list[str]) -> None:
     running(world, machines)
+    assert named_by_the_cluster(world) == {"agent"}
     world.disconnects(machines[0])
     deleted = delete_service(world.cp, {"service": "agent"})["service"]
     world.deliver()
     assert (deleted["status"], fleet(world, machines)) == ("DRAINING", "1s 1s 1s")
+    assert named_by_the_cluster(world) == frozenset()
     do_as_told(world, machines[1:])
     assert (described(world)["status"], fleet(world, machines)) == ("INACTIVE", "1s - -")
     stored = services.load(world.table, "default", "agent")

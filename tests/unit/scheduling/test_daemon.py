@@ -10,6 +10,8 @@ A fleet is drawn as one word an instance. Its first letter is the instance, its 
 The answer is one sign an instance: + a task starts, - its task stops, and . nothing is done.
 """
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -170,6 +172,32 @@ def test_what_a_failed_deployment_has_not_replaced_goes_on(drawn: str, expected:
     failed = a_daemon().deployment.model_copy(update={"rollout_state": RolloutState.FAILED})
     fleet = places(drawn)
     assert answer(plan_daemons(a_daemon(deployment=failed), fleet, NOW, checks=CHECKS), fleet) == expected
+
+
+@pytest.mark.parametrize(
+    ("drawn", "then"),
+    [
+        pytest.param("oR", "-", id="a-deployment-waits"),
+        pytest.param("dr", "-", id="an-instance-is-not-emptied"),
+        pytest.param("xr", "-", id="an-instance-that-matches-no-more-keeps-it"),
+        pytest.param("or", ".", id="it-may-stay-anyway"),
+    ],
+)
+def test_a_protected_task_stays_until_its_protection_ends(drawn: str, then: str) -> None:
+    [place] = places(drawn)
+    assert place.task is not None
+    until = NOW + timedelta(minutes=5)
+    shielded = replace(place, task=place.task.model_copy(update={"protected_until": until}))
+    now = plan_daemons(a_daemon(), [shielded], NOW, checks=CHECKS)
+    assert (answer(now, [shielded]), now.until, now.stuck) == (".", until, False)
+    assert answer(plan_daemons(a_daemon(), [shielded], until, checks=CHECKS), [shielded]) == then
+
+
+def test_health_goes_before_protection() -> None:
+    [place] = places("ou")
+    assert place.task is not None
+    shielded = replace(place, task=place.task.model_copy(update={"protected_until": NOW + timedelta(minutes=5)}))
+    assert answer(plan_daemons(a_daemon(), [shielded], NOW, checks=CHECKS), [shielded]) == "-"
 
 
 def test_starts_that_fail_are_spaced_out_on_their_instance_alone() -> None:
