@@ -28,6 +28,7 @@ OF_EVERY_API = {
     "IncompleteSignatureException",
     "InvalidSignatureException",
     "UnrecognizedClientException",
+    "ExpiredTokenException",
 }
 """The errors of the protocol and of signatures, which no service's model lists.
 

@@ -81,10 +81,9 @@ def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
     UnsupportedFeatureException where Amazon's model declares it for the operation, else InvalidParameterException,
     which is also for what Amazon ECS refuses itself.
     """
+    words = REFUSED.get(operation, {})
     for member, value in request.items():
-        words = REFUSED.get(operation, {})
-        refusal = words.get(f"{member} {value}") if isinstance(value, str) else None
-        refusal = refusal or words.get(member)
+        refusal = words.get(member) or words.get(f"{member} {value}" if isinstance(value, str) else "")
         if refusal and not says_nothing(value):
             raise InvalidParameterException(refusal)
     supported = SUPPORTED[operation]
