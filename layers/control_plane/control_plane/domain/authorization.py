@@ -55,8 +55,8 @@ class Statement(Entity):
     """One of a policy's."""
 
     effect: Literal["Allow", "Deny"]
-    actions: tuple[str, ...]
-    resources: tuple[str, ...]
+    actions: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
 
 
 class Policy(Entity):
@@ -64,7 +64,7 @@ class Policy(Entity):
 
     principal: str
     name: str
-    statements: tuple[Statement, ...]
+    statements: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True)
