@@ -251,6 +251,21 @@ def test_replicas_wait_a_minute_at_most(world: World, machines: list[str]) -> No
         assert fleet(world, [fourth], "web") == drawn
 
 
+def test_replicas_that_have_waited_for_long_wait_no_longer_for_a_daemon_without_room(
+    world: World, machines: list[str]
+) -> None:
+    del machines
+    replicas(world, 13)
+    world.task_definition("agent", memory=200)
+    create(world, taskDefinition="agent:2")
+    world.minutes(180, sweeps_each=15)
+    fourth = world.machine(memory=100, cpu=1000)
+    world.deliver()
+    assert fleet(world, [fourth], "web") == "-"
+    world.minutes(2)
+    assert fleet(world, [fourth], "web") == "1p"
+
+
 def test_one_without_room_delays_no_other_and_is_named(world: World, machines: list[str]) -> None:
     run_task(world.cp, {"taskDefinition": "agent", "count": 1})
     [full] = [each for each in machines if tasks.of_instance(world.table, "default", each)]
@@ -413,13 +428,13 @@ def test_looking_again_writes_nothing(world: World, machines: list[str]) -> None
 def test_more_than_one_transaction_holds(world: World) -> None:
     world.cluster()
     world.task_definition("agent", memory=10, cpu=10)
-    machines = [world.machine() for _ in range(45)]
+    machines = [world.machine() for _ in range(25)]
     running(world, machines)
-    assert counts(world) == (45, 45, 0)
+    assert counts(world) == (25, 25, 0)
     update(world, forceNewDeployment=True)
     for _ in range(2):
         do_as_told(world, machines)
-    assert (counts(world), states(world)) == ((45, 45, 0), [("1", 45, "COMPLETED")])
+    assert (counts(world), states(world)) == ((25, 25, 0), [("1", 25, "COMPLETED")])
 
 
 EXPRESSION = {"type": "memberOf", "expression": "runningTasksCount < 3"}

@@ -16,6 +16,7 @@ import pytest
 
 from control_plane.domain.container_instance import InstanceStatus
 from control_plane.domain.scheduling.daemon import DaemonPlan, Line, Place, plan_daemons, total
+from control_plane.domain.scheduling.daemon_aftermath import needs_whole_look
 from control_plane.domain.service import Deployment, DeploymentConfiguration, RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.messages import ContainerReport
@@ -202,3 +203,20 @@ def test_one_instance_alone_is_decided_as_among_all(drawn: str) -> None:
         for place in fleet
     ]
     assert " ".join(alone) == answer(everyone, fleet)
+
+
+@pytest.mark.parametrize(
+    ("tally", "needed"),
+    [
+        pytest.param({"wanted": 40, "healthy": 40, "unsettled": 0}, False, id="nothing-is-behind"),
+        pytest.param({"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 19}, False, id="one-more-may-be-down"),
+        pytest.param({"wanted": 40, "healthy": 22, "behind": 9, "unsettled": 18}, True, id="a-tenth-of-those"),
+        pytest.param({"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 9}, True, id="nothing-else-is-on-its-way"),
+        pytest.param(
+            {"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 19, "lacking": 10}, True, id="only-for-want-of-room"
+        ),
+        pytest.param({"wanted": 40, "healthy": 20, "behind": 20, "unsettled": 20}, False, id="none-may-be-down"),
+    ],
+)
+def test_when_all_instances_are_looked_at_again(tally: dict[str, int], needed: bool) -> None:
+    assert needs_whole_look(a_daemon(50, tally=tally)) is needed

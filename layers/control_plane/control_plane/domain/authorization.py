@@ -44,6 +44,8 @@ class Caller(Entity):
     principal: str
     access_key_id: str | None = None
     administrator: bool = False
+    arn: str | None = None
+    """Its own, if it is an IAM identity."""
     clusters: tuple[str, ...] = ()
     """The scope of the key that signed: of clusters, only these; none: no scope."""
     agent_of: AgentOf | None = None

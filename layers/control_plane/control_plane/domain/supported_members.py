@@ -153,6 +153,7 @@ WHY_NOT: Mapping[str, str] = {
     "that tasks started by such a capacity provider would wait for ever. Use EXTERNAL",
     "UpdateCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be changed",
     "DeleteCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be deleted",
+    "ContinueServiceDeployment": "no deployment here pauses, for lifecycle hooks are refused",
     **dict.fromkeys(
         (
             "CreateDaemon",
@@ -180,7 +181,7 @@ WHY_NOT: Mapping[str, str] = {
         _EXPRESS,
     ),
 }
-"""Why an operation is refused, where it is not only that nobody has made it."""
+"""Why each of Amazon's operations that is not there is refused."""
 
 STORED_ONLY: Mapping[str, frozenset[str]] = {
     "CreateCluster": frozenset({"settings", "configuration"}),
