@@ -20,7 +20,7 @@ from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.service_deployments import list_service_deployments
 from control_plane.flows.services import create_service, delete_service, describe_services, update_service
 from control_plane.flows.why import why
-from control_plane.store import daemons, services, tasks
+from control_plane.store import clusters, daemons, services, tasks
 from ecs_protocol.messages import ContainerReport
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
 from world import World
@@ -129,6 +129,12 @@ def set_attribute(world: World, machine: str, name: str, value: str) -> None:
         {"attributes": [{"name": name, "value": value, "targetId": machine, "targetType": "container-instance"}]},
     )
     world.deliver()
+
+
+def named_by_the_cluster(world: World) -> frozenset[str]:
+    cluster = clusters.load(world.table, "default")
+    assert cluster is not None
+    return cluster.daemons
 
 
 def test_one_on_each(world: World, machines: list[str]) -> None:
@@ -249,6 +255,21 @@ def test_replicas_wait_a_minute_at_most(world: World, machines: list[str]) -> No
         world.pass_time(seconds)
         schedule_services(world.function(), [ServiceKey("default", "web")])
         assert fleet(world, [fourth], "web") == drawn
+
+
+def test_replicas_that_have_waited_for_long_wait_no_longer_for_a_daemon_without_room(
+    world: World, machines: list[str]
+) -> None:
+    del machines
+    replicas(world, 13)
+    world.task_definition("agent", memory=200)
+    create(world, taskDefinition="agent:2")
+    world.minutes(180, sweeps_each=15)
+    fourth = world.machine(memory=100, cpu=1000)
+    world.deliver()
+    assert fleet(world, [fourth], "web") == "-"
+    world.minutes(2)
+    assert fleet(world, [fourth], "web") == "1p"
 
 
 def test_one_without_room_delays_no_other_and_is_named(world: World, machines: list[str]) -> None:
@@ -372,10 +393,12 @@ def test_an_instance_that_is_deregistered_is_not_counted(world: World, machines:
 
 def test_deleted_it_leaves_nothing(world: World, machines: list[str]) -> None:
     running(world, machines)
+    assert named_by_the_cluster(world) == {"agent"}
     world.disconnects(machines[0])
     deleted = delete_service(world.cp, {"service": "agent"})["service"]
     world.deliver()
     assert (deleted["status"], fleet(world, machines)) == ("DRAINING", "1s 1s 1s")
+    assert named_by_the_cluster(world) == frozenset()
     do_as_told(world, machines[1:])
     assert (described(world)["status"], fleet(world, machines)) == ("INACTIVE", "1s - -")
     stored = services.load(world.table, "default", "agent")
@@ -413,13 +436,13 @@ def test_looking_again_writes_nothing(world: World, machines: list[str]) -> None
 def test_more_than_one_transaction_holds(world: World) -> None:
     world.cluster()
     world.task_definition("agent", memory=10, cpu=10)
-    machines = [world.machine() for _ in range(45)]
+    machines = [world.machine() for _ in range(25)]
     running(world, machines)
-    assert counts(world) == (45, 45, 0)
+    assert counts(world) == (25, 25, 0)
     update(world, forceNewDeployment=True)
     for _ in range(2):
         do_as_told(world, machines)
-    assert (counts(world), states(world)) == ((45, 45, 0), [("1", 45, "COMPLETED")])
+    assert (counts(world), states(world)) == ((25, 25, 0), [("1", 25, "COMPLETED")])
 
 
 EXPRESSION = {"type": "memberOf", "expression": "runningTasksCount < 3"}

@@ -10,12 +10,15 @@ A fleet is drawn as one word an instance. Its first letter is the instance, its 
 The answer is one sign an instance: + a task starts, - its task stops, and . nothing is done.
 """
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from control_plane.domain.container_instance import InstanceStatus
 from control_plane.domain.scheduling.daemon import DaemonPlan, Line, Place, plan_daemons, total
+from control_plane.domain.scheduling.daemon_aftermath import needs_whole_look
 from control_plane.domain.service import Deployment, DeploymentConfiguration, RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.messages import ContainerReport
@@ -171,6 +174,32 @@ def test_what_a_failed_deployment_has_not_replaced_goes_on(drawn: str, expected:
     assert answer(plan_daemons(a_daemon(deployment=failed), fleet, NOW, checks=CHECKS), fleet) == expected
 
 
+@pytest.mark.parametrize(
+    ("drawn", "then"),
+    [
+        pytest.param("oR", "-", id="a-deployment-waits"),
+        pytest.param("dr", "-", id="an-instance-is-not-emptied"),
+        pytest.param("xr", "-", id="an-instance-that-matches-no-more-keeps-it"),
+        pytest.param("or", ".", id="it-may-stay-anyway"),
+    ],
+)
+def test_a_protected_task_stays_until_its_protection_ends(drawn: str, then: str) -> None:
+    [place] = places(drawn)
+    assert place.task is not None
+    until = NOW + timedelta(minutes=5)
+    shielded = replace(place, task=place.task.model_copy(update={"protected_until": until}))
+    now = plan_daemons(a_daemon(), [shielded], NOW, checks=CHECKS)
+    assert (answer(now, [shielded]), now.until, now.stuck) == (".", until, False)
+    assert answer(plan_daemons(a_daemon(), [shielded], until, checks=CHECKS), [shielded]) == then
+
+
+def test_health_goes_before_protection() -> None:
+    [place] = places("ou")
+    assert place.task is not None
+    shielded = replace(place, task=place.task.model_copy(update={"protected_until": NOW + timedelta(minutes=5)}))
+    assert answer(plan_daemons(a_daemon(), [shielded], NOW, checks=CHECKS), [shielded]) == "-"
+
+
 def test_starts_that_fail_are_spaced_out_on_their_instance_alone() -> None:
     ended = a_place(1, "oe", failed_starts=2).line
     assert ended is not None
@@ -202,3 +231,20 @@ def test_one_instance_alone_is_decided_as_among_all(drawn: str) -> None:
         for place in fleet
     ]
     assert " ".join(alone) == answer(everyone, fleet)
+
+
+@pytest.mark.parametrize(
+    ("tally", "needed"),
+    [
+        pytest.param({"wanted": 40, "healthy": 40, "unsettled": 0}, False, id="nothing-is-behind"),
+        pytest.param({"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 19}, False, id="one-more-may-be-down"),
+        pytest.param({"wanted": 40, "healthy": 22, "behind": 9, "unsettled": 18}, True, id="a-tenth-of-those"),
+        pytest.param({"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 9}, True, id="nothing-else-is-on-its-way"),
+        pytest.param(
+            {"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 19, "lacking": 10}, True, id="only-for-want-of-room"
+        ),
+        pytest.param({"wanted": 40, "healthy": 20, "behind": 20, "unsettled": 20}, False, id="none-may-be-down"),
+    ],
+)
+def test_when_all_instances_are_looked_at_again(tally: dict[str, int], needed: bool) -> None:
+    assert needs_whole_look(a_daemon(50, tally=tally)) is needed

@@ -32,6 +32,8 @@ class Cluster(Entity):
     name: str
     status: ClusterStatus = ClusterStatus.ACTIVE
     shards: frozenset[int] = frozenset()
+    daemons: frozenset[str] = frozenset()
+    """Names of its DAEMON services that are ACTIVE, which are to look at each instance that joins."""
     resumed_at: datetime | None = None
     """When an operator last said that what had vanished until then is to be replaced."""
     created_at: datetime

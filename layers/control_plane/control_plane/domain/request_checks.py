@@ -74,8 +74,9 @@ _DECLARE_UNSUPPORTED_FEATURE = frozenset(
 
 def refusal_of_operation(operation: str) -> UnsupportedFeatureException:
     """For an operation of Amazon's that is not there."""
-    why = f": {WHY_NOT[operation]}" if operation in WHY_NOT else ""
-    return UnsupportedFeatureException(f"{operation} is not supported yet{why}. See docs/api.md for what is.")
+    return UnsupportedFeatureException(
+        f"{operation} is not supported yet: {WHY_NOT[operation]}. See docs/api.md for what is."
+    )
 
 
 def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
@@ -84,10 +85,9 @@ def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
     UnsupportedFeatureException where Amazon's model declares it for the operation, else InvalidParameterException,
     which is also for what Amazon ECS refuses itself.
     """
+    words = REFUSED.get(operation, {})
     for member, value in request.items():
-        words = REFUSED.get(operation, {})
-        refusal = words.get(f"{member} {value}") if isinstance(value, str) else None
-        refusal = refusal or words.get(member)
+        refusal = words.get(member) or words.get(f"{member} {value}" if isinstance(value, str) else "")
         if refusal and not says_nothing(value):
             raise InvalidParameterException(refusal)
     supported = SUPPORTED[operation]

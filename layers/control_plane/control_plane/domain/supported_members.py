@@ -152,6 +152,7 @@ _EXPRESS = (
 )
 
 WHY_NOT: Mapping[str, str] = {
+    "ContinueServiceDeployment": "no deployment here pauses, for lifecycle hooks are refused",
     **dict.fromkeys(
         (
             "CreateDaemon",
@@ -179,7 +180,7 @@ WHY_NOT: Mapping[str, str] = {
         _EXPRESS,
     ),
 }
-"""Why an operation is refused, where it is not only that nobody has made it."""
+"""Why each of Amazon's operations that is not there is refused."""
 
 _MANAGED_INSTANCES = (
     "such a capacity provider is a part of its cluster, and is there once AWS can launch its instances, which nobody "

@@ -16,7 +16,7 @@ from control_plane.flows.again import until_answered
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import instance_settings, instances, services
+from control_plane.store import instance_settings, instances
 
 Given = dict[str, str | None]
 """Values by name; None where the request has none."""
@@ -91,8 +91,6 @@ def _change(
 ) -> dict[str, ContainerInstance]:
     """Commit what `change` makes of each instance, all at once. Answers the instances as they were."""
 
-    daemons = services.daemon_names(cp.table, cluster.name)
-
     def decide_and_commit(_attempt: int) -> dict[str, ContainerInstance]:
         found = instances.load_many(cp.table, [(cluster.name, instance_id) for instance_id in targets])
         now = cp.clock()
@@ -104,7 +102,7 @@ def _change(
             known[instance_id] = before
             after = change(before, given)
             if after != before:
-                writes.append(instance_settings.attributes_changed(before, after, now, daemons=daemons))
+                writes.append(instance_settings.attributes_changed(before, after, now, daemons=cluster.daemons))
         if writes:
             cp.table.commit(writes)
         return known

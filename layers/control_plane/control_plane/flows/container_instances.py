@@ -26,7 +26,7 @@ from control_plane.flows.again import until_answered, until_won
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import identities, instance_settings, instances, reminders, services, tasks
+from control_plane.store import identities, instance_settings, instances, reminders, tasks
 from ecs_protocol.messages import Deregistered
 from ecs_protocol.statuses import StopCode
 
@@ -90,8 +90,7 @@ def _change_status(
     instance = _load(cp, cluster, instance_id)
     if instance is None or instance.status in {status, InstanceStatus.INACTIVE}:
         return instance
-    daemons = services.daemon_names(cp.table, cluster.name)
-    change = instance_settings.status_changed(instance, status, cp.clock(), daemons=daemons)
+    change = instance_settings.status_changed(instance, status, cp.clock(), daemons=cluster.daemons)
     return instances.from_item(cp.table.update(change))
 
 

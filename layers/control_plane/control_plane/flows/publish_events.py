@@ -127,7 +127,13 @@ def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[Se
         _key_for(task, task.service)
         for task in held
         if task.service
-        and (changed or task.disconnect or task.awaiting or task.desired_status is DesiredStatus.STOPPED)
+        and (
+            changed
+            or task.disconnect
+            or task.awaiting
+            or task.desired_status is DesiredStatus.STOPPED
+            or (task.daemon and task.last_status is not TaskStatus.RUNNING)
+        )
     ]
     daemons: set[str] = set()
     if instance.agent_connected:

@@ -14,7 +14,7 @@ from control_plane.domain.reminders import FIRST_GAP, next_probe
 from control_plane.domain.resources import Resources
 from control_plane.flows.delete_cluster import open_if_left_closed
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, keys, reminders, services
+from control_plane.store import clusters, instances, keys, reminders
 from ecs_protocol.messages import Attribute, RegisterContainerInstance
 
 
@@ -36,7 +36,7 @@ def register(
     if cluster is None or cluster.status is not ClusterStatus.ACTIVE:
         raise ClusterNotFoundException("Cluster not found.")
     registration = _registration(cp, identity, request, before, tags=known.tags if known else dict(tags or {}))
-    after = _instance(registration, before, transport, services.daemon_names(cp.table, identity.cluster))
+    after = _instance(registration, before, transport, cluster.daemons)
     instances.store_capabilities(cp.table, after.capabilities, capability_names(registration.attributes))
     open_if_left_closed(cp, cluster)
     shard = keys.instance_shard(identity.instance_id)

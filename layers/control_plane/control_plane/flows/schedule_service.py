@@ -19,13 +19,13 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
+from control_plane.domain.placement.filters import DAEMONS_FIRST, WAIT_FOR_DAEMONS
 from control_plane.domain.placement.place import Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.ranking import group_of
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
@@ -101,6 +101,8 @@ class _Chunk:
     """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
     in_its_own_way: bool = False
     """Room for a task is only missing where tasks of the service's former deployments are."""
+    after_daemons: bool = False
+    """An instance has room that is kept for DAEMON services, for a while."""
 
     @property
     def short(self) -> bool:
@@ -130,9 +132,9 @@ def _one_chunk(
         if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
             waits = _start(cp, whose, part, chunk, now, alive=seen.alive, fresh=attempt > 0)
             chunk.waiting[whose.deployment.deployment_id] = waits
-    startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     if chunk.in_its_own_way and planned.at_rest and not chunk.started:
         planned = replace(planned, stuck=True, crowded=True)
+    startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
         *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
         *((task, UNHEALTHY) for task in planned.sick),
@@ -195,8 +197,7 @@ def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
         delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
     revisions = {task.task_definition for task in alive}
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
-    strategy = parse_strategy(service.placement_strategy) or SERVICE_DEFAULT
-    groups = {name: group_of(each, strategy) for name, each in seen.instances.items() if each is not None}
+    groups = seen.groups(parse_strategy(service.placement_strategy) or SERVICE_DEFAULT)
     decide = plan_task_sets if service.external else plan
     return decide(service, seen.tasks, now, connections, delays, checks=checks, groups=groups)
 
@@ -253,6 +254,7 @@ def _start(
     if unplaced is None:
         return None
     chunk.in_its_own_way = not service.external and _is_in_its_own_way(service, unplaced, alive)
+    chunk.after_daemons |= (DAEMONS_FIRST,) in unplaced.refusals.values()
     if not service.short:
         chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
     return waiting(
@@ -298,6 +300,8 @@ def _after(
     """The service as the commit leaves it; equal to what it was if nobody needs to know."""
     waiting_since = {name: None if each is None else each.since for name, each in chunk.waiting.items()}
     after = service_after(service, planned, now, started=chunk.started, waiting_since=waiting_since, more=more)
+    if chunk.after_daemons and after.look_at is not None:
+        after = after.model_copy(update={"look_at": min(after.look_at, now + WAIT_FOR_DAEMONS)})
     chunk.events += service_events.of_plan(service, planned, steady=after.steady, now=now, new_id=cp.new_id)
     if isinstance(planned, TaskSetsPlan):
         chunk.events += service_events.of_task_sets(planned, after.task_sets, now=now, new_id=cp.new_id)

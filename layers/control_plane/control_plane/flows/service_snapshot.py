@@ -5,11 +5,13 @@ its tasks since they were read. What their machines have reported meanwhile wake
 be stopped is written only as it was read. So a run reads all once, and not once for each chunk.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from control_plane.domain.container_instance import ContainerInstance
+from control_plane.domain.placement.rules import Strategy
+from control_plane.domain.scheduling.ranking import Groups, group_of
 from control_plane.domain.scheduling.standing import Connection, connection_of
 from control_plane.domain.service import Service
 from control_plane.domain.task import Task
@@ -48,6 +50,10 @@ class Snapshot:
             found = instances.load_many(table, unknown)
             self.instances.update({place[1]: found.get(place) for place in unknown})
         return {instance_id: connection_of(self.instances[instance_id]) for instance_id in places}
+
+    def groups(self, strategy: Sequence[Strategy]) -> Groups:
+        """What those count for, where tasks are spread."""
+        return {name: group_of(each, strategy) for name, each in self.instances.items() if each is not None}
 
     def after(self, service: Service, changed: Iterable[Task], struck: Iterable[Key]) -> "Snapshot":
         """As a chunk that was committed has left it. `changed`: tasks that were started, or told to stop."""

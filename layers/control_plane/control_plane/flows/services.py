@@ -126,7 +126,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             [
                 services.created(service, existing),
                 *deployed,
-                clusters.open_for(target),
+                clusters.open_for(target, daemon=service.name if is_daemon else None),
             ]
         )
         return service
@@ -217,7 +217,8 @@ def delete_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             }
         )
         reminders.remind(cp.table, [watching_service(cluster.name, name, now + FIRST_LOOK)])
-        cp.table.commit([services.changed(service, after)])
+        let_go = [clusters.without_daemon(service.cluster, service.name)] if service.is_daemon else []
+        cp.table.commit([services.changed(service, after), *let_go])
         return after
 
     return {"service": describe_service(until_answered(cp, decide_and_commit, what="service"), cp.arns, events=())}

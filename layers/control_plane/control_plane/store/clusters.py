@@ -60,14 +60,31 @@ def holds_instances_in(name: str, shard: int) -> Write:
     )
 
 
-def open_for(cluster: Cluster) -> Write:
-    """The cluster is the one that was read, and no deletion has closed it."""
+def open_for(cluster: Cluster, *, daemon: str | None = None) -> Write:
+    """The cluster is the one that was read, and no deletion has closed it. `daemon`: a DAEMON service comes into it."""
     return Write(
-        "ConditionCheck",
+        "Update" if daemon else "ConditionCheck",
         keys.cluster(cluster.name),
         ItemChangedError(cluster.name),
+        update="ADD #daemons :daemon" if daemon else None,
         condition="#status = :active AND #createdAt = :createdAt AND attribute_not_exists(#closedBy)",
-        values={":active": ClusterStatus.ACTIVE, ":createdAt": cluster.created_at},
+        values={
+            ":active": ClusterStatus.ACTIVE,
+            ":createdAt": cluster.created_at,
+            **({":daemon": {daemon}} if daemon else {}),
+        },
+    )
+
+
+def without_daemon(name: str, daemon: str) -> Write:
+    """The DAEMON service is ACTIVE no more."""
+    return Write(
+        "Update",
+        keys.cluster(name),
+        ItemChangedError(name),
+        update="DELETE #daemons :daemon",
+        condition="attribute_exists(#pk)",
+        values={":daemon": {daemon}},
     )
 
 

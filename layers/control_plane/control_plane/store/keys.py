@@ -16,6 +16,7 @@
     TASKDEF#<family>                  <revision, 10 digits>  task definition
     SERVICES#<cluster>#<0-7>          <service>              service
     SERVICE#<cluster>#<name>#TASKS#n  <task>                 a task is on the service's list
+                                      <instance>             what a DAEMON service has on the instance
     SERVICE#<cluster>#<name>#EVENTS   <time>#<id>            service event, kept for 30 days
     SERVICE#<c>#<name>#DEPLOYMENTS    <revision>             service deployment and its revision, kept for 90 days
     WAITING#<cluster>#<0-3>           <time>#S#<service>     a service that waits for capacity since then, or

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.races import ServiceChangedError
-from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
+from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.task import Task
 from control_plane.store import keys, tasks
 from control_plane.store.items import Item, attributes
@@ -74,15 +74,6 @@ def listed(service: Service, task_id: str) -> Write:
         line_of(service, task_id),
         ServiceChangedError(service.name),
         item={"shards": service.shards},
-    )
-
-
-def daemon_names(table: Table, cluster: str) -> frozenset[str]:
-    """The DAEMON services of a cluster that are ACTIVE; eventually consistent. All its services are read for it."""
-    return frozenset(
-        service.name
-        for service in of_cluster(table, cluster)
-        if service.is_daemon and service.status is ServiceStatus.ACTIVE
     )
 
 

@@ -274,7 +274,7 @@ def _line(service: Service, place: Place, verdict: Verdict, now: datetime, check
             instance_id=place.instance_id,
             task_id=task.task_id,
             deployment_id=task.deployment_id,
-            wanted=place.matches,
+            wanted=place.matches and not away,
             leaving=True,
             away=away,
             settled=away,

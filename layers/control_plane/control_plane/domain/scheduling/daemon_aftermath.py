@@ -81,14 +81,16 @@ def after_chunk(
 def needs_whole_look(service: Service) -> bool:
     """Whether tasks of a former deployment may stop by now whose instances nobody has named.
 
-    Not for each of them: only once a tenth of those that may be down at once could be.
+    Not for each of them: only once a tenth of those that may be down at once could be, or nothing else is on its way.
     """
     counts, configuration = service.tally or {}, service.deployment_configuration
     if service.status is not ServiceStatus.ACTIVE or not counts.get("behind"):
         return False
     wanted = counts.get("wanted", 0)
     least = -(-wanted * configuration.minimum_healthy_percent // 100)
-    return counts.get("healthy", 0) - least >= max(1, (wanted - least) // 10)
+    spare = counts.get("healthy", 0) - least
+    at_rest = counts.get("unsettled", 0) <= counts["behind"] + counts.get("lacking", 0)
+    return spare >= (1 if at_rest else max(1, (wanted - least) // 10))
 
 
 def _counted(deployment: Deployment, counts: Counter[str]) -> Deployment:

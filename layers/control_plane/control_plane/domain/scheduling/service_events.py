@@ -71,20 +71,6 @@ def of_plan(
     return [event for event in found if event is not None]
 
 
-def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
-    """What has become of a DAEMON service with a commit, each said once."""
-    found = []
-    if after.stuck and not before.stuck:
-        found.append(_stuck(after, now, new_id))
-    if after.steady and not before.steady:
-        text = "has reached a steady state."
-        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
-    was, is_now = before.deployment, after.deployment
-    if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
-        found += of_deployments(before, after, now=now, new_id=new_id)
-    return found
-
-
 def of_task_sets(
     planned: TaskSetsPlan, after: Sequence[TaskSet], *, now: datetime, new_id: NewId
 ) -> list[ServiceEvent]:
@@ -101,6 +87,20 @@ def of_task_sets(
             )
         if part.plan.not_before is not None and before.not_before is None:
             found.append(_impaired(part.service, now, new_id))
+    return found
+
+
+def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId) -> list[ServiceEvent]:
+    """What has become of a DAEMON service with a commit, each said once."""
+    found = []
+    if after.stuck and not before.stuck:
+        found.append(_stuck(after, now, new_id))
+    if after.steady and not before.steady:
+        text = "has reached a steady state."
+        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
+    was, is_now = before.deployment, after.deployment
+    if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
+        found += of_deployments(before, after, now=now, new_id=new_id)
     return found
 
 
