@@ -13,7 +13,15 @@ from functions.api_ecs.app import AGENT_OPERATIONS, OPERATIONS
 from control_plane.domain import authorization, errors, request_checks
 from control_plane.domain.authorization import AgentOf
 from control_plane.domain.errors import EcsError
-from control_plane.domain.supported_members import LIMITS, ONLY, REFUSED, STORED_ONLY, SUPPORTED, WHY_NOT
+from control_plane.domain.supported_members import (
+    LIMITS,
+    ONLY,
+    REFUSED,
+    STORED_ONLY,
+    SUPPORTED,
+    WHY_NOT,
+    WHY_NOT_MEMBER,
+)
 from control_plane.gateways.ecs_model import service_model
 from world import World
 
@@ -78,6 +86,7 @@ def test_each_member_that_is_spoken_of_is_amazons(operation: str) -> None:
     assert set(LIMITS.get(operation, {})) <= SUPPORTED[operation]
     assert set(STORED_ONLY.get(operation, ())) <= SUPPORTED[operation]
     assert {each.partition(" ")[0] for each in REFUSED.get(operation, ())} <= members
+    assert set(WHY_NOT_MEMBER.get(operation, ())) <= members - supported
 
 
 def test_the_operations_that_declare_unsupported_features_are_amazons() -> None:
@@ -141,7 +150,11 @@ def answers(world: World) -> dict[str, dict[str, Any]]:
     do("PutClusterCapacityProviders", cluster="spare", **external)
     everything = ["ATTACHMENTS", "CONFIGURATIONS", "SETTINGS", "STATISTICS", "TAGS"]
     do("DescribeClusters", clusters=["spare", "missing"], include=everything)
+    group = {"autoScalingGroupArn": "group", "managedScaling": {"status": "ENABLED"}}
+    do("CreateCapacityProvider", name="mine", autoScalingGroupProvider=group, tags=tags)
+    do("UpdateCapacityProvider", name="mine", autoScalingGroupProvider={"managedDraining": "DISABLED"})
     do("DescribeCapacityProviders", cluster="spare", capacityProviders=["EXTERNAL", "FARGATE", "mine"])
+    do("DeleteCapacityProvider", capacityProvider="mine")
     do("DeleteCluster", cluster="spare")
     do("CreateCluster", clusterName="default")
     instance = world.machine(ports=(22,))

@@ -6,7 +6,7 @@ from typing import Any
 
 from control_plane.domain.arns import resource_name
 from control_plane.domain.errors import ClientException, InvalidParameterException, UnsupportedFeatureException
-from control_plane.domain.supported_members import LIMITS, ONLY, REFUSED, SUPPORTED, WHY_NOT
+from control_plane.domain.supported_members import LIMITS, ONLY, REFUSED, SUPPORTED, WHY_NOT, WHY_NOT_MEMBER
 
 NAMES: Mapping[str, str] = {
     "cluster": "Cluster",
@@ -54,7 +54,10 @@ _DECLARE_UNSUPPORTED_FEATURE = frozenset(
         "GetTaskProtection",
         "CreateService",
         "UpdateService",
+        "CreateCapacityProvider",
         "DescribeCapacityProviders",
+        "UpdateCapacityProvider",
+        "DeleteCapacityProvider",
         "ListServiceDeployments",
         "DescribeServiceDeployments",
         "DescribeServiceRevisions",
@@ -139,7 +142,9 @@ def _refuse_others(operation: str, given: Mapping[str, Any], allowed: Mapping[st
         if says_nothing(value):
             continue
         if member not in allowed:
-            raise _refusal(operation, f"{path}{member} is not supported yet: remove it from the request.")
+            why = WHY_NOT_MEMBER.get(operation, {}).get(f"{path}{member}")
+            because = f", as {why}" if why else ": remove it from the request"
+            raise _refusal(operation, f"{path}{member} is not supported yet{because}.")
         only = allowed[member]
         if isinstance(only, Mapping):
             _refuse_others(operation, value, only, f"{path}{member}.")
