@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from functions.api_ecs.app import carry_out
 
-from control_plane.domain.errors import ClusterNotFoundException
+from control_plane.domain.errors import ClusterNotFoundException, UnsupportedFeatureException
 from world import ADMINISTRATOR, World
 
 TAGS = [{"key": "team", "value": "dev"}]
@@ -73,6 +73,54 @@ def test_a_cluster_that_is_gone(ecs: Any) -> None:
     assert ecs("DescribeClusters", clusters=["gone"])["failures"][0]["reason"] == "MISSING"
     with pytest.raises(ClusterNotFoundException):
         ecs("DeleteCluster", cluster="gone")
+
+
+def test_a_capacity_provider(ecs: Any) -> None:
+    """What its configuration leaves out is computed: it takes whatever is there."""
+    group = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:8d5a-1:autoScalingGroupName/edge"
+    scaling = {"instanceWarmupPeriod": 0, "minimumScalingStepSize": 2, "status": "ENABLED"}
+    settings = {"managedDraining": "DISABLED", "managedScaling": scaling}
+    request = {"name": "edge", "autoScalingGroupProvider": {"autoScalingGroupArn": group, **settings}, "tags": TAGS}
+    arn = ecs("CreateCapacityProvider", **request)["capacityProvider"]["capacityProviderArn"]
+
+    def read() -> dict[str, Any]:
+        [found] = ecs("DescribeCapacityProviders", capacityProviders=[arn], include=["TAGS"])["capacityProviders"]
+        assert isinstance(found, dict)
+        return found
+
+    computed = {"targetCapacity": 100, "maximumScalingStepSize": 10000}
+    provider = {
+        "autoScalingGroupArn": group,
+        "managedDraining": "DISABLED",
+        "managedScaling": {**scaling, **computed},
+        "managedTerminationProtection": "DISABLED",
+    }
+    sent_and_found({**request, "autoScalingGroupProvider": provider, "status": "ACTIVE"}, read())
+
+    changed = {key: value for key, value in provider.items() if key != "autoScalingGroupArn"}
+    changed["managedScaling"] = {**scaling, **computed, "status": "DISABLED", "targetCapacity": 50}
+    ecs("UpdateCapacityProvider", name="edge", autoScalingGroupProvider=changed)
+    ecs("UntagResource", resourceArn=arn, tagKeys=["team"])
+    ecs("TagResource", resourceArn=arn, tags=[{"key": "site", "value": "roof"}])
+    after = {**provider, **changed}
+    sent_and_found({"autoScalingGroupProvider": after, "tags": [{"key": "site", "value": "roof"}]}, read())
+    assert read()["updateStatus"] == "UPDATE_COMPLETE", "it waits for that"
+
+    ecs("DeleteCapacityProvider", capacityProvider=arn)
+    assert read()["status"] == "INACTIVE", "which it takes for gone"
+
+
+@pytest.mark.parametrize("operation", ["CreateCapacityProvider", "UpdateCapacityProvider"])
+def test_a_capacity_provider_of_managed_instances_is_refused_with_the_reason(ecs: Any, operation: str) -> None:
+    network = {"subnets": ["subnet-1"]}
+    managed = {
+        "infrastructureRoleArn": "arn:aws:iam::123456789012:role/ecs",
+        "instanceLaunchTemplate": {"ec2InstanceProfileArn": "arn", "networkConfiguration": network},
+    }
+    with pytest.raises(UnsupportedFeatureException, match="managedInstancesProvider is not supported yet, as such a"):
+        ecs(operation, name="edge", managedInstancesProvider=managed)
+    with pytest.raises(UnsupportedFeatureException, match="cluster is not supported yet, as it is for"):
+        ecs(operation, name="edge", cluster="edge", autoScalingGroupProvider={"autoScalingGroupArn": "group"})
 
 
 def test_a_service(ecs: Any, world: World) -> None:
