@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from control_plane.domain.supported_members import LIMITS, ONLY, REFUSED, STORED_ONLY, SUPPORTED, WHY_NOT
+from control_plane.domain.supported_members import (
+    LIMITS,
+    ONLY,
+    REFUSED,
+    STORED_ONLY,
+    SUPPORTED,
+    WHY_NOT,
+    WHY_NOT_MEMBER,
+)
 from control_plane.domain.task_definition_members import CAPABLE, HARMLESS, HONOURED, MEMBERS, known
 from control_plane.gateways.ecs_model import service_model
 
@@ -78,7 +86,9 @@ def page() -> str:
         + "\n\nWhat Amazon ECS too refuses for tasks on EXTERNAL is an `InvalidParameterException`: "
         + ", ".join(f"`{what}` of {' and '.join(of)}" for what, of in _refused().items())
         + "."
-        + LISTS
+        + "\n\n"
+        + "".join(f"- {', '.join(what)}: refused, as {why}.\n" for why, what in _by_reason(_of_members()).items())
+        + LISTS.removeprefix("\n")
         + TASK_DEFINITIONS
         + "".join(_structure(path) for path in sorted({path.rpartition(".")[0] for path in MEMBERS}))
         + "\nWhy the members of the last column change nothing on a machine:\n\n"
@@ -92,6 +102,10 @@ def _refused() -> dict[str, list[str]]:
     """What Amazon ECS refuses, and of which operations."""
     whats = dict.fromkeys(what for words in REFUSED.values() for what in words)
     return {what: [name for name, words in REFUSED.items() if what in words] for what in whats}
+
+
+def _of_members() -> dict[str, str]:
+    return {f"`{member}` of {name}": why for name, whys in WHY_NOT_MEMBER.items() for member, why in whys.items()}
 
 
 def _by_reason(whys: Mapping[str, str]) -> dict[str, list[str]]:

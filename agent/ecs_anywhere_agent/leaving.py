@@ -11,6 +11,7 @@ from ecs_anywhere_agent.agent import Agent
 from ecs_anywhere_agent.core.events import StopAsked
 from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_anywhere_agent.mqtt import MqttLink
+from ecs_anywhere_agent.same_machine import forget_activation
 from ecs_protocol.messages import DeregistrationNoted
 from ecs_protocol.statuses import TaskStatus
 
@@ -49,6 +50,7 @@ class Leaving:
         give_up_at = time.monotonic() + _PATIENCE_SECONDS
         while not link.say(noted, _SAY_SECONDS) and time.monotonic() < give_up_at:
             time.sleep(_SAY_GAP_SECONDS)
+        forget_activation(self._files.directory.parent)
         self._files.next.forget()
         self._files.forget()
         _log.warning("this machine's key is deleted; to use it again: `ecs-anywhere-agent register`")

@@ -96,6 +96,11 @@ def store_activation(data_dir: Path, activation: StoredActivation) -> None:
     write_private(data_dir / ACTIVATION, json.dumps(asdict(activation)))
 
 
+def forget_activation(data_dir: Path) -> None:
+    """A machine that was deregistered does not come back by itself."""
+    (data_dir / ACTIVATION).unlink(missing_ok=True)
+
+
 def _has_identity(files: IdentityFiles) -> bool:
     """Of whatever worth: one that has run out is still what the tasks here were started under."""
     try:

@@ -11,6 +11,7 @@ from rich.live import Live
 from ecs_anywhere import checks, interrupts, local, overview
 from ecs_anywhere.activations import activations
 from ecs_anywhere.console import Problem, err, out, print_json
+from ecs_anywhere.credentials import configure, credentials
 from ecs_anywhere.demo import Demo, next_steps
 from ecs_anywhere.durations import DURATION
 from ecs_anywhere.emulator import running
@@ -248,6 +249,8 @@ cli.add_command(activations)
 cli.add_command(deregister)
 cli.add_command(orphans)
 cli.add_command(keys)
+cli.add_command(credentials)
+cli.add_command(configure)
 cli.add_command(policies)
 cli.add_command(rotate)
 cli.add_command(why)

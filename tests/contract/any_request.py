@@ -23,6 +23,7 @@ ACCOUNT = "123456789012"
 ARN = f"arn:aws:ecs:eu-west-1:{ACCOUNT}"
 OTHERS = "arn:aws:ecs:eu-west-1:999999999999"
 INSTANCE, TASK, STOPPED = "1" * 32, "2" * 32, "3" * 32
+GROUP = f"arn:aws:autoscaling:eu-west-1:{ACCOUNT}:autoScalingGroup:{'6' * 8}:autoScalingGroupName/group"
 REVISION, TASK_SET = "4" * 19, "5" * 19
 """They stand for what every case finds (front_door.py)."""
 PREFIX = "AmazonEC2ContainerServiceV20141113"
@@ -70,7 +71,8 @@ NAMED: dict[str, tuple[Any, ...]] = {
         *(f"{ARN}:{each}" for each in (f"task/default/{TASK}", f"container-instance/default/{INSTANCE}")),
         f"{ARN}:task-set/default/sets/ecs-svc/{TASK_SET}",
     ),
-    "capacityProvider": ("EXTERNAL", "FARGATE"),
+    "capacityProvider": ("EXTERNAL", "FARGATE", "web", f"{ARN}:capacity-provider/web"),
+    "autoScalingGroupArn": ("group", GROUP),
     "capacityProviders": ("EXTERNAL", "FARGATE", "FARGATE_SPOT"),
     "family": ("web", "fresh"),
     "familyPrefix": ("web", "w"),

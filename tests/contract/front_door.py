@@ -213,8 +213,10 @@ def faults_of(request: Request, status: int, body: str) -> Iterator[str]:
     documented = dict.fromkeys(
         (shape.name for shape in service_model().operation_model(request.operation).error_shapes) if known else (), 400
     )
-    if known and request.operation in (*REFUSED_OPERATIONS, "DiscoverPollEndpoint"):
-        documented = {"UnsupportedFeatureException": 400}  # there is no endpoint for Amazon's agents to poll here
+    if known and request.operation in REFUSED_OPERATIONS:
+        documented = {"UnsupportedFeatureException": 400}
+    if request.operation == "DiscoverPollEndpoint":
+        documented["UnsupportedFeatureException"] = 400  # there is no endpoint for Amazon's agents to poll here
     if {**documented, **OF_EVERY_API}.get(code) != status:
         yield f"{status} {code}, which is not documented for it: {message}"
     if not isinstance(message, str) or not message:

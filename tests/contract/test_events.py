@@ -191,7 +191,7 @@ def test_a_removed_item_has_no_image() -> None:
     assert inbox.stream_record(record).new_image == {}
 
 
-@pytest.mark.parametrize("function", ["api_ecs", "api_registration"])
+@pytest.mark.parametrize("function", ["api_credentials", "api_ecs", "api_registration"])
 def test_requests_come_by_a_route_of_the_template(function: str) -> None:
     """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html"""
     routes = {route["RouteKey"] for route in of_type("AWS::ApiGatewayV2::Route").values()}

@@ -75,6 +75,16 @@ def test_a_function_has_a_role_of_its_own(name: str) -> None:
     assert [policy["PolicyName"] for policy in role["Policies"]] == ["function"]
 
 
+def test_iam_decides_who_logs_in_and_nothing_of_it_is_there_where_iam_does_not() -> None:
+    routes = of_type("AWS::ApiGatewayV2::Route")
+    by_iam = {route["RouteKey"] for route in routes.values() if route["AuthorizationType"] == "AWS_IAM"}
+    assert by_iam == {"POST /credentials", "POST /credentials/administrator"}
+    conditional = {
+        name for name, each in template()["Resources"].items() if each.get("Condition") == "HasIamCredentials"
+    }
+    assert conditional == {name for name in template()["Resources"] if "Credentials" in name}
+
+
 def test_nobody_may_do_all_of_anything() -> None:
     for role, statement in statements():
         for action in as_list(statement["Action"]):

@@ -120,8 +120,10 @@ def _is_fulfilled(condition: DependencyCondition, other: Container) -> bool:
 
 
 def _times_out_at(container: Container, dependency: Dependency, other: Container) -> float | None:
-    """The other one's startTimeout counts from its start, as long as this one has not been created."""
-    if dependency.condition not in _TIMED or container.phase not in {Phase.WAITING, Phase.PULLED}:
+    """The other one's startTimeout counts from its start, as long as this one has not been created (again)."""
+    if dependency.condition not in _TIMED or container.phase not in {Phase.WAITING, Phase.PULLED, Phase.ENDED}:
+        return None
+    if by_policy(container):  # it waits for nobody
         return None
     if other.start_timeout is None or other.phase is not Phase.RUNNING or other.running_since is None:
         return None

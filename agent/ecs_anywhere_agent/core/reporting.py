@@ -6,6 +6,7 @@ from ecs_anywhere_agent.core.actions import PublishReports
 from ecs_anywhere_agent.core.asking import asked_for
 from ecs_anywhere_agent.core.contact import note_contact
 from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.ordering import may_go_on
 from ecs_anywhere_agent.core.values import Container, Instant, Link, Phase, Publishing, State, Task
 from ecs_protocol.messages import MAX_MESSAGE_BYTES, ContainerReport, TaskReport, TaskStateChanges
 from ecs_protocol.statuses import TaskStatus
@@ -109,7 +110,7 @@ def report_of(task: Task, epoch: int, number: int) -> TaskReport:
         last_status=task.last_status,
         stop_code=task.stop_code if stopped else None,
         stopped_reason=task.stopped_reason if stopped else None,
-        containers=tuple(_container(container) for container in task.containers),
+        containers=tuple(_container(task, container) for container in task.containers),
         pull_started_at=task.pull_started_at,
         pull_stopped_at=task.pull_stopped_at,
         started_at=task.started_at,
@@ -120,10 +121,12 @@ def report_of(task: Task, epoch: int, number: int) -> TaskReport:
     )
 
 
-def _container(container: Container) -> ContainerReport:
+def _container(task: Task, container: Container) -> ContainerReport:
+    """One that is to be started again counts as running, unless it has to wait for another one first."""
+    waits = container.phase is Phase.ENDED and not may_go_on(task, container)
     return ContainerReport(
         name=container.name,
-        last_status=_STATUS.get(container.phase, TaskStatus.PENDING),
+        last_status=TaskStatus.PENDING if waits else _STATUS.get(container.phase, TaskStatus.PENDING),
         exit_code=container.exit_code,
         reason=container.reason,
         runtime_id=container.runtime_id,

@@ -100,7 +100,10 @@ def begin_again(draft: Draft, task: Task) -> Task:
     return replace(
         task,
         restart_at=None,
-        containers=tuple(replace(container, phase=Phase.ENDED, ran=0.0) for container in task.containers),
+        containers=tuple(
+            replace(container, phase=Phase.ENDED if _was_made(container) else Phase.WAITING, ran=0.0)
+            for container in task.containers
+        ),
         restarts=RestartsInPlace(
             count=so_far.count + 1 if so_far else 1,
             exit_codes={**(so_far.exit_codes if so_far else {}), **ends},
@@ -108,6 +111,10 @@ def begin_again(draft: Draft, task: Task) -> Task:
             last_at=now.wall,
         ),
     )
+
+
+def _was_made(container: Container) -> bool:
+    return container.runtime_id is not None or container.has_started
 
 
 def restart_by_policy(task: Task) -> Task:

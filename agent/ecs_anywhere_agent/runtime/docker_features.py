@@ -1,6 +1,6 @@
-"""What this machine's Docker Engine can do, in the words of the table of capabilities. Pure, but for two sockets.
+"""What this machine's Docker Engine can do, in the words of the table of capabilities.
 
-https://docs.docker.com/reference/api/engine/version/v1.41/#tag/System/operation/SystemInfo
+Pure, but for whether there is a journal. https://docs.docker.com/reference/api/engine/version/v1.41/#tag/System/operation/SystemInfo
 """
 
 from collections.abc import Iterator, Mapping

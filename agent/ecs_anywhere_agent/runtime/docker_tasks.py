@@ -44,7 +44,7 @@ class TaskCgroups(NamedTuple):
                     for each in (parent, directory):
                         (each / "cgroup.subtree_control").write_text("+cpu +memory")
             # Whether it may be limited shows only when it is done.
-            found.cgroups.make_for_task(_PROBE, Limits())
+            found.cgroups.make_for_task(_PROBE, Limits(cpu_limit=1024, memory_limit=64, may_swap=True))
             found.cgroups.remove_for_task(_PROBE)
             return found
         return None

@@ -20,7 +20,6 @@ Requirement = Callable[[TaskDefinition], bool]
 _AMAZON = "com.amazonaws.ecs.capability."
 _ECS = "ecs.capability."
 _OWN = "ecs-anywhere.capability."
-_PLUGIN = f"{_ECS}docker-plugin."
 
 
 VOLUME_DRIVER = "volume-driver-"
@@ -309,17 +308,22 @@ CAPABILITIES: tuple[Capability, ...] = (
 )
 
 
+def _plugin(driver: str) -> str:
+    """An attribute's name has no colon: Amazon's agent writes `vieux/sshfs.latest`."""
+    return f"{_ECS}docker-plugin.{driver.replace(':', '.')}"
+
+
 def _volume_drivers(definition: TaskDefinition) -> Iterable[str]:
     """An attribute for each: which ones there are, only a machine's Docker Engine knows."""
     for volume in definition.get("volumes") or ():
         if volume.get("dockerVolumeConfiguration"):
-            yield volume["dockerVolumeConfiguration"].get("driver", "local")
+            yield _plugin(volume["dockerVolumeConfiguration"].get("driver", "local"))
 
 
 def required_attributes(definition: TaskDefinition) -> tuple[str, ...]:
     """Names of the attributes that an instance must have to run a task definition, sorted."""
     names = {capability.name for capability in CAPABILITIES if capability.required_by(definition)}
-    return tuple(sorted(names | {f"{_PLUGIN}{driver}" for driver in _volume_drivers(definition)}))
+    return tuple(sorted(names.union(_volume_drivers(definition))))
 
 
 def announced_attributes(features: Iterable[str]) -> tuple[str, ...]:
@@ -327,4 +331,4 @@ def announced_attributes(features: Iterable[str]) -> tuple[str, ...]:
     able = frozenset(features)
     names = {capability.name for capability in CAPABILITIES if capability.features <= able}
     drivers = (each.removeprefix(VOLUME_DRIVER) for each in able if each.startswith(VOLUME_DRIVER))
-    return tuple(sorted(names | {f"{_PLUGIN}{driver}" for driver in drivers}))
+    return tuple(sorted(names.union(map(_plugin, drivers))))

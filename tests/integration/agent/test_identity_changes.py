@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ecs_anywhere_agent.identity import IdentityFiles
+from ecs_anywhere_agent.same_machine import ACTIVATION, StoredActivation, store_activation
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     CertificateIssued,
@@ -136,6 +137,7 @@ def test_a_deregistered_machine_says_so_and_deletes_its_key(
     options: tuple[str, ...],
     kept: int,
 ) -> None:
+    store_activation(files.directory.parent, StoredActivation("https://example.com", "a-1", "secret"))
     agent = start(*options)
     registry.run(1, "sleep 1000")
     registry.until_status(1, TaskStatus.RUNNING)
@@ -147,6 +149,7 @@ def test_a_deregistered_machine_says_so_and_deletes_its_key(
     assert [noted.tasks_kept for noted in registry.noted] == [kept]
     assert not any(path.is_file() for path in files.directory.rglob("*.pem") if path != files.mqtt_ca)
     assert not files.identity.exists()
+    assert not (files.directory.parent / ACTIVATION).exists(), "it does not come back by itself"
     ended = (files.directory.parent / "containers" / task_id(1) / "main" / "exit.json").exists()
     assert ended == (not kept)
     assert "to use it again: `ecs-anywhere-agent register`" in agent.log.read_text()
@@ -155,8 +158,8 @@ def test_a_deregistered_machine_says_so_and_deletes_its_key(
 def test_messages_of_the_past_change_no_key(
     start: Callable[..., AgentProcess], registry: Registry, files: IdentityFiles
 ) -> None:
-    before = {path.name: path.read_text() for path in files.directory.iterdir() if path.is_file()}
     start()
+    before = {path.name: path.read_text() for path in files.directory.iterdir() if path.is_file()}
     registry.send(CertificateIssued(request_id="0" * 32, certificate_pem="somebody else's"))
     registry.run(1, "exit 0")
     registry.until_status(1, TaskStatus.STOPPED)

@@ -13,6 +13,7 @@ import pytest
 from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.core.actions import RestartContainer, RuntimeAction, StartContainer
 from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition
+from ecs_anywhere_agent.runtime import process_files
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
 from integration.agent.processes import Make, child_pid, directory, log
@@ -188,7 +189,8 @@ def test_it_is_limited_as_before(make: Make, tmp_path: Path, lost: str) -> None:
         cgroups.remove(REF)
     else:
         keeper = directory(tmp_path) / "keeper.json"
-        keeper.write_text(json.dumps({**json.loads(keeper.read_text()), "bootId": "another"}))
+        # Whole at any moment: the end may be told twice, and is looked at then.
+        process_files.write(keeper, json.dumps({**json.loads(keeper.read_text()), "bootId": "another"}))
     assert driver.restart(first).condition is Condition.RUNNING
     assert f"{REF.task_id}-{REF.name}" in Path(f"/proc/{child_pid(tmp_path)}/cgroup").read_text()
     limit = "memory.max" if cgroups.version == 2 else "memory.limit_in_bytes"

@@ -121,6 +121,42 @@ def test_members_of_a_newer_agent_are_ignored(store: Store, tmp_path: Path) -> N
     assert store.load()[0] == without_link(state)
 
 
+@pytest.fixture
+def adopted() -> State:
+    """A task that was found running without a record of it, whose containers depend on each other."""
+    app, db = ({"name": name, "image": name, "memory": 8} for name in ("app", "db"))
+    dependent = {**app, "dependsOn": [{"containerName": "db", "condition": "START"}]}
+    machine = Machine(Cloud(definition={"family": "web", "revision": 1, "containerDefinitions": [dependent, db]}))
+    machine.boot()
+    machine.connect()
+    machine.drain()
+    machine.deliver(machine.cloud.run(1))
+    machine.settle(3)
+    machine.disconnect()
+    machine.stored = State()
+    machine.boot()
+    return machine.stored
+
+
+def test_what_depends_on_what_is_kept(store: Store, adopted: State) -> None:
+    store.save(State(), adopted, CLOCK)
+    task = adopted.tasks[task_id(1)]
+    assert {each.name: [other.container for other in each.depends_on] for each in task.containers} == {
+        "app": ["db"],
+        "db": [],
+    }
+    assert store.load()[0].tasks == adopted.tasks
+
+
+def test_what_an_agent_stored_that_knew_no_dependencies_is_read(store: Store, adopted: State, tmp_path: Path) -> None:
+    store.save(State(), adopted, CLOCK)
+    for change in ("json_remove(value, '$.found[8]')", "json_remove(value, '$.containers[0].depends_on')"):
+        _execute(tmp_path / "state.sqlite", f"UPDATE task SET value = {change}")
+    task = store.load()[0].tasks[task_id(1)]
+    assert task.found is not None
+    assert (task.found.depends_on, task.containers[0].depends_on) == ((), ())
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -270,9 +270,19 @@ def test_list_tasks(world: World, machine: str) -> None:
     assert list_tasks(world.cp, {"family": "web", "containerInstance": machine})["taskArns"] == [
         arn("default", running)
     ]
+    assert list_tasks(world.cp, {"startedBy": "b", "desiredStatus": "STOPPED"})["taskArns"] == [arn("default", ended)]
     world.pass_time(3601)
     assert list_tasks(world.cp, {"desiredStatus": "STOPPED"})["taskArns"] == []
     assert describe_tasks(world.cp, {"tasks": [ended]})["failures"][0]["reason"] == "MISSING"
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    "other", [{"family": "web"}, {"serviceName": "web"}, {"containerInstance": "0" * 32}, {"launchType": "EXTERNAL"}]
+)
+def test_who_started_tasks_is_not_asked_with_any_other_filter(world: World, other: dict[str, str]) -> None:
+    with pytest.raises(InvalidParameterException, match="cannot specify startedBy with other arguments"):
+        list_tasks(world.cp, {"startedBy": "a", **other})
 
 
 @pytest.mark.usefixtures("machine")

@@ -43,7 +43,8 @@ def test_a_page_costs_the_same_with_100_and_with_2000_tasks(metered: tuple[World
             "a small one": cost(maxResults=10),
             "the one after it": cost(maxResults=10, nextToken=second),
             "an instance's": cost(maxResults=3, containerInstance=machine),
-            "with filters that all fit": cost(maxResults=10, family="web", startedBy="me"),
+            "with a filter that all fit": cost(maxResults=10, startedBy="me"),
+            "with another": cost(maxResults=10, family="web"),
         }
 
     crowd.grow(100)

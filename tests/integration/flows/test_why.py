@@ -62,8 +62,8 @@ def test_a_service_that_no_instance_can_take(world: World, machine: str) -> None
             {"portMappings": [{"containerPort": 80, "hostPort": 80}]}, ["host ports in use: 80/tcp"], id="a-port"
         ),
         pytest.param(
-            {"logConfiguration": {"logDriver": "fluentd"}},
-            ["attributes: com.amazonaws.ecs.capability.logging-driver.fluentd"],
+            {"logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "g", "awslogs-region": "r"}}},
+            ["attributes: com.amazonaws.ecs.capability.logging-driver.awslogs"],
             id="an-attribute",
         ),
     ],
@@ -131,7 +131,9 @@ def test_a_task_on_a_machine_that_is_away(world: World, machine: str) -> None:
 
 def test_an_event_that_waits(world: World, machine: str) -> None:
     detail = {"taskDefinition": "web", "count": 10, "waitForCapacitySeconds": 60, "overrides": {"memory": "200"}}
-    run_task_for_event(world.cp, {"id": "event-1", "time": "2026-01-01T00:00:00Z", "detail": detail})
+    world.allow("events/my.app", "ecs:RunTask")
+    event = {"id": "event-1", "source": "my.app", "time": "2026-01-01T00:00:00Z", "detail": detail}
+    run_task_for_event(world.cp, event)
     answer = ask(world, "event-1")
     assert answer["event"] == {
         "requestId": "event-1",

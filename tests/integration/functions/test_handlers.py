@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from contract.samples import INSTANCE, PRINCIPAL, TASK, bodies, sample
+from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.inbox import Look, ServiceKey
 from control_plane.domain.races import ServiceChangedError
+from control_plane.domain.session_key import claims_of
+from control_plane.flows.log_in import log_in
 from control_plane.flows.run_task import run_task
 from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service
@@ -348,6 +351,31 @@ def test_an_operator_makes_a_key(world: World, call: Call) -> None:
     made = call("api_operator", "create_key")
     assert (made["principal"], made["clusters"], made["status"]) == ("ci", ["default"], "ACTIVE")
     assert made["secretAccessKey"]
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [("role", ("iam/role/Deployer", False, 900)), ("administrator", ("iam/user/team/bob", True, 3600))],
+)
+def test_an_iam_identity_logs_in(world: World, call: Call, case: str, expected: tuple[str, bool, int]) -> None:
+    answer = call("api_credentials", case)
+    key = json.loads(answer["body"])
+    claims = claims_of(key["SessionToken"])
+    assert claims is not None
+    lasts = claims.expires_at - int(world.now.timestamp())
+    assert (claims.principal, claims.administrator, lasts) == expected
+    assert (answer["statusCode"], key["Version"], key["AccessKeyId"]) == (200, 1, claims.access_key_id)
+    assert datetime.fromisoformat(key["Expiration"]).timestamp() == claims.expires_at
+
+
+def test_nobody_logs_in_whom_iam_has_not_proven(call: Call) -> None:
+    assert call("api_credentials", "no_identity")["statusCode"] == 403
+
+
+@pytest.mark.parametrize("duration", ["899", "43201", "", "-900", "1e3", "9" * 30])
+def test_a_session_is_of_15_minutes_to_12_hours(world: World, duration: str) -> None:
+    with pytest.raises(InvalidParameterException):
+        log_in(world.cp, "arn:aws:iam::123456789012:user/alice", duration, administrator=True)
 
 
 def test_nobody_registers_without_an_activation(world: World, call: Call) -> None:

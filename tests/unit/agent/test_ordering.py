@@ -233,6 +233,34 @@ def test_cut_off_containers_stop_and_start_again_in_order() -> None:
     assert made.runtime.begun == ["stop db", "restart db", "restart init", "restart app"]
 
 
+def told(made: Machine) -> dict[str, TaskStatus]:
+    return {each.name: each.last_status for each in report(made).containers}
+
+
+def test_what_waits_to_start_again_is_not_told_to_run() -> None:
+    made = machine(container("app", ("db", "HEALTHY")), container("db", startTimeout=60, **CHECK), restart="offline")
+    feel(made, "db", HEALTHY)
+    made.disconnect()
+    end(made, "app", 3)
+    made.connect()
+    made.settle(3)
+    assert (report(made).last_status, told(made)) == (RUNNING, {"app": PENDING, "db": RUNNING})
+    made.settle(60)
+    assert (report(made).last_status, told(made)) == (STOPPED, {"app": STOPPED, "db": STOPPED})
+
+
+def test_cut_off_what_has_never_started_is_made_at_its_turn() -> None:
+    made = machine(container("app", ("db", "HEALTHY")), container("db", startTimeout=60, **CHECK), restart="offline")
+    made.disconnect()
+    made.settle(62)
+    assert made.runtime.begun == ["start db", "stop db", "restart db"]
+    feel(made, "db", HEALTHY)
+    made.connect()
+    made.settle(3)
+    assert made.runtime.begun[3:] == ["start app"]
+    assert (report(made).last_status, told(made)) == (RUNNING, {"app": RUNNING, "db": RUNNING})
+
+
 def test_without_its_state_the_agent_still_stops_containers_in_order() -> None:
     made = machine(container("app", ("db", "START")), container("db"))
     made.disconnect()

@@ -1,13 +1,14 @@
 """Who signs: the administrator, and keys of the table, through unmodified boto3 clients and the function's handler."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from functions.api_ecs import app
 
+from control_plane.flows.log_in import log_in
 from control_plane.flows.operate import operate
 from control_plane.store.principals import KEPT
 from unit.api.clients import ecs_client
@@ -128,6 +129,83 @@ def test_a_request_costs_two_reads_of_the_table_now_and_then(world: World, monke
     for _ in range(5):
         ci.list_account_settings()
     assert [each for each in reads if each != "SETTINGS"] == ["KEYS", "POLICIES"]
+
+
+# --- IAM identities
+
+
+ROLE = "arn:aws:sts::123456789012:assumed-role/Deployer/alice"
+
+
+def session(world: World, *, administrator: bool = False, duration: str | None = None, arn: str = ROLE) -> Any:
+    """A client with what an IAM identity was given."""
+    key = log_in(world.cp, arn, duration, administrator=administrator)
+    return client(
+        {"accessKeyId": key["AccessKeyId"], "secretAccessKey": key["SecretAccessKey"]}, token=key["SessionToken"]
+    )
+
+
+def test_an_identity_may_what_the_policy_of_its_role_says(world: World) -> None:
+    with pytest.raises(ClientError) as raised:
+        session(world).list_clusters()
+    assert f"User: {ROLE} is not authorized to perform: ecs:ListClusters" in str(raised.value)
+    world.allow("iam/role/Deployer", "ecs:ListClusters")
+    world.cp = world.function()
+    assert len(session(world).list_clusters()["clusterArns"]) == 1
+    assert code(session(world).list_tasks) == "AccessDeniedException"
+    assert code(session(world, arn=ROLE.replace("Deployer", "Other")).list_clusters) == "AccessDeniedException"
+
+
+def test_an_administrator_may_everything_but_speak_for_a_machine(world: World) -> None:
+    administrator = session(world, administrator=True)
+    assert administrator.list_tasks()["taskArns"] == []
+    assert code(administrator.discover_poll_endpoint) == "AccessDeniedException"
+
+
+def test_a_session_ends(world: World) -> None:
+    short = session(world, administrator=True, duration="900")
+    short.list_clusters()
+    world.now += timedelta(minutes=14)  # within the clock's tolerance of 15
+    short.list_clusters()
+    ended = session(world, administrator=True, duration="900")
+    world.now += timedelta(minutes=1)
+    assert code(short.list_clusters) == "ExpiredTokenException"
+    ended.list_clusters()
+
+
+def test_a_session_costs_no_read_of_the_table_but_of_policies(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[Any] = []
+    monkeypatch.setattr(world.table, "get", lambda key, **_options: reads.append(key))
+    session(world, administrator=True).list_account_settings()
+    assert reads == []
+
+
+@pytest.mark.parametrize("lost", ["token", "id", "secret"])
+def test_the_three_parts_of_a_session_go_together(world: World, lost: str) -> None:
+    mine, other = (log_in(world.cp, ROLE, None, administrator=True) for _ in range(2))
+    parts = {"token": "SessionToken", "id": "AccessKeyId", "secret": "SecretAccessKey"}
+    mixed = {**mine, parts[lost]: other[parts[lost]]}
+    key = {"accessKeyId": mixed["AccessKeyId"], "secretAccessKey": mixed["SecretAccessKey"]}
+    refusal = code(client(key, token=mixed["SessionToken"]).list_clusters)
+    assert refusal == ("InvalidSignatureException" if lost == "secret" else "UnrecognizedClientException")
+
+
+def test_a_session_is_nothing_without_its_token(world: World) -> None:
+    key = log_in(world.cp, ROLE, None, administrator=True)
+    bare = {"accessKeyId": key["AccessKeyId"], "secretAccessKey": key["SecretAccessKey"]}
+    assert code(client(bare).list_clusters) == "UnrecognizedClientException"
+    assert code(client(bare, token="x.y").list_clusters) == "UnrecognizedClientException"
+
+
+@pytest.mark.parametrize("signing_keys", [1, 2])
+def test_a_session_outlives_one_new_signing_key_and_not_two(world: World, signing_keys: int) -> None:
+    administrator = session(world, administrator=True)
+    world.secrets.versions["signing"] += [{"signingKey": f"new {number}"} for number in range(signing_keys)]
+    world.cp = world.function()
+    if signing_keys == 1:
+        administrator.list_clusters()
+    else:
+        assert code(administrator.list_clusters) == "UnrecognizedClientException"
 
 
 def test_who_asked_is_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import click
 import psutil
 import pytest
@@ -55,6 +56,8 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
         ["check"],
         ["orphans", "adopt"],
         ["keys", "create"],
+        ["credentials"],
+        ["configure"],
         ["keys", "revoke"],
         ["policies", "put"],
         ["policies", "delete"],
@@ -95,6 +98,34 @@ def test_what_is_asked_for_makes_sense(arguments: list[str], words: str) -> None
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 2
     assert words in result.output
+
+
+def test_a_profile_is_written_in_place_of_one_of_its_name_and_all_else_stays(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    others = "# mine\n[default]\nregion = eu-west-1\n\n[profile anywhere-else]\nregion = us-east-2\n"
+    config.write_text(f"{others}[profile anywhere]\nregion = old\ncredential_process = old\n")
+    a_stack("secret").save(StateDir(tmp_path).stack_file)
+    arguments = ["configure", "--state-dir", str(tmp_path), "--config-file", str(config), "--administrator"]
+    for _ in range(2):
+        assert CliRunner().invoke(cli, arguments).exit_code == 0
+    written = config.read_text()
+    assert written.startswith(others)
+    assert (written.count("[profile anywhere]"), "old" in written) == (1, False)
+    session = botocore.session.Session(profile="anywhere")
+    session.set_config_variable("config_file", str(config))
+    profile = session.get_scoped_config()
+    assert profile["credential_process"].endswith("--source-profile default --administrator")
+    services = session.full_config["services"][profile["services"]]
+    assert services["ecs"]["endpoint_url"] == a_stack("secret").ecs_endpoint
+
+
+@pytest.mark.parametrize("profile", ["default", "a]b", ""])
+def test_a_profile_that_would_harm_others_is_not_written(tmp_path: Path, profile: str) -> None:
+    a_stack("secret").save(StateDir(tmp_path).stack_file)
+    config = tmp_path / "config"
+    arguments = ["configure", "--state-dir", str(tmp_path), "--config-file", str(config), "--profile", profile]
+    assert CliRunner().invoke(cli, arguments).exit_code == 2
+    assert not config.exists()
 
 
 def test_env_quotes_what_a_shell_would_take_apart(tmp_path: Path) -> None:

@@ -72,6 +72,21 @@ def test_what_an_agent_of_an_earlier_version_cannot_do(members: dict[str, Any], 
     assert fits(made, DOCKER)
 
 
+@pytest.mark.parametrize(
+    ("driver", "fits_on"),
+    [
+        pytest.param({}, DOCKER, id="dockers-own"),
+        pytest.param({"driver": "rexray/ebs"}, DOCKER | {"volume-driver-rexray/ebs"}, id="a-plugin"),
+        pytest.param({"driver": "vieux/sshfs:latest"}, DOCKER | {"volume-driver-vieux/sshfs:latest"}, id="a-tag"),
+    ],
+)
+def test_a_volume_goes_to_machines_that_have_its_driver(driver: dict[str, str], fits_on: frozenset[str]) -> None:
+    made = definition(volumes=[{"name": "data", "dockerVolumeConfiguration": driver}])
+    assert fits(made, fits_on)
+    assert fits(made, DOCKER) == (not driver)
+    assert not any(":" in name for name in required_attributes(made))
+
+
 def test_a_definition_says_what_it_requires() -> None:
     made = definition(container(user="app"), requiresCompatibilities=["EXTERNAL"])
     assert made["requiresAttributes"] == [

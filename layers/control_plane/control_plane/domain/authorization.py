@@ -44,6 +44,8 @@ class Caller(Entity):
     principal: str
     access_key_id: str | None = None
     administrator: bool = False
+    arn: str | None = None
+    """Its own, if it is an IAM identity."""
     clusters: tuple[str, ...] = ()
     """The scope of the key that signed: of clusters, only these; none: no scope."""
     agent_of: AgentOf | None = None
@@ -53,8 +55,8 @@ class Statement(Entity):
     """One of a policy's."""
 
     effect: Literal["Allow", "Deny"]
-    actions: tuple[str, ...]
-    resources: tuple[str, ...]
+    actions: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
 
 
 class Policy(Entity):
@@ -62,7 +64,7 @@ class Policy(Entity):
 
     principal: str
     name: str
-    statements: tuple[Statement, ...]
+    statements: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True)

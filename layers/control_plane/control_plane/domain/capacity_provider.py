@@ -1,8 +1,8 @@
 """Capacity providers, and the strategies that choose among them.
 
 EXTERNAL stands for one's own machines, and launch type EXTERNAL is short for it: every cluster has it. FARGATE and
-FARGATE_SPOT exist, as on Amazon ECS, and may be associated with a cluster, but nothing can run on them yet, so that a
-strategy that names one is refused.
+FARGATE_SPOT exist, as on Amazon ECS, and others can be made (domain/own_capacity_provider.py). They may be associated
+with a cluster, but nothing can run on them yet, so that a strategy that names one is refused.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CapacityProviderStrategyItem.html
 """
@@ -16,9 +16,11 @@ from control_plane.domain.errors import EcsError, InvalidParameterException, Uns
 
 EXTERNAL = "EXTERNAL"
 RESERVED = (EXTERNAL, "FARGATE", "FARGATE_SPOT")
-"""Those that are always there. Others cannot be made yet."""
+"""Those that are always there."""
 
 MAX_IN_STRATEGY = 20
+MAX_OF_CLUSTER = 20
+"""https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
 
 
 class StrategyItem(Entity):
@@ -33,14 +35,19 @@ Strategy = tuple[StrategyItem, ...]
 
 
 def checked_providers(names: Sequence[str]) -> tuple[str, ...]:
-    """The capacity providers to associate with a cluster. Raises InvalidParameterException."""
+    """The capacity providers to associate with a cluster; whether they exist is not known yet.
+
+    Raises InvalidParameterException.
+    """
+    _require_distinct(names)
+    if len(names) > MAX_OF_CLUSTER:
+        raise InvalidParameterException(f"A cluster can have a maximum of {MAX_OF_CLUSTER} capacity providers.")
+    return tuple(names)
+
+
+def _require_distinct(names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         raise InvalidParameterException("A capacity provider is given twice. Remove one and try again.")
-    if not set(names) <= set(RESERVED):
-        raise InvalidParameterException(
-            "The specified capacity provider was not found. Specify a valid capacity provider and try again."
-        )
-    return tuple(names)
 
 
 def checked_strategy(
@@ -49,7 +56,8 @@ def checked_strategy(
     *,
     unsupported: type[EcsError] = UnsupportedFeatureException,
 ) -> Strategy:
-    """The strategy of a request, for a cluster with these capacity providers.
+    """The strategy of a request, for a cluster with these capacity providers. One of one's own that is not among them
+    is not found: nobody looks for what can start no task.
 
     Raises InvalidParameterException, and `unsupported` for a capacity provider that nothing can run on yet.
     """
@@ -59,7 +67,11 @@ def checked_strategy(
         )
     strategy = tuple(StrategyItem.model_validate(item) for item in items)
     names = [item.capacity_provider for item in strategy]
-    checked_providers(names)
+    _require_distinct(names)
+    if not set(names) <= {*RESERVED, *associated}:
+        raise InvalidParameterException(
+            "The specified capacity provider was not found. Specify a valid capacity provider and try again."
+        )
     if sum(item.base > 0 for item in strategy) > 1:
         raise InvalidParameterException(
             "Only one capacity provider in a capacity provider strategy can have a base value defined."

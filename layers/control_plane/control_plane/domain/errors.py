@@ -153,5 +153,9 @@ class InvalidSignatureException(EcsError):
     """The signature does not match, or is too old."""
 
 
+class ExpiredTokenException(EcsError):
+    """The session token has expired; SDKs get another one by themselves."""
+
+
 class UnrecognizedClientException(EcsError):
     """The access key id is not known."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from control_plane.domain.arns import resource_name
 from control_plane.domain.errors import ClientException, InvalidParameterException, UnsupportedFeatureException
-from control_plane.domain.supported_members import LIMITS, ONLY, REFUSED, SUPPORTED, WHY_NOT
+from control_plane.domain.supported_members import LIMITS, ONLY, REFUSED, SUPPORTED, WHY_NOT, WHY_NOT_MEMBER
 
 NAMES: Mapping[str, str] = {
     "cluster": "Cluster",
@@ -54,7 +54,10 @@ _DECLARE_UNSUPPORTED_FEATURE = frozenset(
         "GetTaskProtection",
         "CreateService",
         "UpdateService",
+        "CreateCapacityProvider",
         "DescribeCapacityProviders",
+        "UpdateCapacityProvider",
+        "DeleteCapacityProvider",
         "ListServiceDeployments",
         "DescribeServiceDeployments",
         "DescribeServiceRevisions",
@@ -71,8 +74,9 @@ _DECLARE_UNSUPPORTED_FEATURE = frozenset(
 
 def refusal_of_operation(operation: str) -> UnsupportedFeatureException:
     """For an operation of Amazon's that is not there."""
-    why = f": {WHY_NOT[operation]}" if operation in WHY_NOT else ""
-    return UnsupportedFeatureException(f"{operation} is not supported yet{why}. See docs/api.md for what is.")
+    return UnsupportedFeatureException(
+        f"{operation} is not supported yet: {WHY_NOT[operation]}. See docs/api.md for what is."
+    )
 
 
 def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
@@ -81,10 +85,9 @@ def refuse_unsupported(operation: str, request: Mapping[str, Any]) -> None:
     UnsupportedFeatureException where Amazon's model declares it for the operation, else InvalidParameterException,
     which is also for what Amazon ECS refuses itself.
     """
+    words = REFUSED.get(operation, {})
     for member, value in request.items():
-        words = REFUSED.get(operation, {})
-        refusal = words.get(f"{member} {value}") if isinstance(value, str) else None
-        refusal = refusal or words.get(member)
+        refusal = words.get(member) or words.get(f"{member} {value}" if isinstance(value, str) else "")
         if refusal and not says_nothing(value):
             raise InvalidParameterException(refusal)
     supported = SUPPORTED[operation]
@@ -139,7 +142,9 @@ def _refuse_others(operation: str, given: Mapping[str, Any], allowed: Mapping[st
         if says_nothing(value):
             continue
         if member not in allowed:
-            raise _refusal(operation, f"{path}{member} is not supported yet: remove it from the request.")
+            why = WHY_NOT_MEMBER.get(operation, {}).get(f"{path}{member}")
+            because = f", as {why}" if why else ": remove it from the request"
+            raise _refusal(operation, f"{path}{member} is not supported yet{because}.")
         only = allowed[member]
         if isinstance(only, Mapping):
             _refuse_others(operation, value, only, f"{path}{member}.")

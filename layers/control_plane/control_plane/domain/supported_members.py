@@ -41,7 +41,10 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "PutAccountSettingDefault": frozenset({"name", "value"}),
     "DeleteAccountSetting": frozenset({"name", "principalArn"}),
     "ListAccountSettings": frozenset({"name", "value", "principalArn", "effectiveSettings"}) | _PAGE,
+    "CreateCapacityProvider": frozenset({"name", "autoScalingGroupProvider", "tags"}),
     "DescribeCapacityProviders": frozenset({"capacityProviders", "cluster", "include"}) | _PAGE,
+    "UpdateCapacityProvider": frozenset({"name", "autoScalingGroupProvider"}),
+    "DeleteCapacityProvider": frozenset({"capacityProvider"}),
     "DiscoverPollEndpoint": frozenset({"cluster", "containerInstance"}),
     "RegisterContainerInstance": frozenset(
         {"cluster", "totalResources", "versionInfo", "containerInstanceArn", "attributes", "tags"}
@@ -149,10 +152,7 @@ _EXPRESS = (
 )
 
 WHY_NOT: Mapping[str, str] = {
-    "CreateCapacityProvider": "neither an Auto Scaling group nor Amazon ECS Managed Instances can run tasks here, so "
-    "that tasks started by such a capacity provider would wait for ever. Use EXTERNAL",
-    "UpdateCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be changed",
-    "DeleteCapacityProvider": "none can be created yet, and EXTERNAL, FARGATE and FARGATE_SPOT cannot be deleted",
+    "ContinueServiceDeployment": "no deployment here pauses, for lifecycle hooks are refused",
     **dict.fromkeys(
         (
             "CreateDaemon",
@@ -180,12 +180,27 @@ WHY_NOT: Mapping[str, str] = {
         _EXPRESS,
     ),
 }
-"""Why an operation is refused, where it is not only that nobody has made it."""
+"""Why each of Amazon's operations that is not there is refused."""
+
+_MANAGED_INSTANCES = (
+    "such a capacity provider is a part of its cluster, and is there once AWS can launch its instances, which nobody "
+    "here can do. Use autoScalingGroupProvider for one that is kept and shown only"
+)
+_ITS_CLUSTER = "it is for capacity providers of Amazon ECS Managed Instances, which are not here"
+
+WHY_NOT_MEMBER: Mapping[str, Mapping[str, str]] = {
+    "CreateCapacityProvider": {"managedInstancesProvider": _MANAGED_INSTANCES, "cluster": _ITS_CLUSTER},
+    "UpdateCapacityProvider": {"managedInstancesProvider": _MANAGED_INSTANCES, "cluster": _ITS_CLUSTER},
+    "DeleteCapacityProvider": {"cluster": _ITS_CLUSTER},
+}
+"""Why a member of an operation is refused, likewise."""
 
 STORED_ONLY: Mapping[str, frozenset[str]] = {
     "CreateCluster": frozenset({"settings", "configuration"}),
     "UpdateCluster": frozenset({"settings", "configuration"}),
     "UpdateClusterSettings": frozenset({"settings"}),
+    "CreateCapacityProvider": frozenset({"autoScalingGroupProvider"}),
+    "UpdateCapacityProvider": frozenset({"autoScalingGroupProvider"}),
     "RunTask": frozenset({"referenceId"}),
     "StartTask": frozenset({"referenceId"}),
 }

@@ -1,7 +1,9 @@
-"""Who signed a request: the administrator, or somebody with a key of the table."""
+"""Who signed a request: the administrator, somebody with a key of the table, or an IAM identity that has logged in."""
 
 from control_plane.domain.access_key import looks_like_an_access_key_id, secret_of
 from control_plane.domain.authorization import Caller
+from control_plane.domain.errors import ExpiredTokenException
+from control_plane.domain.session_key import claims_of, made_with, session_secret_of
 from control_plane.gateways.sigv4 import SignedRequest, verify
 from control_plane.runtime import ControlPlane
 
@@ -11,7 +13,7 @@ ADMINISTRATOR = "administrator"
 def authenticate(cp: ControlPlane, request: SignedRequest) -> Caller:
     """Raises the errors of gateways/sigv4.py.
 
-    A key that is not the administrator's costs one read of the table, which is remembered (store/principals.py).
+    A key of the table costs one read of it, which is remembered (store/principals.py); one with a session token none.
     """
     found: dict[str, Caller] = {}
 
@@ -26,4 +28,23 @@ def authenticate(cp: ControlPlane, request: SignedRequest) -> Caller:
         found[access_key_id] = Caller(principal=ADMINISTRATOR, access_key_id=access_key_id, administrator=True)
         return cp.administrator_key.secret_of(access_key_id)
 
-    return found[verify(request, secret_of=secret_of_caller, region=cp.arns.region, now=cp.clock())]
+    def secret_of_session(access_key_id: str, token: str) -> str | None:
+        claims = claims_of(token)
+        signing_key = cp.signing_keys.find(claims.signing_key) if claims else None
+        if claims is None or signing_key is None or not made_with(signing_key, token):
+            return None
+        if claims.access_key_id != access_key_id:
+            return None
+        if claims.expired(cp.clock()):
+            raise ExpiredTokenException("The security token included in the request is expired")
+        found[access_key_id] = claims.caller()
+        return session_secret_of(signing_key, token)
+
+    signed_by = verify(
+        request,
+        secret_of=secret_of_caller,
+        secret_of_session=secret_of_session,
+        region=cp.arns.region,
+        now=cp.clock(),
+    )
+    return found[signed_by]

@@ -92,7 +92,7 @@ def _denied(cp: ControlPlane, caller: Caller, need: Need, why: str) -> AccessDen
             "reason": why,
         },
     )
-    who = cp.arns.root() if caller.administrator else cp.arns.principal(caller.principal)
+    who = caller.arn or (cp.arns.root() if caller.administrator else cp.arns.principal(caller.principal))
     return AccessDeniedException(
         f"User: {who} is not authorized to perform: {need.action} on resource: {need.resource.arn[:2048]} {why}"
     )

@@ -25,6 +25,7 @@ from control_plane.domain.pages import Paging
 from control_plane.domain.tags import checked
 from control_plane.flows.account_settings import value_of
 from control_plane.flows.again import until_answered
+from control_plane.flows.capacity_providers import to_associate
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instances, keys, services, tasks
@@ -47,7 +48,7 @@ def create_cluster(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             return existing
         settings = members.get("settings") or {CONTAINER_INSIGHTS: value_of(cp, CONTAINER_INSIGHTS, cp.arns.root())}
         cluster = Cluster(name=name, created_at=cp.clock(), **{**members, "settings": settings})
-        cp.table.commit([clusters.created(cluster, existing)])
+        cp.table.commit([clusters.created(cluster, existing), *to_associate(cp, cluster.capacity_providers)])
         return cluster
 
     cluster = until_answered(cp, decide_and_commit, what="cluster")
@@ -130,7 +131,13 @@ def _change(cp: ControlPlane, request: Mapping[str, Any], members: Mapping[str, 
         cluster = require_cluster(cp, request["cluster"])
         if not members:
             return cluster
-        return Cluster.model_validate(cp.table.update(clusters.changed(cluster.model_copy(update=members), members)))
+        after = cluster.model_copy(update=members)
+        change = clusters.changed(after, members)
+        to_hold = to_associate(cp, members.get("capacity_providers", ()))
+        if to_hold:
+            cp.table.commit([change, *to_hold])
+            return clusters.load(cp.table, cluster.name) or after
+        return Cluster.model_validate(cp.table.update(change))
 
     cluster = until_answered(cp, decide_and_commit, what="cluster")
     return {"cluster": _described(cp, cluster, EVERYTHING)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.errors import ServiceNotFoundException
+from control_plane.domain.errors import InvalidParameterException, ServiceNotFoundException
 from control_plane.domain.pages import Paging
 from control_plane.domain.task import Task
 from control_plane.flows.lookup import find_service, identifier, require_cluster
@@ -18,6 +18,12 @@ from control_plane.store import listed_tasks
 from control_plane.store.items import Item
 from control_plane.store.keys import TAIL, task_of
 from control_plane.store.pages import Part, read_page, walk
+
+NOT_WITH_STARTED_BY = ("family", "serviceName", "containerInstance", "launchType")
+"""Amazon ECS refuses them with it, but for a status, with which Apache Airflow asks for its tasks.
+
+https://github.com/aws/aws-sdk-go-v2/issues/1893
+"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ def list_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answers {taskArns, nextToken}, by default of tasks whose desired status is RUNNING.
 
     A service's tasks are found by its list, an instance's by their keys, all others by reading the cluster's, so that
-    a page may be short where few of them fit. Raises ServiceNotFoundException.
+    a page may be short where few of them fit. Raises ServiceNotFoundException, InvalidParameterException.
     """
     cluster = require_cluster(cp, request.get("cluster"))
     paging = Paging(cp.token_key, "ListTasks", request)
@@ -68,7 +74,9 @@ def list_tasks(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wanted(request: Mapping[str, Any], cluster: Cluster) -> Wanted:
-    """Raises InvalidParameterException for what is another cluster's."""
+    """Raises InvalidParameterException for what is another cluster's, and for filters that do not go together."""
+    if request.get("startedBy") and any(request.get(member) for member in NOT_WITH_STARTED_BY):
+        raise InvalidParameterException("cannot specify startedBy with other arguments")
     return Wanted(
         desired_status=request.get("desiredStatus") or "RUNNING",
         launch_type=request.get("launchType") or "",

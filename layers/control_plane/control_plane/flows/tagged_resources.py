@@ -8,13 +8,14 @@ from control_plane.domain.capacity_provider import RESERVED
 from control_plane.domain.cluster import Cluster, ClusterStatus
 from control_plane.domain.container_instance import InstanceStatus
 from control_plane.domain.errors import ClusterNotFoundException, InvalidParameterException
+from control_plane.domain.own_capacity_provider import ProviderStatus
 from control_plane.domain.service import ServiceStatus, with_task_sets
 from control_plane.domain.tags import in_the_api, require_no_policy, require_same_policy
 from control_plane.domain.task import Task
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.flows.tasks_to_be import tags_of_definition
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, services, task_definitions, tasks
+from control_plane.store import capacity_providers, clusters, instances, services, task_definitions, tasks
 from control_plane.store.table import Write
 
 Tags = dict[str, str]
@@ -118,14 +119,19 @@ def _task_definition(cp: ControlPlane, name: str) -> Tagged:
 
 
 def _capacity_provider(cp: ControlPlane, name: str) -> Tagged:
-    del cp
-    if name not in RESERVED:
-        raise NoSuchResourceError("capacity provider")
-
     def refuse(_after: Tags) -> Write:
         raise InvalidParameterException(f"Capacity provider {name} is reserved and cannot have tags.")
 
-    return Tagged({}, refuse)
+    if name in RESERVED:
+        return Tagged({}, refuse)
+    provider = capacity_providers.load(cp.table, name)
+    if provider is None:
+        raise NoSuchResourceError("capacity provider")
+    if provider.status is ProviderStatus.INACTIVE:
+        raise InvalidParameterException(
+            "The specified capacity provider is inactive. Specify an active capacity provider and try again."
+        )
+    return Tagged(provider.tags, lambda after: capacity_providers.written(provider.with_tags(after), provider))
 
 
 def _require_cluster(cp: ControlPlane, name: str) -> Cluster:

@@ -75,7 +75,7 @@ def _of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
                 "runningCount": service.running_count,
                 "pendingCount": service.pending_count,
                 "rolloutState": _state(service),
-                "waitingSince": service.waiting_since,
+                "waitingSince": whose.waiting_since,
                 "notBefore": whose.not_before,
             }
         ),

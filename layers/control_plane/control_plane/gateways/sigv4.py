@@ -63,15 +63,27 @@ class _SignsTheseHeaders(SigV4Auth):
         return headers
 
 
-def verify(request: SignedRequest, *, secret_of: Callable[[str], str | None], region: str, now: datetime) -> str:
-    """The access key id that signed the request. `secret_of` answers None for a key that it does not know."""
+def verify(
+    request: SignedRequest,
+    *,
+    secret_of: Callable[[str], str | None],
+    region: str,
+    now: datetime,
+    secret_of_session: Callable[[str, str], str | None] = lambda _access_key_id, _token: None,
+) -> str:
+    """The access key id that signed the request. Both answer None for a key that they do not know.
+
+    `secret_of_session` is asked for a key that comes with a session token, and nobody else is.
+    """
     authorization = _authorization(request)
     timestamp = _timestamp(request, authorization, region, now)
     _check_headers(request, authorization)
-    secret = secret_of(authorization.access_key_id)
-    if secret is None or "x-amz-security-token" in request.headers:
+    token = request.headers.get("x-amz-security-token")
+    access_key_id = authorization.access_key_id
+    secret = secret_of(access_key_id) if token is None else secret_of_session(access_key_id, token)
+    if secret is None:
         raise UnrecognizedClientException("The security token included in the request is invalid.")
-    signer = _SignsTheseHeaders(Credentials(authorization.access_key_id, secret), SERVICE, region)
+    signer = _SignsTheseHeaders(Credentials(access_key_id, secret), SERVICE, region)
     expected = [_signature(signer, request, authorization, path, timestamp) for path in request.paths]
     as_sent = request.method == request.method.upper()  # botocore signs it in capitals, however it is written
     given = authorization.signature.encode()
@@ -80,7 +92,7 @@ def verify(request: SignedRequest, *, secret_of: Callable[[str], str | None], re
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
             "Access Key and signing method. Consult the service documentation for details."
         )
-    return authorization.access_key_id
+    return access_key_id
 
 
 def _authorization(request: SignedRequest) -> _Authorization:

@@ -18,6 +18,11 @@ def load(table: Table, name: str, *, consistent: bool = True) -> Cluster | None:
     return None if item is None else Cluster.model_validate(item)
 
 
+def everyone(table: Table) -> list[Cluster]:
+    """Strongly consistent; those that are INACTIVE, too."""
+    return [Cluster.model_validate(item) for item in table.query_many(keys.cluster_partitions())]
+
+
 def created(cluster: Cluster, replaces: Cluster | None) -> Write:
     """A new cluster; its name may be that of one that is INACTIVE."""
     return Write(

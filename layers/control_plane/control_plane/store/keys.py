@@ -32,6 +32,7 @@
     FAILURES#<source or activation>   FAILURES               registrations with a wrong code, counted for ten minutes
     KEYS#<0-3>                        <access key id>        access key; its secret is nowhere
     POLICIES#<0-3>                    <principal>#<name>     policy
+    PROVIDERS#<0-3>                   <capacity provider>    capacity provider of one's own
 
 Times are epoch seconds in 12 digits, so that their order is that of the keys; of who waits, milliseconds in 15. There
 is no index: each would cost one more write for each write, at twice the price in a transaction.
@@ -264,3 +265,11 @@ def policy(principal: str, name: str) -> Key:
 
 def policy_partitions() -> list[str]:
     return [f"POLICIES#{shard}" for shard in range(CLUSTER_SHARDS)]
+
+
+def capacity_provider(name: str) -> Key:
+    return Key(f"PROVIDERS#{_shard(name, CLUSTER_SHARDS)}", name)
+
+
+def capacity_provider_partitions() -> list[str]:
+    return [f"PROVIDERS#{shard}" for shard in range(CLUSTER_SHARDS)]
