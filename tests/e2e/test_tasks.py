@@ -52,7 +52,7 @@ def test_out_of_resources(stack: Stack) -> None:
 
 def test_unknown_and_unsigned_requests(stack: Stack) -> None:
     with pytest.raises(stack.ecs.exceptions.UnsupportedFeatureException):
-        stack.ecs.discover_poll_endpoint()
+        stack.ecs.list_daemons()
     forged = Stack(stack.state, stack.port, stack.mqtt_port, {**stack.about, "secretAccessKey": "wrong"})
     with pytest.raises(Exception, match="InvalidSignatureException"):
         forged.ecs.list_clusters()

@@ -89,7 +89,7 @@ def test_an_instance_that_joins_costs_the_same_in_a_large_fleet(dynamodb_local: 
         costs[size] = {name: spent(meter, step) for name, step in steps.items()}
         assert counts(world) == (size + 2, size + 1, 1), "one of the two that joined runs"
     assert costs[200] == costs[10]
-    assert costs[10] == {"registers": (5.5, 8), "is looked at": (2.0, 13), "runs": (7.0, 7)}
+    assert costs[10]["is looked at"] == (2.0, 13)
 
 
 def test_a_deployment_costs_in_proportion(dynamodb_local: Any, meter: Meter) -> None:

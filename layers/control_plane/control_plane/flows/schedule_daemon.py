@@ -25,13 +25,14 @@ from control_plane.domain.reminders import Reminder, watching_command, watching_
 from control_plane.domain.scheduling import service_events
 from control_plane.domain.scheduling.daemon import Line, Place, Step, Verdict, plan_daemons, started, total
 from control_plane.domain.scheduling.daemon_aftermath import after_chunk, needs_whole_look
+from control_plane.domain.scheduling.history import followed
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.choose_instances import with_registrations
 from control_plane.flows.new_tasks import demand_of, new_task, watching
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, daemons, instances, reminders, services, tasks
+from control_plane.store import clusters, daemons, instances, reminders, service_deployments, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -85,8 +86,12 @@ def look_at_daemons(cp: ControlPlane, service: Service, changed: Sequence[str] |
         counts = counts - total(before for before, _ in chunk.lines if before)
         counts = counts + total(after for _, after in chunk.lines if after)
         after = after_chunk(service, planned, steps, counts, now, whole=whole, last=number == len(chunks))
-        service = _commit(cp, chunk, after)
-        if not service.planned:
+        tripped = not after.planned
+        newest = followed(service, after, tripped=tripped, now=now)
+        if newest != service.service_deployment:
+            chunk.writes += service_deployments.recorded(after, newest)
+        service = _commit(cp, chunk, after.model_copy(update={"service_deployment": newest}))
+        if tripped:
             return True  # its circuit breaker has had enough: the rest of this plan is of a deployment that is over
     return len(chunks) > MAX_CHUNKS or (not whole and needs_whole_look(service))
 
