@@ -76,6 +76,7 @@ NAMED: dict[str, tuple[Any, ...]] = {
     "capacityProviders": ("EXTERNAL", "FARGATE", "FARGATE_SPOT"),
     "family": ("web", "fresh"),
     "familyPrefix": ("web", "w"),
+    "name": ("main", "site", "containerInsights"),
     "image": ("busybox", "busybox:1"),
     "cpu": ("256", "0.5 vCPU"),
     "memory": ("512", "1 GB"),

@@ -31,7 +31,7 @@ def door() -> Iterator[FrontDoor]:
 
 
 @given(requests=cases())
-@settings(FIXED, max_examples=150)
+@settings(FIXED, max_examples=400)
 def test_no_request_is_a_fault_of_ours(door: FrontDoor, requests: list[Request]) -> None:
     assert door.faults(requests) == []
 

@@ -14,6 +14,7 @@ from control_plane.domain.errors import (
     ResourceNotFoundException,
 )
 from control_plane.domain.races import InstanceChangedError
+from control_plane.flows.capacity_providers import create_capacity_provider
 from control_plane.flows.clusters import create_cluster, describe_clusters
 from control_plane.flows.container_instances import deregister_container_instance, describe_container_instances
 from control_plane.flows.delete_cluster import delete_cluster
@@ -29,7 +30,7 @@ from integration.flows.test_races import at_once
 from world import World
 
 PREFIX = "arn:aws:ecs:eu-west-1:123456789012"
-KINDS = ("cluster", "container-instance", "task", "service", "task-set", "task-definition")
+KINDS = ("cluster", "container-instance", "task", "service", "task-set", "task-definition", "capacity-provider")
 NOBODY = "f" * 32
 
 
@@ -46,8 +47,10 @@ def one_of_each(world: World) -> dict[str, str]:
     create_service(world.cp, {"serviceName": "web", "taskDefinition": "web"})
     create_service(world.cp, {"serviceName": "sets", "deploymentController": {"type": "EXTERNAL"}})
     a_set = {"cluster": "default", "service": "sets", "taskDefinition": "web"}
+    provider = {"name": "edge", "autoScalingGroupProvider": {"autoScalingGroupArn": "group"}}
     arns = world.cp.arns
     return {
+        "capacity-provider": create_capacity_provider(world.cp, provider)["capacityProvider"]["capacityProviderArn"],
         "task-set": create_task_set(world.cp, a_set)["taskSet"]["taskSetArn"],
         "cluster": arns.cluster("default"),
         "container-instance": arns.container_instance("default", machine),
