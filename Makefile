@@ -36,7 +36,7 @@ soak: install ## An hour of ordinary life with its accidents: memory, state file
 check: $(VENV)/installed-test ## Lint, types, template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(SOURCES) functions tests
+	$(BIN)/mypy $(SOURCES) functions tests bench
 	$(BIN)/cfn-lint template.yaml
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/sam validate --lint --region us-east-1
 

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import psutil
-from machine import Machine, joined
 
 from ecs_anywhere.settings import default_state_dir
+from machine import Machine, joined
 
 MEBIBYTE = 1024 * 1024
 DAEMONS = ("dockerd", "containerd")

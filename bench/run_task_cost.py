@@ -53,7 +53,7 @@ def main() -> None:
         counter = Counter(client)
         warm = world.cp
         counter.measure(warm)
-        results = {"warm": [], "stale": [], "cold": []}
+        results: dict[str, list[dict[str, float]]] = {"warm": [], "stale": [], "cold": []}
         for _ in range(arguments.rounds):
             results["warm"].append(counter.measure(warm))
             world.pass_time(FLEET_AGE.total_seconds())

@@ -18,9 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from machine import Machine, joined
-
 from ecs_anywhere.settings import default_state_dir
+from machine import Machine, joined
 
 
 def main() -> None:

@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import swarm
-from machine import Machine, joined
-
 from ecs_anywhere.settings import default_state_dir
 from ecs_anywhere_agent.runtime.docker_engine import Engine, find_engine
+from machine import Machine, joined
 
 SCRIPT = "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"
 AT_ONCE = 4

@@ -22,10 +22,10 @@ from typing import Any
 
 import boto3
 import psutil
-from machine import BIN, Machine, joined
 
 from ecs_anywhere.settings import Stack, StateDir
 from ecs_anywhere.stacks import open_stack
+from machine import BIN, Machine, joined
 
 MEBIBYTE = 1024 * 1024
 SERVICE_TASKS = 5

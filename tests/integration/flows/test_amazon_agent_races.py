@@ -9,7 +9,7 @@ import pytest
 from control_plane.domain.authorization import AgentOf
 from control_plane.flows.amazon_agents import register_container_instance, submit_task_state_change
 from control_plane.flows.run_task import run_task
-from control_plane.store import instances
+from control_plane.store import instance_presence, instances
 from world import EVERY_CAPABILITY, World
 
 pytestmark = pytest.mark.dynamodb_local
@@ -47,7 +47,7 @@ def test_copies_of_reports_release_once(world: World) -> None:
     definition = world.task_definition(memory=100, cpu=100)
     found = instances.load(world.table, "default", OWN.instance_id)
     assert found is not None
-    world.table.update(instances.heard(found, world.now))  # as if something could speak to it already
+    world.table.update(instance_presence.heard(found, world.now))  # as if something could speak to it already
     [task] = run_task(world.cp, {"taskDefinition": definition})["tasks"]
     assert world.instance(OWN.instance_id).memory == 900
     statuses = ["RUNNING", "STOPPED"] * (COPIES // 2)

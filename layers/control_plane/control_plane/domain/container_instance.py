@@ -87,7 +87,7 @@ class ContainerInstance(Entity):
         return None if name in self.deleted_attributes else self.attributes.get(name)
 
     def can_take(self, wanted: Resources) -> bool:
-        """Whether what is left suffices; the condition of the commit says the same (store/instances.py)."""
+        """Whether what is left suffices; the condition of the commit says the same (store/instance_resources.py)."""
         return not self.shortages(wanted)
 
     def shortages(self, wanted: Resources) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from control_plane.flows.register_container_instance import register
 from control_plane.flows.rotate_certificate import note_certificate_in_use, rotate_certificate
 from control_plane.flows.sender import identify
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, tasks
+from control_plane.store import instance_presence, instances, tasks
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     MAX_MESSAGE_BYTES,
@@ -105,7 +105,7 @@ def _reconcile(
         _refuse_inactive(cp, sender, request.request_id)
         return
     present = proves_presence(instance, received_at)
-    raised = instances.from_item(cp.table.update(instances.epoch_raised(instance, cp.clock(), present=present)))
+    raised = instances.from_item(cp.table.update(instance_presence.epoch_raised(instance, cp.clock(), present=present)))
     _send_list(cp, raised, request.request_id)
     if sender.rotation_wanted_at is not None:
         cp.agents.send(sender.instance_id, RotationRequired())
@@ -171,7 +171,7 @@ def _describe(cp: ControlPlane, sender: InstanceIdentity, request: DescribeTasks
     if away and not proves_presence(instance, received_at):
         cp.agents.send(sender.instance_id, Probe())
     elif away:
-        instance = instances.from_item(cp.table.update(instances.heard(instance, cp.clock())))
+        instance = instances.from_item(cp.table.update(instance_presence.heard(instance, cp.clock())))
     answer = commands_for(cp, instance, request.task_ids, also_definitions=request.task_definitions)
     for message in in_messages(answer.model_copy(update={"request_id": request.request_id})):
         cp.agents.send(sender.instance_id, message)

@@ -12,7 +12,7 @@ from control_plane.domain.races import InstanceChangedError, LostRace
 from control_plane.flows.again import until_won
 from control_plane.flows.lookup import require_cluster
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, orphans, tasks
+from control_plane.store import instance_resources, instances, orphans, tasks
 
 logger = Logger(child=True)
 
@@ -60,5 +60,5 @@ def _check(cp: ControlPlane, candidate: ContainerInstance, *, repair: bool) -> d
     should = held.expected(registration, on_it, held_too.values())
     differs = held.difference(held.stored(before), should)
     if differs and repair:
-        cp.table.commit([instances.mended(before, should, cp.clock())])
+        cp.table.commit([instance_resources.mended(before, should, cp.clock())])
     return differs

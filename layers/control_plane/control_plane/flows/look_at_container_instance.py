@@ -28,7 +28,7 @@ from control_plane.flows.container_instances import retire
 from control_plane.flows.farewell import say_farewell
 from control_plane.flows.send_agent_commands import send_commands
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, reminders, tasks
+from control_plane.store import instance_presence, instances, reminders, tasks
 from ecs_protocol.messages import Probe
 from ecs_protocol.statuses import StopCode
 
@@ -124,7 +124,7 @@ def _give_up(cp: ControlPlane, task: Task, _attempt: int) -> None:
     code = StopCode.SERVICE_SCHEDULER_INITIATED if task.service else StopCode.TASK_FAILED_TO_START
     after = request_stop(current, code, UNHEARD, now)
     if after is not current:
-        cp.table.commit([tasks.changed(current, after), instances.told(task.cluster, task.instance_id, now)])
+        cp.table.commit([tasks.changed(current, after), instance_presence.told(task.cluster, task.instance_id, now)])
 
 
 def _awaited(instance: ContainerInstance, at: datetime) -> InstanceLook:
@@ -155,7 +155,7 @@ def _judge(cp: ControlPlane, instance: ContainerInstance, epoch_when_asked: int)
     if instance.agent_connected:
         logger.warning("A probe was not answered", extra={"instance": instance.instance_id})
         reminders.remind(cp.table, [_awaited(instance, now + ANSWER_TIME)])
-        cp.table.commit([instances.silent(instance, now)])
+        cp.table.commit([instance_presence.silent(instance, now)])
     else:
         silent_for = now - (instance.connection_changed_at or now)
         gap = min(max(silent_for, ANSWER_TIME), timedelta(seconds=PROBE_SECONDS))

@@ -14,7 +14,7 @@ from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_overrides import task_requirements, task_resources
 from control_plane.flows.lookup import definition_name
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, keys, tasks
+from control_plane.store import instance_resources, keys, tasks
 from control_plane.store.table import Write
 
 
@@ -71,7 +71,7 @@ def placing(new_tasks: Sequence[Task], placed: Iterable[Placed], now: datetime) 
     for task in new_tasks:
         by_instance[task.cluster, task.instance_id, task.registration].append(task.resources)
     takes = [
-        instances.taken(cluster, instance_id, registration, wanted, now, believed=believed.get(instance_id))
+        instance_resources.taken(cluster, instance_id, registration, wanted, now, believed=believed.get(instance_id))
         for (cluster, instance_id, registration), wanted in by_instance.items()
     ]
     return [tasks.placed(task) for task in new_tasks] + takes

@@ -13,7 +13,7 @@ from control_plane.domain.container_instance import ContainerInstance, InstanceS
 from control_plane.domain.inbox import Presence
 from control_plane.flows.again import until_won
 from control_plane.runtime import ControlPlane
-from control_plane.store import identities, instances
+from control_plane.store import identities, instance_presence, instances
 from ecs_protocol.messages import Probe
 from ecs_protocol.names import container_instance_id
 
@@ -51,7 +51,7 @@ def _note(cp: ControlPlane, cluster: str, instance_id: str, presence: Presence) 
     logger.info("Presence", extra={"instance": instance_id, "event": presence.event_type})
     cp.table.commit(
         [
-            instances.presence(
+            instance_presence.presence(
                 instance,
                 session=presence.session,
                 session_version=presence.version_number,

@@ -23,7 +23,7 @@ from control_plane.flows.again import until_won
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.tasks_to_be import absence_members, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, orphans, reminders, services, tasks
+from control_plane.store import instance_resources, instances, orphans, reminders, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.messages import OrphanReport, OrphansNoted, ReportOrphans, TaskCommand, TaskCommands
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
@@ -60,7 +60,7 @@ def _note(cp: ControlPlane, sender: InstanceIdentity, reported: Sequence[OrphanR
         if report.task_id not in known and not answered_for:
             orphan = _orphan(cp, instance, report)
             logger.warning("An orphan", extra={"task": report.task_id, "instance": sender.instance_id})
-            cp.table.commit([orphans.found(orphan), instances.held_by_orphan(instance, orphan, cp.clock())])
+            cp.table.commit([orphans.found(orphan), instance_resources.held_by_orphan(instance, orphan, cp.clock())])
     for orphan in known.values():
         if orphan.task_id not in named:
             cp.table.commit([orphans.gone(orphan), _given_back(cp, orphan)])
@@ -90,7 +90,7 @@ def _orphan(cp: ControlPlane, instance: ContainerInstance, report: OrphanReport)
 
 
 def _given_back(cp: ControlPlane, orphan: OrphanTask) -> Write:
-    return instances.given_back_by_orphan(orphan, cp.clock())
+    return instance_resources.given_back_by_orphan(orphan, cp.clock())
 
 
 def note_end_of_orphan(cp: ControlPlane, cluster: str, instance_id: str, task_id: str) -> None:
@@ -186,7 +186,7 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
         updated_at=now,
         **absence_members(definition, policy, tags, in_service=service is not None),
     )
-    writes = [orphans.gone(orphan), tasks.placed(task), instances.orphan_adopted(orphan, now)]
+    writes = [orphans.gone(orphan), tasks.placed(task), instance_resources.orphan_adopted(orphan, now)]
     if service is not None:
         writes += [*_joined(service, task_id)]
     reminders.remind(cp.table, [watching_command(orphan.cluster, orphan.instance_id, now)])

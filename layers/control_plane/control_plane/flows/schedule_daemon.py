@@ -32,7 +32,17 @@ from control_plane.flows.choose_instances import with_registrations
 from control_plane.flows.new_tasks import demand_of, new_task, watching
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, daemons, instances, reminders, service_deployments, services, tasks
+from control_plane.store import (
+    clusters,
+    daemons,
+    instance_presence,
+    instance_resources,
+    instances,
+    reminders,
+    service_deployments,
+    services,
+    tasks,
+)
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -253,7 +263,7 @@ def _start(cp: ControlPlane, chunk: _Chunk, order: _Order, candidate: Candidate)
         **absence_members(order.definition, *tags_of_tasks(service, order.definition), in_service=True),
     )
     where = (service.cluster, new.instance_id, new.registration)
-    taken = instances.taken(*where, [new.resources], now, believed=answer.believed, daemon=service.name)
+    taken = instance_resources.taken(*where, [new.resources], now, believed=answer.believed, daemon=service.name)
     chunk.writes += [tasks.placed(new), taken]
     chunk.new.append(new)
     return new
@@ -263,7 +273,7 @@ def _stop(chunk: _Chunk, task: Task, reason: str) -> None:
     service = chunk.service
     why = reason.format(service=service.name, deployment=service.deployment.deployment_id)
     stopping = request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, why, chunk.now)
-    chunk.writes += [tasks.changed(task, stopping), instances.told(task.cluster, task.instance_id, chunk.now)]
+    chunk.writes += [tasks.changed(task, stopping), instance_presence.told(task.cluster, task.instance_id, chunk.now)]
     chunk.reminders.append(watching_command(task.cluster, task.instance_id, chunk.now))
     chunk.stopped.append(task)
 

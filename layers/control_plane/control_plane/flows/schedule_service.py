@@ -26,6 +26,7 @@ from control_plane.domain.reminders import Reminder, watching_command, watching_
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
+from control_plane.domain.scheduling.rollout import is_in_its_own_way
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
@@ -38,7 +39,7 @@ from control_plane.flows.service_demand import definition_of_service, demand_of_
 from control_plane.flows.service_snapshot import KEPT, Snapshot, read
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, instances, reminders, service_deployments, services, tasks
+from control_plane.store import clusters, instance_presence, reminders, service_deployments, services, tasks
 from control_plane.store import waiting as waiting_store
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
@@ -253,7 +254,7 @@ def _start(
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is None:
         return None
-    chunk.in_its_own_way = not service.external and _is_in_its_own_way(service, unplaced, alive)
+    chunk.in_its_own_way = not service.external and is_in_its_own_way(service, unplaced, alive)
     chunk.after_daemons |= (DAEMONS_FIRST,) in unplaced.refusals.values()
     if not service.short:
         chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
@@ -264,15 +265,6 @@ def _start(
         since=service.waiting_since or now,
         service=service.name,
         task_set=service.deployment.deployment_id if service.external else None,
-    )
-
-
-def _is_in_its_own_way(service: Service, unplaced: Unplaced, alive: Sequence[Task]) -> bool:
-    """Whether an instance lacks nothing but resources, and would not if a former task of the service were gone."""
-    held = {task.instance_id for task in alive if task.deployment_id != service.deployment.deployment_id}
-    return any(
-        name in held and all(reason.startswith("RESOURCE") for reason in reasons)
-        for name, reasons in unplaced.refusals.items()
     )
 
 
@@ -287,7 +279,7 @@ def _stop(
     chunk.tasks += [after for _, after in told]
     places = sorted({task.instance_id for task, _ in stopping})
     chunk.reminders += [watching_command(service.cluster, instance_id, now) for instance_id in places]
-    chunk.writes += [instances.told(service.cluster, instance_id, now) for instance_id in places]
+    chunk.writes += [instance_presence.told(service.cluster, instance_id, now) for instance_id in places]
     names = " ".join(f"(task {task.task_id})" for task, _ in stopping)
     chunk.events.append(
         service_events.told(service, f"has stopped {len(stopping)} running tasks: {names}.", now=now, new_id=cp.new_id)

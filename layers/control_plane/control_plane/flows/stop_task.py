@@ -11,7 +11,7 @@ from control_plane.flows.again import until_answered
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import definition_of, looks_like_an_id
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, reminders, tasks
+from control_plane.store import instance_presence, reminders, tasks
 from ecs_protocol.statuses import StopCode
 
 DEFAULT_REASON = "Task stopped by user"
@@ -31,7 +31,7 @@ def stop_task(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, Any]:
         after = task if task.stopped else request_stop(task, StopCode.USER_INITIATED, reason, now)
         if after is not task:
             reminders.remind(cp.table, [watching_command(task.cluster, task.instance_id, now)])
-            cp.table.commit([tasks.changed(task, after), instances.told(task.cluster, task.instance_id, now)])
+            cp.table.commit([tasks.changed(task, after), instance_presence.told(task.cluster, task.instance_id, now)])
         return after
 
     task = until_answered(cp, decide_and_commit, what="task")

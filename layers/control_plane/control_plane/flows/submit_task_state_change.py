@@ -28,7 +28,7 @@ from control_plane.flows.orphans import note_end_of_orphan
 from control_plane.flows.sender import identify
 from control_plane.gateways.identities import RegistryBusyError
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, reminders, services, tasks
+from control_plane.store import instance_presence, instance_resources, reminders, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.messages import RestartsInPlace, TaskReport, TaskStateChanges
 from ecs_protocol.statuses import StopCode, TaskStatus
@@ -138,7 +138,7 @@ def _change(cp: ControlPlane, before: Task, after: Task, now: datetime) -> None:
     writes = [tasks.changed(before, after)]
     if after.desired_status is not before.desired_status:
         reminders.remind(cp.table, [watching_command(after.cluster, after.instance_id, now)])
-        writes.append(instances.told(after.cluster, after.instance_id, now))
+        writes.append(instance_presence.told(after.cluster, after.instance_id, now))
     if after.restarts != before.restarts and after.service and after.restarts:
         writes.append(services.told(_restarted(cp, after.service, after, after.restarts, now)))
     cp.table.commit(writes)
@@ -167,7 +167,7 @@ def _stop(cp: ControlPlane, sender: Sender, ends: Sequence[tuple[Task, Task]], n
     given = [before.resources for before, _ in ends]
     daemons = frozenset(before.service for before, _ in ends if before.daemon and before.service)
     try:
-        cp.table.commit([instances.released(*sender, registration, given, now, daemons=daemons), *moves])
+        cp.table.commit([instance_resources.released(*sender, registration, given, now, daemons=daemons), *moves])
     except InstanceChangedError:
         logger.warning("The instance of stopped tasks is gone", extra={"instance": sender[1]})
         cp.table.commit(moves)

@@ -4,12 +4,13 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.health import task_health
+from control_plane.domain.placement.place import Unplaced
 from control_plane.domain.service import CircuitBreaker, Deployment, RolloutState, Service
 from control_plane.domain.tags import counts_exits
 from control_plane.domain.task import Task
@@ -159,3 +160,12 @@ def rolled_back(
         "task_definition": again.task_definition,
         "capacity_provider_strategy": again.capacity_provider_strategy or (),
     }
+
+
+def is_in_its_own_way(service: Service, unplaced: Unplaced, alive: Sequence[Task]) -> bool:
+    """Whether an instance lacks nothing but resources, and would not if a former task of the service were gone."""
+    held = {task.instance_id for task in alive if task.deployment_id != service.deployment.deployment_id}
+    return any(
+        name in held and all(reason.startswith("RESOURCE") for reason in reasons)
+        for name, reasons in unplaced.refusals.items()
+    )
