@@ -15,7 +15,7 @@ from world import World
 
 def test_what_no_machine_can_do_yet_is_registered_and_not_run(world: World) -> None:
     world.cluster()
-    register(world, container={"privileged": True})
+    register(world, container={"resourceRequirements": [{"type": "GPU", "value": "1"}]})
     machine = world.machine()
     answer = run_task(world.cp, {"taskDefinition": "web"})
     assert answer["tasks"] == []
