@@ -208,7 +208,7 @@ def test_an_operator_has_a_certificate_replaced(world: World, machine: Machine) 
     assert machine.heard(RotationRequired) == []
 
 
-@pytest.mark.parametrize("name", ["0" * 32, "nonsense", ""])
+@pytest.mark.parametrize("name", ["0" * 32, "x" * 32, "nonsense", ""])
 def test_what_is_no_instance_has_no_certificate(world: World, machine: Machine, name: str) -> None:
     assert rotate(world, name)["error"] == "InvalidParameterException"
 

@@ -20,6 +20,7 @@ from control_plane.domain.races import ItemChangedError
 from control_plane.domain.signing_request import SigningRequestError, public_key_digest
 from control_plane.flows.again import until_answered, until_won
 from control_plane.flows.lookup import require_cluster
+from control_plane.flows.tasks import looks_like_an_id
 from control_plane.gateways.identities import Certificate, RegistryBusyError
 from control_plane.runtime import ControlPlane
 from control_plane.store import identities, instances
@@ -115,7 +116,7 @@ def require_rotation(cp: ControlPlane, cluster_name: str, name: str) -> dict[str
 
 
 def _want(cp: ControlPlane, cluster: str, instance_id: str, _attempt: int) -> None:
-    instance = instances.load(cp.table, cluster, instance_id) if len(instance_id) == 32 else None
+    instance = instances.load(cp.table, cluster, instance_id) if looks_like_an_id(instance_id) else None
     identity = identities.load(cp.table, instance_id)
     if instance is None or identity is None or instance.status is InstanceStatus.INACTIVE:
         raise InvalidParameterException("Referenced container instance was not found.")
