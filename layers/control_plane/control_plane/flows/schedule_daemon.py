@@ -50,13 +50,7 @@ CHUNK = 20
 """Places that one transaction changes, each with its task, its instance, its line and an event at most."""
 
 MAX_CHUNKS = 40
-"""Of one plan; what is left then, the sweeper brings back."""
-
-REASONS = {
-    Verdict.SICK: "Task failed container health checks",
-    Verdict.OUSTED: "The container instance is not to have a task of the DAEMON service (service {service})",
-    Verdict.BEHIND: "Scaling activity initiated by (deployment {deployment})",
-}
+"""Of one plan; what is left then is for another look."""
 
 _NO_MATCH = frozenset({str(InstanceStatus.DRAINING), str(InstanceStatus.INACTIVE), MEMBER_OF})
 
@@ -112,9 +106,9 @@ def _commit(cp: ControlPlane, chunk: _Chunk, after: Service) -> Service:
     if after == service and not chunk.writes:
         return service
     if chunk.new:
-        _tell(cp, chunk, f"has started {len(chunk.new)} tasks: {_names(chunk.new)}.")
+        chunk.events.append(service_events.started(service, chunk.new, now=chunk.now, new_id=cp.new_id))
     if chunk.stopped:
-        _tell(cp, chunk, f"has stopped {len(chunk.stopped)} running tasks: {_names(chunk.stopped)}.")
+        chunk.events.append(service_events.stopped(service, chunk.stopped, now=chunk.now, new_id=cp.new_id))
     chunk.events += service_events.of_daemons(service, after, now=chunk.now, new_id=cp.new_id)
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
@@ -124,14 +118,6 @@ def _commit(cp: ControlPlane, chunk: _Chunk, after: Service) -> Service:
     )
     cp.fleet.took(chunk.new)
     return after.model_copy(update={"lock": service.lock + 1})
-
-
-def _tell(cp: ControlPlane, chunk: _Chunk, message: str) -> None:
-    chunk.events.append(service_events.told(chunk.service, message, now=chunk.now, new_id=cp.new_id))
-
-
-def _names(tasks_of_it: Iterable[Task]) -> str:
-    return " ".join(f"(task {task.task_id})" for task in tasks_of_it)
 
 
 # --- what is read
@@ -229,9 +215,9 @@ def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snaps
     if step.start and line is not None:
         line = started(line, _start(cp, chunk, order, snapshot.candidates[instance_id]))
     elif step.stop is not None and task is not None:
-        _stop(chunk, task, REASONS[step.stop])
+        _stop(chunk, task, _reason(service, task, step.stop))
         if step.stop is Verdict.SICK:
-            _tell(cp, chunk, f"(task {task.task_id}) failed container health checks.")
+            chunk.events.append(service_events.unhealthy(service, task, now=chunk.now, new_id=cp.new_id))
     elif step.seen:
         chunk.writes.append(daemons.seen(service.cluster, instance_id, service.name, chunk.now))
     elif step.due:
@@ -269,10 +255,17 @@ def _start(cp: ControlPlane, chunk: _Chunk, order: _Order, candidate: Candidate)
     return new
 
 
+def _reason(service: Service, task: Task, verdict: Verdict) -> str:
+    """Why a task is stopped."""
+    if verdict is Verdict.SICK:
+        return service_events.UNHEALTHY
+    if verdict is Verdict.BEHIND:
+        return service_events.scaling_activity(service, task)
+    return f"The container instance is not to have a task of the DAEMON service (service {service.name})"
+
+
 def _stop(chunk: _Chunk, task: Task, reason: str) -> None:
-    service = chunk.service
-    why = reason.format(service=service.name, deployment=service.deployment.deployment_id)
-    stopping = request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, why, chunk.now)
+    stopping = request_stop(task, StopCode.SERVICE_SCHEDULER_INITIATED, reason, chunk.now)
     chunk.writes += [tasks.changed(task, stopping), instance_presence.told(task.cluster, task.instance_id, chunk.now)]
     chunk.reminders.append(watching_command(task.cluster, task.instance_id, chunk.now))
     chunk.stopped.append(task)

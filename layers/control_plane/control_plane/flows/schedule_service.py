@@ -52,8 +52,6 @@ CHUNK = 20
 MAX_CHUNKS = 25
 """Of one run; with what is left then, a message to itself goes on."""
 
-UNHEALTHY = "Task failed container health checks"
-
 GIVEN_UP = "The container instance was disconnected for too long, and the task is not to run there again."
 
 
@@ -138,7 +136,7 @@ def _one_chunk(
     startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
         *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
-        *((task, UNHEALTHY) for task in planned.sick),
+        *((task, service_events.UNHEALTHY) for task in planned.sick),
         *((task, GIVEN_UP) for task in planned.give_up),
     ]
     # An instance might both get a task and lose one: stops come later.
@@ -246,10 +244,7 @@ def _start(
     chunk.tasks += new
     if new:
         chunk.started[service.deployment.deployment_id] = len(new)
-        names = " ".join(f"(task {task.task_id})" for task in new)
-        chunk.events.append(
-            service_events.told(service, f"has started {len(new)} tasks: {names}.", now=now, new_id=cp.new_id)
-        )
+        chunk.events.append(service_events.started(service, new, now=now, new_id=cp.new_id))
         cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is None:
@@ -280,10 +275,8 @@ def _stop(
     places = sorted({task.instance_id for task, _ in stopping})
     chunk.reminders += [watching_command(service.cluster, instance_id, now) for instance_id in places]
     chunk.writes += [instance_presence.told(service.cluster, instance_id, now) for instance_id in places]
-    names = " ".join(f"(task {task.task_id})" for task, _ in stopping)
-    chunk.events.append(
-        service_events.told(service, f"has stopped {len(stopping)} running tasks: {names}.", now=now, new_id=cp.new_id)
-    )
+    gone = [task for task, _ in stopping]
+    chunk.events.append(service_events.stopped(service, gone, now=now, new_id=cp.new_id))
 
 
 def _after(

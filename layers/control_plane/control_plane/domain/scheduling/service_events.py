@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.h
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +38,10 @@ def _task_set(service: Service) -> str:
     return f", taskSet {task_set_id}" if task_set_id else ""
 
 
+UNHEALTHY = "Task failed container health checks"
+"""The stoppedReason of a task that is stopped for its health."""
+
+
 def scaling_activity(service: Service, task: Task) -> str:
     """Why a task that is too much, or of a former deployment, is stopped: its stoppedReason."""
     whose = f"deployment {service.deployment.deployment_id}"
@@ -50,6 +54,26 @@ def _action(service: Service, message: str, name: str, *, now: datetime, new_id:
     return told(service, message, now=now, new_id=new_id, detail_type="ECS Service Action", event_name=name, **members)
 
 
+def started(service: Service, new: Collection[Task], *, now: datetime, new_id: NewId) -> ServiceEvent:
+    return told(service, f"has started {len(new)} tasks: {_names(new)}.", now=now, new_id=new_id)
+
+
+def stopped(service: Service, gone: Collection[Task], *, now: datetime, new_id: NewId) -> ServiceEvent:
+    return told(service, f"has stopped {len(gone)} running tasks: {_names(gone)}.", now=now, new_id=new_id)
+
+
+def _names(tasks: Iterable[Task]) -> str:
+    return " ".join(f"(task {task.task_id})" for task in tasks)
+
+
+def unhealthy(service: Service, task: Task, *, now: datetime, new_id: NewId) -> ServiceEvent:
+    return told(service, f"(task {task.task_id}) failed container health checks.", now=now, new_id=new_id)
+
+
+def _steady(service: Service, name: str, now: datetime, new_id: NewId) -> ServiceEvent:
+    return _action(service, "has reached a steady state.", name, now=now, new_id=new_id)
+
+
 def of_plan(
     service: Service, planned: ServicePlan, *, steady: bool, now: datetime, new_id: NewId
 ) -> list[ServiceEvent]:
@@ -57,15 +81,10 @@ def of_plan(
     found = [
         _missed(service, planned, now, new_id) if planned.missed > service.missed_count else None,
         _held(service, planned, now, new_id) if planned.held > service.held_count else None,
-        *(
-            told(service, f"(task {task.task_id}) failed container health checks.", now=now, new_id=new_id)
-            for task in planned.sick
-        ),
+        *(unhealthy(service, task, now=now, new_id=new_id) for task in planned.sick),
         _stuck(service, now, new_id, crowded=planned.crowded) if planned.stuck and not service.stuck else None,
         _protected(service, planned, now, new_id) if planned.protected and not service.protected_count else None,
-        _action(service, "has reached a steady state.", "SERVICE_STEADY_STATE", now=now, new_id=new_id)
-        if steady and not service.steady
-        else None,
+        _steady(service, "SERVICE_STEADY_STATE", now, new_id) if steady and not service.steady else None,
         _impaired(service, now, new_id) if planned.not_before is not None and service.not_before is None else None,
     ]
     return [event for event in found if event is not None]
@@ -82,9 +101,7 @@ def of_task_sets(
         if before is None:
             continue
         if before.task_set_id in now_steady and not before.steady:
-            found.append(
-                _action(part.service, "has reached a steady state.", "TASKSET_STEADY_STATE", now=now, new_id=new_id)
-            )
+            found.append(_steady(part.service, "TASKSET_STEADY_STATE", now, new_id))
         if part.plan.not_before is not None and before.not_before is None:
             found.append(_impaired(part.service, now, new_id))
     return found
@@ -96,8 +113,7 @@ def of_daemons(before: Service, after: Service, *, now: datetime, new_id: NewId)
     if after.stuck and not before.stuck:
         found.append(_stuck(after, now, new_id))
     if after.steady and not before.steady:
-        text = "has reached a steady state."
-        found.append(_action(after, text, "SERVICE_STEADY_STATE", now=now, new_id=new_id))
+        found.append(_steady(after, "SERVICE_STEADY_STATE", now, new_id))
     was, is_now = before.deployment, after.deployment
     if (was.deployment_id, was.rollout_state) != (is_now.deployment_id, is_now.rollout_state):
         found += of_deployments(before, after, now=now, new_id=new_id)
