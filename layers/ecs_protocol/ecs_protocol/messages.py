@@ -4,10 +4,11 @@ Each is one JSON object in camelCase with a `type` and a version `v`. Both sides
 know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
 
     agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
-                                          | RotateCertificate | DeregistrationNoted
+                                          | RotateCertificate | GetCredentials | DeregistrationNoted
     agent  ── topics.taskStateChanges ─►  TaskStateChanges
     agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe
-                                          | Refused | RotationRequired | CertificateIssued | Deregistered
+                                          | Refused | RotationRequired | CertificateIssued | TaskCredentials
+                                          | Deregistered
 """
 
 from datetime import UTC, datetime
@@ -179,6 +180,29 @@ class RotateCertificate(_Request):
     """PEM. The private key never leaves the machine."""
 
 
+RoleKind = Literal["task", "execution"]
+"""Which of a task's two roles: what its containers act as, or what is needed to start them."""
+
+MAX_CREDENTIALS_WANTED = 200
+
+
+class CredentialsWanted(Message):
+    """The role of one task."""
+
+    task_id: TaskId
+    role: RoleKind
+
+
+class GetCredentials(_Request):
+    """Asks for credentials of roles of tasks that run here, or are to: one request for all that are needed now.
+
+    Answered by TaskCredentials with this requestId, in as many messages as it takes, or by Refused.
+    """
+
+    type: Literal["GetCredentials"] = "GetCredentials"
+    wanted: tuple[CredentialsWanted, ...] = Field(min_length=1, max_length=MAX_CREDENTIALS_WANTED)
+
+
 class DeregistrationNoted(_Request):
     """The machine has heard that it is deregistered, and has done what follows; its certificate may be revoked.
 
@@ -191,7 +215,13 @@ class DeregistrationNoted(_Request):
 
 
 AgentRequest = (
-    RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans | RotateCertificate | DeregistrationNoted
+    RegisterContainerInstance
+    | Reconcile
+    | DescribeTasks
+    | ReportOrphans
+    | RotateCertificate
+    | GetCredentials
+    | DeregistrationNoted
 )
 AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(Annotated[AgentRequest, Field(discriminator="type")])
 
@@ -372,6 +402,36 @@ class CertificateIssued(Message):
     certificate_pem: str
 
 
+class RoleCredentials(Message):
+    """What a task's role may be used with until `expiration`. Kept in memory only, and never shown."""
+
+    task_id: TaskId
+    role: RoleKind
+    role_arn: str
+    access_key_id: str
+    secret_access_key: str = Field(repr=False)
+    session_token: str = Field(repr=False)
+    expiration: Timestamp
+
+
+class CredentialsRefused(Message):
+    """Why there are none; asking again soon will not help."""
+
+    task_id: TaskId
+    role: RoleKind
+    reason: str = Field(max_length=1024)
+
+
+class TaskCredentials(Message):
+    """The answer to GetCredentials, or a part of it: each that was wanted comes once, in one of the two."""
+
+    v: int = 1
+    type: Literal["TaskCredentials"] = "TaskCredentials"
+    request_id: str
+    credentials: tuple[RoleCredentials, ...] = ()
+    refused: tuple[CredentialsRefused, ...] = ()
+
+
 class Deregistered(Message):
     """The machine is no container instance any more: nothing that it says counts, but that its tasks have stopped.
 
@@ -392,6 +452,7 @@ ControlPlaneMessage = (
     | Refused
     | RotationRequired
     | CertificateIssued
+    | TaskCredentials
     | Deregistered
 )
 CONTROL_PLANE_MESSAGE: TypeAdapter[ControlPlaneMessage] = TypeAdapter(
