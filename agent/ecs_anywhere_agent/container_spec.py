@@ -107,6 +107,8 @@ class ContainerSpec(NamedTuple):
     network: Network = Network()
     storage: Storage = Storage()
     logs: LogConfiguration | None = None
+    task_role_arn: str | None = None
+    """What its containers act as."""
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -136,10 +138,7 @@ def container_specs(
     """
     try:
         by_name = {str(entry.get("name")): entry for entry in overrides.get("containerOverrides") or ()}
-        limits = TaskLimits(
-            _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
-            _mebibytes(overrides.get("memory") or task_definition.get("memory")),
-        )
+        limits = task_limits(task_definition, overrides)
         revision = f"{task_definition['family']}:{task_definition['revision']}"
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
@@ -183,12 +182,25 @@ def container_specs(
                     network=network_of(container, network_mode),
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
+                    task_role_arn=task_role_arn(task_definition, overrides),
                 )
             )
         _check_order(specs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableTaskDefinitionError(f"the task definition cannot be read: {error!r}") from error
     return tuple(specs)
+
+
+def task_limits(task_definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> TaskLimits:
+    """Raises ValueError."""
+    return TaskLimits(
+        _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
+        _mebibytes(overrides.get("memory") or task_definition.get("memory")),
+    )
+
+
+def task_role_arn(task_definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> str | None:
+    return overrides.get("taskRoleArn") or task_definition.get("taskRoleArn") or None
 
 
 def _check_order(specs: Sequence[ContainerSpec]) -> None:
