@@ -10,6 +10,7 @@ from ecs_anywhere_agent.container_linux import Linux, linux_of
 from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
 from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
 from ecs_anywhere_agent.container_storage import Storage, storage_of
+from ecs_protocol.roles import roles_of
 
 DEFAULT_STOP_TIMEOUT_SECONDS = 30
 """For a stopTimeout that is unset or 0, as with Amazon's agent."""
@@ -107,8 +108,8 @@ class ContainerSpec(NamedTuple):
     network: Network = Network()
     storage: Storage = Storage()
     logs: LogConfiguration | None = None
-    task_role_arn: str | None = None
-    """What its containers act as."""
+    acts_as: str | None = None
+    """The task's role."""
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -182,7 +183,7 @@ def container_specs(
                     network=network_of(container, network_mode),
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
-                    task_role_arn=task_role_arn(task_definition, overrides),
+                    acts_as=roles_of(task_definition, overrides).get("task"),
                 )
             )
         _check_order(specs)
@@ -197,10 +198,6 @@ def task_limits(task_definition: Mapping[str, Any], overrides: Mapping[str, Any]
         _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
         _mebibytes(overrides.get("memory") or task_definition.get("memory")),
     )
-
-
-def task_role_arn(task_definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> str | None:
-    return overrides.get("taskRoleArn") or task_definition.get("taskRoleArn") or None
 
 
 def _check_order(specs: Sequence[ContainerSpec]) -> None:

@@ -15,8 +15,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from ecs_anywhere_agent.container_spec import task_role_arn
-from ecs_anywhere_agent.core.values import Container, ContainerRef, State, Task
+from ecs_anywhere_agent.core.roles import Credentials, RoleRef
+from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, State, Task
 from ecs_anywhere_agent.endpoint import credentials, metadata
 from ecs_anywhere_agent.endpoint.identifiers import Identifiers, same
 from ecs_anywhere_agent.endpoint.limiting import Limiter, Rate
@@ -38,8 +38,7 @@ class World(NamedTuple):
     """What the rest of the agent knows; each is called by any thread."""
 
     state: Callable[[], State]
-    now: Callable[[], datetime]
-    """Aware UTC."""
+    now: Callable[[], Instant]
     cut_off_since: Callable[[], datetime | None]
     """None: connected."""
     held: HeldCredentials
@@ -110,12 +109,12 @@ class Answers:
             self._note_refusal(request, "without the token that belongs to its id")
             return _error(credentials.unknown_id())
         task = asker.named.task
-        overrides = {} if task.command is None else task.command.overrides
-        if task_role_arn(self._definition(task), overrides) is None:
+        if all(role.kind != "task" for role in task.roles):
             return _error(credentials.no_role())
         held = self._world.held.get(task.task_id, "task")
-        if held is None or held.expiration <= self._world.now():
-            return _error(credentials.not_to_be_had(held, self._world.cut_off_since()))
+        known = self._world.state().credentials.get(RoleRef(task.task_id, "task"), Credentials())
+        if held is None or known.expires_at <= self._world.now().elapsed:
+            return _error(credentials.not_to_be_had(held, known.refusal, self._world.cut_off_since()))
         return _json(HTTPStatus.OK, credentials.credentials_response(held))
 
     def _named(self, identifier: str) -> _Named | None:

@@ -35,14 +35,21 @@ def no_role() -> dict[str, Any]:
     return _error("NoCredentialsAssociated", "The task has no task role", HTTPStatus.BAD_REQUEST)
 
 
-def not_to_be_had(held: RoleCredentials | None, cut_off_since: datetime | None) -> dict[str, Any]:
-    """None have come, or those that came have expired. SDKs ask again after this status."""
-    if held is None:
-        what = "Credentials uninitialized for ID: none have come from the control plane yet"
-    else:
-        what = f"Credentials expired at {_time(held.expiration)}"
-    why = "" if cut_off_since is None else f"; this machine has been cut off since {_time(cut_off_since)}"
-    return _error("CredentialsUninitialized", f"{what}{why}", HTTPStatus.SERVICE_UNAVAILABLE)
+def not_to_be_had(held: RoleCredentials | None, refusal: str | None, cut_off_since: datetime | None) -> dict[str, Any]:
+    """None have come, or those that came have expired; `refusal` is why the control plane gives no others.
+
+    SDKs ask again after this status.
+    """
+    what = (
+        "Credentials uninitialized for ID: none have come from the control plane yet"
+        if held is None
+        else f"Credentials expired at {_time(held.expiration)}"
+    )
+    if refusal is not None:
+        what += f"; the control plane gives no others: {refusal}"
+    if cut_off_since is not None:
+        what += f"; this machine has been cut off since {_time(cut_off_since)}"
+    return _error("CredentialsUninitialized", what, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _error(code: str, message: str, status: HTTPStatus) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.endpoint import loopback
 from ecs_anywhere_agent.endpoint.identifiers import Identifiers
 from ecs_anywhere_agent.endpoint.server import Answer, Request, Server
+from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
 from ecs_anywhere_agent.runtime.process_files import read, write
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Endpoint:
 
     @classmethod
     def open(cls, data_dir: Path) -> "Endpoint":
-        """Raises OSError if no port of the loopback interface can be had."""
+        """Raises RuntimeUnavailableError if no port of the loopback interface can be had."""
         stored = read(data_dir / FILE) or {}
         key, port = bytes.fromhex(stored.get("key", "")) or secrets.token_bytes(32), stored.get("port")
         try:
@@ -106,7 +107,7 @@ class Endpoint:
             return {}
         identifier = self.identifiers.of(ref)
         metadata = {"ECS_CONTAINER_METADATA_URI_V4": f"{base}/v4/{identifier}"}
-        if spec.task_role_arn is None or _ROLE not in self.features:
+        if spec.acts_as is None or _ROLE not in self.features:
             return metadata
         return {
             **metadata,
@@ -149,9 +150,10 @@ def _listen(address: str, port: int) -> socket.socket:
 
 def _listen_somewhere() -> socket.socket:
     """By chance, so that two agents of a machine do not want the same one when they start."""
+    problem: OSError | None = None
     for port in random.sample(_PORTS, _TRIES):
         try:
             return _listen(_LOCALHOST, port)
-        except OSError:
-            continue
-    return _listen(_LOCALHOST, random.choice(_PORTS))
+        except OSError as error:
+            problem = error
+    raise RuntimeUnavailableError(f"no port of {_LOCALHOST} can be listened on for containers: {problem}")

@@ -18,6 +18,9 @@ class Rate(NamedTuple):
     """At once, after a pause."""
 
 
+DEFAULT_RATE = Rate()
+
+
 class Limiter:
     """For threads."""
 

@@ -8,7 +8,6 @@ from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError, Engine
 from ecs_anywhere_agent.runtime.docker_labels import without_own
 from ecs_anywhere_agent.runtime.view import CannotLookError, Seen
 
-
 _SILENT = "unable to get it from Docker"
 
 
