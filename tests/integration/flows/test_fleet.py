@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from control_plane.domain.container_instance import ContainerInstance
-from control_plane.domain.fleet_change import OF_NO_PLACEMENT
+from control_plane.domain.fleet_change import OF_NO_PLACEMENT, Change
 from control_plane.flows import follow_fleets
 from control_plane.flows.attributes import delete_attributes, put_attributes
 from control_plane.flows.container_instances import deregister_container_instance, update_container_instances_state
@@ -136,9 +136,7 @@ def test_a_stale_choice_is_made_again(fleet: World) -> None:
     machines = {fleet.machine(memory=1000) for _ in range(2)}
     one, other = fleet.function(), fleet.function()
     seen(one, fleet), seen(other, fleet)
-    placed = [
-        run_task(cp, {"taskDefinition": "web"})["tasks"][0]["containerInstanceArn"][-32:] for cp in (one, other)
-    ]
+    placed = [run_task(cp, {"taskDefinition": "web"})["tasks"][0]["containerInstanceArn"][-32:] for cp in (one, other)]
     assert set(placed) == machines
     assert run_task(one, {"taskDefinition": "web"})["failures"][0]["reason"] == "RESOURCE:MEMORY"
 
@@ -229,9 +227,7 @@ def test_refreshing_costs_what_has_changed(dynamodb_local: Any) -> None:
     known: list[ContainerInstance] = [each.instance for each in warm.fleet.candidates("default", world.now)]
     for each in known[:50]:
         image = {**(world.table.get(keys.instance("default", each.instance_id)) or {}), "version": each.version + 1}
-        fleet_changes.log(
-            world.table, "default", [fleet_changes.Change.of(each.model_validate(image))], world.now, each.instance_id
-        )
+        fleet_changes.log(world.table, "default", [Change.of(each.model_validate(image))], world.now, each.instance_id)
     world.pass_time(FLEET_AGE.total_seconds())
     costs = {"first": first, "stale": reads(warm), "warm": reads(warm), "cold": reads(world.function())}
     assert costs["first"] > 32, costs
