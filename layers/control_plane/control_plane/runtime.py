@@ -22,7 +22,9 @@ from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import IdentityRegistry
 from control_plane.gateways.queues import Queues
 from control_plane.gateways.signing_keys import SigningKeys
-from control_plane.store.cache import Definitions, Fleet
+from control_plane.store.cache import Definitions
+from control_plane.store.fleet import Fleet
+from control_plane.store.fleet_changes import FollowedClusters
 from control_plane.store.principals import Principals
 from control_plane.store.table import Table
 
@@ -80,6 +82,10 @@ class ControlPlane:
     @cached_property
     def fleet(self) -> Fleet:
         return Fleet(self.table)
+
+    @cached_property
+    def followed_clusters(self) -> FollowedClusters:
+        return FollowedClusters(self.table)
 
 
 class _Client:
