@@ -94,7 +94,7 @@ def run_agent(
             now=agent.now,
             cut_off_since=agent.cut_off_since,
             held=credentials,
-            view=_make_view(runtime_name, data_dir),
+            view=make_view(runtime_name, data_dir),
         )
         try:
             with (
@@ -141,7 +141,7 @@ def make_runtime(
     return ProcessRuntime(data_dir, cgroups, endpoint)
 
 
-def _make_view(name: str, data_dir: Path) -> View:
+def make_view(name: str, data_dir: Path) -> View:
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker_engine import find_engine  # noqa: PLC0415 - only where it is used
         from ecs_anywhere_agent.runtime.docker_view import DockerView  # noqa: PLC0415

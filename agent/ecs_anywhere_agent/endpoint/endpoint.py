@@ -82,8 +82,8 @@ class Endpoint:
             address, features = loopback.ADDRESS, {_ROLE, _ROLE_IN_HOST}
         except OSError as error:
             _log.warning(
-                "tasks with a role cannot run here: the address %s cannot be added to the loopback interface (%s); "
-                "run the agent as root", loopback.ADDRESS, error
+                "tasks with a role cannot run here: the address %s cannot be added to the loopback interface (%s). Run "
+                "the agent as root, or: ip address add %s/32 dev lo", loopback.ADDRESS, error, loopback.ADDRESS
             )  # fmt: skip
             address, features = gateway, {_ROLE_IN_HOST}
         try:

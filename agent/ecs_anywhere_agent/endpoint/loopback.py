@@ -24,7 +24,9 @@ _TIMEOUT_SECONDS = 5.0
 
 
 def add_address(address: str = ADDRESS) -> None:
-    """Unless it is there. Raises OSError, which is PermissionError for who is not root (CAP_NET_ADMIN)."""
+    """Unless the machine has it. Raises OSError, which is PermissionError for who is not root (CAP_NET_ADMIN)."""
+    if is_of_this_machine(address):
+        return
     packed = socket.inet_aton(address)
     body = struct.pack("=BBBBI", socket.AF_INET, _PREFIX_LENGTH, 0, _SCOPE_HOST, socket.if_nametoindex("lo"))
     body += b"".join(struct.pack("=HH4s", 8, kind, packed) for kind in (_IFA_LOCAL, _IFA_ADDRESS))
@@ -34,7 +36,7 @@ def add_address(address: str = ADDRESS) -> None:
         link.send(struct.pack("=IHHII", 16 + len(body), _RTM_NEWADDR, flags, 1, 0) + body)
         answer = link.recv(4096)
     _, kind, _, _, _, code = struct.unpack_from("=IHHIIi", answer)
-    if kind != _NLMSG_ERROR or -code not in {0, errno.EEXIST}:
+    if kind != _NLMSG_ERROR or -code not in {0, errno.EEXIST}:  # another agent was faster
         raise OSError(-code, os.strerror(-code))
 
 

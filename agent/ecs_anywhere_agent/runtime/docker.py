@@ -120,9 +120,9 @@ class DockerRuntime:
         return tuple(snapshot for snapshot in snapshots if snapshot is not None)
 
     def facts(self) -> RuntimeFacts:
-        features = features_of(self._info, limits_tasks=self._task_cgroups is not None)
         served = frozenset() if self._endpoint is None else self._endpoint.features
-        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"])
+        features = features_of(self._info, limits_tasks=self._task_cgroups is not None, served=served)
+        return RuntimeFacts(features, docker_version=self._info["ServerVersion"])
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:

@@ -93,7 +93,6 @@ def test_overrides_reach_the_machine_and_are_echoed(world: World, machine: str, 
 @pytest.mark.parametrize(
     ("overrides", "lacking"),
     [
-        pytest.param({"taskRoleArn": ROLE}, "com.amazonaws.ecs.capability.task-iam-role", id="task-role"),
         pytest.param(
             of_main(environmentFiles=[{"type": "s3", "value": "arn:aws:s3:::bucket/key.env"}]),
             "ecs.capability.env-files.s3",

@@ -91,7 +91,16 @@ INFO: dict[str, Any] = {
     "SwapLimit": True,
     "CgroupVersion": "1",
 }
-ALL = {"apparmor", "init-process", "swap", "swappiness", "task-limits", "log-driver-json-file", "log-driver-journald"}
+SERVED = frozenset({"task-role", "task-role-network-host"})
+ALL = SERVED | {
+    "apparmor",
+    "init-process",
+    "swap",
+    "swappiness",
+    "task-limits",
+    "log-driver-json-file",
+    "log-driver-journald",
+}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +122,7 @@ def test_what_the_engine_lets_us_do(
     changes: dict[str, Any], limits_tasks: bool, journal: bool, missing: set[str], tmp_path: Any
 ) -> None:
     path = tmp_path if journal else tmp_path / "none"
-    features = features_of({**INFO, **changes}, limits_tasks=limits_tasks, journal=path)
+    features = features_of({**INFO, **changes}, limits_tasks=limits_tasks, served=SERVED, journal=path)
     plugins = {f"volume-driver-vieux/sshfs{tag}" for tag in ("", ":latest")} if "Plugins" not in changes else set()
     assert features - DOCKER_FEATURES == (ALL - missing) | plugins
     assert ALL <= DOCKER_FEATURES_OF_SOME

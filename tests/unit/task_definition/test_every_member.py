@@ -210,7 +210,6 @@ def runs_on_a_machine_of_today(made: Mapping[str, Any]) -> bool:
 
 NOWHERE = frozenset(
     [
-        "task-role",
         "pid-mode-task",
         "ipc-mode-task",
         "fault-injection",
@@ -242,7 +241,7 @@ NOWHERE = frozenset(
 """What no runtime of today honours."""
 
 RUNS_EVERYWHERE = frozenset(
-    ["volume-that-nothing-mounts", "depends-on", "start-timeout", "limits-of-several-containers"]
+    ["task-role", "volume-that-nothing-mounts", "depends-on", "start-timeout", "limits-of-several-containers"]
 )
 
 
