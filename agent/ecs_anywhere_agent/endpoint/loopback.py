@@ -13,6 +13,8 @@ import os
 import socket
 import struct
 
+import psutil
+
 ADDRESS = "169.254.170.2"
 
 _RTM_NEWADDR, _NLMSG_ERROR = 20, 2
@@ -42,9 +44,4 @@ def add_address(address: str = ADDRESS) -> None:
 
 def is_of_this_machine(address: str) -> bool:
     """Whether it is an address of one of this machine's interfaces."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True
+    return any(each.address == address for interface in psutil.net_if_addrs().values() for each in interface)

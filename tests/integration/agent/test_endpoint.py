@@ -164,7 +164,7 @@ def test_a_container_of_docker_is_told_where_it_can_reach_the_endpoint(
 @pytest.mark.parametrize(
     ("before", "shown"),
     [
-        pytest.param("", ["127.0.0.3", "['task-role-network-host']", "['ECS']"], id="nobody-has-added-it"),
+        pytest.param("", ["192.0.2.1", "['task-role-network-host']", "['ECS']"], id="nobody-has-added-it"),
         pytest.param(
             f"ip address add {loopback.ADDRESS}/32 dev lo",
             [loopback.ADDRESS, "['task-role', 'task-role-network-host']", "['AWS', 'ECS']"],
@@ -180,14 +180,14 @@ def test_an_agent_that_may_add_no_address(tmp_path: Path, before: str, shown: li
         from ecs_anywhere_agent.endpoint.endpoint import Endpoint
         from integration.agent.runtimes import REF, spec
         endpoint = Endpoint.open(Path(sys.argv[1]))
-        endpoint.serve_docker("127.0.0.3")
+        endpoint.serve_docker("192.0.2.1")
         variables = dict(endpoint.told(REF, spec("true")._replace(acts_as="role")).environment)
         print(variables["ECS_CONTAINER_METADATA_URI_V4"].split("/")[2].split(":")[0])
         print(sorted(endpoint.features))
         print(sorted({each[:3] for each in variables if "CONTAINER" in each}))
     """
     unprivileged = ["setpriv", "--bounding-set", "-net_admin", sys.executable, "-c", textwrap.dedent(program)]
-    script = f"ip link set lo up; {before or ':'}; exec {shlex.join([*unprivileged, str(tmp_path)])}"
+    script = f"ip link set lo up; ip address add 192.0.2.1/32 dev lo; {before or ':'}; exec {shlex.join([*unprivileged, str(tmp_path)])}"
     ran = subprocess.run(
         ["unshare", "--net", "sh", "-ec", script],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

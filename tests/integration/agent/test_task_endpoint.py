@@ -51,11 +51,18 @@ def make(tmp_path: Path) -> Iterator[Make]:
 class Inside:
     """A container of Docker, from within."""
 
+    environment: dict[str, str]
+
     def __init__(self, machine: Machine, name: str = "main", number: int = 1) -> None:
         client = docker.from_env()
         self.container = client.containers.get(machine.container(name, number).runtime_id or "")
         pairs = (each.partition("=") for each in self.container.attrs["Config"]["Env"])
         self.environment = {name: value for name, _, value in pairs}
+
+    def output(self, *command: str) -> str:
+        written = self.container.exec_run(list(command)).output
+        assert isinstance(written, bytes)
+        return written.decode()
 
     @property
     def metadata_uri(self) -> str:
@@ -66,7 +73,7 @@ class Inside:
         host, _, path = uri.removeprefix("http://").partition("/")
         address, _, port = host.partition(":")
         request = rf"GET /{path} HTTP/1.1\r\nAuthorization: {token}\r\n\r\n"
-        answer = self.container.exec_run(["sh", "-c", f"printf '{request}' | nc {address} {port}"]).output.decode()
+        answer = self.output("sh", "-c", f"printf '{request}' | nc {address} {port}")
         head, _, content = answer.partition("\r\n\r\n")
         return int(head.split()[1]), json.loads(content)
 
@@ -234,7 +241,7 @@ def test_boto3_in_a_container_has_the_credentials_of_the_tasks_role(engine: Engi
     main = {"name": "main", "command": SLEEP, "mountPoints": python["mounts"], "environment": NOTHING_ELSE}
     machine = make(main, networkMode=mode, volumes=python["volumes"])
     machine.run()
-    printed = Inside(machine).container.exec_run([sys.executable, "-c", BOTO3]).output.decode()
+    printed = Inside(machine).output(sys.executable, "-c", BOTO3)
     held = machine.credentials()
     expected = ["container-role", held.access_key_id, held.secret_access_key, held.session_token]
     assert json.loads(printed) == expected, printed
