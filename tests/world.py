@@ -31,6 +31,7 @@ from control_plane.flows.task_definitions import register_task_definition
 from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import Certificate, RegistryBusyError
+from control_plane.gateways.roles import Roles
 from control_plane.gateways.signing_keys import SigningKeys
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, policies
@@ -137,6 +138,7 @@ class FakeQueues:
     events: list[Mapping[str, Any]] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+    credentials: list[Envelope] = field(default_factory=list)
 
     def wake_services(self, keys: Sequence[tuple[ServiceKey, str]]) -> None:
         self.services += keys
@@ -153,6 +155,9 @@ class FakeQueues:
 
     def run_waiting(self, request_ids: Sequence[str]) -> None:
         self.waiting += request_ids
+
+    def hand_on(self, request: Envelope) -> None:
+        self.credentials.append(request)
 
     def give_up_event(self, event: str) -> None:
         self.given_up.append(event)
@@ -230,6 +235,32 @@ class FakeSecrets:
         return {"SecretString": json.dumps(self.versions[SecretId][-age])}
 
 
+@dataclass
+class FakeSts:
+    """Stands for boto3's sts client: every role trusts it, but for those that do not."""
+
+    untrusting: set[str] = field(default_factory=set)
+    failing: str | None = None
+    """With which error each call fails."""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def assume_role(self, **call: Any) -> dict[str, Any]:
+        self.calls.append(call)
+        if self.failing is not None:
+            raise _client_error("AssumeRole", self.failing)
+        if call["RoleArn"] in self.untrusting:
+            raise _client_error("AssumeRole", "AccessDenied")
+        number = len(self.calls)
+        return {
+            "Credentials": {
+                "AccessKeyId": f"ASIA{number}",
+                "SecretAccessKey": f"secret-{number}",
+                "SessionToken": f"token-{number}",
+                "Expiration": START + timedelta(seconds=call["DurationSeconds"]),
+            }
+        }
+
+
 def _client_error(operation: str, code: str = "ServiceUnavailable") -> Exception:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - only where it is raised
 
@@ -249,6 +280,7 @@ class World:
         self.queues = FakeQueues()
         self.registry = FakeRegistry()
         self.secrets = FakeSecrets()
+        self.sts = FakeSts()
         self.cp = self.function()
         self.sessions: dict[str, int] = {}
         self.silent: set[str] = set()
@@ -266,6 +298,7 @@ class World:
             queues=self.queues,  # type: ignore[arg-type]
             administrator_key=AdministratorKey(self.secrets, "administrator", lambda: self.now),
             signing_keys=SigningKeys(self.secrets, "signing", lambda: self.now),
+            roles=Roles(self.sts),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
             random=self.random.random,

@@ -34,6 +34,7 @@ from ecs_protocol.messages import (
     AgentRequest,
     ControlPlaneMessage,
     Deregistered,
+    GetCredentials,
     Identity,
     RegisterContainerInstance,
     TaskStateChanges,
@@ -106,7 +107,9 @@ class MqttLink:
         self._thread.start()
 
     def request(self, message: AgentRequest) -> None:
-        self._publish(self._identity.topics.requests, message.to_json(), None)
+        topics = self._identity.topics
+        topic = topics.credentials if isinstance(message, GetCredentials) else None
+        self._publish(topic or topics.requests, message.to_json(), None)
 
     def report(self, token: int, message: TaskStateChanges) -> None:
         self._publish(self._identity.topics.task_state_changes, message.to_json(), token)

@@ -21,6 +21,7 @@ from control_plane.gateways.agents import AgentGateway
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import IdentityRegistry
 from control_plane.gateways.queues import Queues
+from control_plane.gateways.roles import Roles
 from control_plane.gateways.signing_keys import SigningKeys
 from control_plane.store.cache import Definitions, Fleet
 from control_plane.store.principals import Principals
@@ -47,6 +48,8 @@ class ControlPlane:
     """Only for the function that verifies signatures, which is the one that answers lists."""
     signing_keys: SigningKeys
     """Only for that one, and the one that makes keys."""
+    roles: Roles
+    """Only for the function that gives credentials of tasks' roles."""
     mqtt_ca_base64: str = ""
     agent_poll_endpoint: str = ""
     """Where Amazon's own agent is spoken to; empty: nowhere."""
@@ -116,6 +119,7 @@ def control_plane() -> ControlPlane:
             agent_commands=env("AGENT_COMMANDS_QUEUE_URL", ""),
             events=env("EVENTS_QUEUE_URL", ""),
             run_task=env("RUN_TASK_QUEUE_URL", ""),
+            credentials=env("CREDENTIALS_QUEUE_URL", ""),
             run_task_dead_letters=env("RUN_TASK_DLQ_QUEUE_URL", ""),
             prefix=env("PREFIX", ""),
         ),
@@ -125,6 +129,7 @@ def control_plane() -> ControlPlane:
         signing_keys=SigningKeys(
             _Client("secretsmanager"), env("SIGNING_KEY_SECRET_ARN", ""), lambda: datetime.now(UTC)
         ),
+        roles=Roles(_Client("sts")),
         limits=Limits(
             mass_disconnect=int(env("MASS_DISCONNECT_PERCENT", "50")),
             replaced_a_minute=int(env("REPLACED_A_MINUTE_PERCENT", "10")),
