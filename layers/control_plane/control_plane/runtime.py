@@ -21,6 +21,7 @@ from control_plane.gateways.agents import AgentGateway
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import IdentityRegistry
 from control_plane.gateways.queues import Queues
+from control_plane.gateways.role_broker import RoleBroker
 from control_plane.gateways.roles import Roles
 from control_plane.gateways.signing_keys import SigningKeys
 from control_plane.store.cache import Definitions, Fleet
@@ -28,6 +29,8 @@ from control_plane.store.principals import Principals
 from control_plane.store.table import Table
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=10)
+_ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=8)
+"""For what a caller waits for, and can do without."""
 
 
 @dataclass
@@ -50,6 +53,8 @@ class ControlPlane:
     """Only for that one, and the one that makes keys."""
     roles: Roles
     """Only for the function that gives credentials of tasks' roles."""
+    role_broker: RoleBroker
+    """That function, for those that start tasks."""
     mqtt_ca_base64: str = ""
     agent_poll_endpoint: str = ""
     """Where Amazon's own agent is spoken to; empty: nowhere."""
@@ -88,13 +93,14 @@ class ControlPlane:
 class _Client:
     """A boto3 client that is made at its first call."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, config: Config = _CONFIG) -> None:
         self._service = service
+        self._config = config
 
     @cached_property
     def _made(self) -> Any:
         make: Any = boto3.client  # its overloads want a literal name
-        return make(self._service, config=_CONFIG)
+        return make(self._service, config=self._config)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
@@ -130,6 +136,9 @@ def control_plane() -> ControlPlane:
             _Client("secretsmanager"), env("SIGNING_KEY_SECRET_ARN", ""), lambda: datetime.now(UTC)
         ),
         roles=Roles(_Client("sts")),
+        role_broker=RoleBroker(
+            _Client("lambda", _ONE_TRY), env("CREDENTIALS_FUNCTION_NAME", ""), lambda: datetime.now(UTC)
+        ),
         limits=Limits(
             mass_disconnect=int(env("MASS_DISCONNECT_PERCENT", "50")),
             replaced_a_minute=int(env("REPLACED_A_MINUTE_PERCENT", "10")),
