@@ -34,6 +34,7 @@ from ecs_protocol.messages import (
     AgentRequest,
     ControlPlaneMessage,
     Deregistered,
+    GetCredentials,
     Identity,
     RegisterContainerInstance,
     TaskStateChanges,
@@ -106,7 +107,9 @@ class MqttLink:
         self._thread.start()
 
     def request(self, message: AgentRequest) -> None:
-        self._publish(self._identity.topics.requests, message.to_json(), None)
+        topics = self._identity.topics
+        topic = topics.credentials if isinstance(message, GetCredentials) else None
+        self._publish(topic or topics.requests, message.to_json(), None)
 
     def report(self, token: int, message: TaskStateChanges) -> None:
         self._publish(self._identity.topics.task_state_changes, message.to_json(), token)
@@ -305,7 +308,9 @@ class _Session:
         try:
             received = CONTROL_PLANE_MESSAGE.validate_json(message.payload)
         except ValidationError as error:
-            _log.warning("ignored a message that this agent does not understand: %s", error)
+            # Without what it holds, which may be credentials.
+            problems = error.errors(include_input=False, include_url=False)
+            _log.warning("ignored a message that this agent does not understand: %s", problems)
             return
         self._emit(MessageReceived(received))
         if isinstance(received, Deregistered):
