@@ -36,6 +36,7 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
@@ -66,6 +67,7 @@ class DockerRuntime:
         self._images = Images(engine, pull, pull_pause_seconds, self._closing)
         self._volumes = Volumes(engine, self._data_dir)
         self._port_ranges = PortRanges()
+        self._gpus = GpuSettings.of()
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
@@ -104,8 +106,9 @@ class DockerRuntime:
         return tuple(snapshot for snapshot in snapshots if snapshot is not None)
 
     def facts(self) -> RuntimeFacts:
-        features = features_of(self._info, limits_tasks=self._task_cgroups is not None)
-        return RuntimeFacts(features, docker_version=self._info["ServerVersion"])
+        gpu_ids = find_gpus(self._gpus, self._info)
+        features = features_of(self._info, limits_tasks=self._task_cgroups is not None, gpus=bool(gpu_ids))
+        return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:
@@ -211,7 +214,14 @@ class DockerRuntime:
         self._volumes.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
-        return container_config(ref, spec, self._data_dir, cgroup_parent=parent, range_starts=starts)
+        return container_config(
+            ref,
+            spec,
+            self._data_dir,
+            cgroup_parent=parent,
+            range_starts=starts,
+            gpu_runtime=self._gpus.runtime,
+        )
 
     def _remove(self, ref: ContainerRef) -> None:
         """With the last of its containers goes what is the task's own."""
