@@ -107,6 +107,7 @@ def _plan(draft: Draft, task: Task) -> Task:
             stop_timeout=spec.origin.stop_timeout,
             restart_policy=spec.restart_policy,
             depends_on=spec.origin.depends_on,
+            gpu_ids=spec.origin.gpu_ids,
             start_timeout=spec.start_timeout,
         )
         for spec in specs
@@ -128,6 +129,7 @@ def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
         task_arn=command.task_arn,
         restart=command.restart,
         stop_after=command.stop_after,
+        gpu_ids=command.gpu_ids,
         default_stop_timeout=draft.rules.stop_timeout,
     )
 

@@ -84,6 +84,7 @@ class Container:
     stop_timeout: int = 30
     restart_policy: RestartPolicy | None = None
     depends_on: tuple[Dependency, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
     start_timeout: int | None = None
     phase: Phase = Phase.WAITING
     runtime_id: str | None = None

@@ -37,6 +37,7 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
@@ -75,6 +76,7 @@ class DockerRuntime:
         self._images = Images(engine, pull, pull_pause_seconds, self._closing)
         self._volumes = Volumes(engine, self._data_dir)
         self._port_ranges = PortRanges()
+        self._gpus = GpuSettings.of()
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
@@ -120,9 +122,10 @@ class DockerRuntime:
         return tuple(snapshot for snapshot in snapshots if snapshot is not None)
 
     def facts(self) -> RuntimeFacts:
-        features = features_of(self._info, limits_tasks=self._task_cgroups is not None)
+        gpu_ids = find_gpus(self._gpus, self._info)
+        features = features_of(self._info, limits_tasks=self._task_cgroups is not None, gpus=bool(gpu_ids))
         served = frozenset() if self._endpoint is None else self._endpoint.features
-        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"])
+        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:
@@ -230,7 +233,14 @@ class DockerRuntime:
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
-        return container_config(ref, spec, self._data_dir, cgroup_parent=parent, range_starts=starts)
+        return container_config(
+            ref,
+            spec,
+            self._data_dir,
+            cgroup_parent=parent,
+            range_starts=starts,
+            gpu_runtime=self._gpus.runtime,
+        )
 
     def _remove(self, ref: ContainerRef) -> None:
         """With the last of its containers goes what is the task's own."""

@@ -49,6 +49,7 @@ def container_labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> d
         "restart": origin.restart,
         "stop-after": origin.stop_after,
         "depends-on": to_text(origin.depends_on),
+        "gpu-ids": ",".join(origin.gpu_ids),
         "task-cpu": spec.task_limits.cpu,
         "task-memory": spec.task_limits.memory,
         "port-ranges": ",".join(f"{each}/{each.protocol}" for each in spec.network.port_ranges),
@@ -79,6 +80,7 @@ def origin_of(labels: Mapping[str, str]) -> Origin:
         restart="offline" if labels.get(f"{_OWN}restart") == "offline" else None,
         stop_after=int(labels.get(f"{_OWN}stop-after", "0")) or None,
         depends_on=from_text(labels.get(f"{_OWN}depends-on", "")),
+        gpu_ids=tuple(filter(None, labels.get(f"{_OWN}gpu-ids", "").split(","))),
     )
 
 
