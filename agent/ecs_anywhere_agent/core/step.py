@@ -13,6 +13,7 @@ from ecs_anywhere_agent.core.events import (
     ContactProved,
     ContainerChanged,
     Disconnected,
+    DiskNearlyFull,
     Event,
     ImagePulled,
     InventoryTaken,
@@ -24,7 +25,7 @@ from ecs_anywhere_agent.core.events import (
     TimerFired,
 )
 from ecs_anywhere_agent.core.lifecycle import advance, dues, is_due, other_circumstances
-from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State
+from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State, update
 from ecs_protocol.messages import (
     ControlPlaneMessage,
     OrphansNoted,
@@ -97,6 +98,8 @@ def _take_in(draft: Draft, event: Event) -> None:
             contact.note_contact(draft, event.began)
         case StopAsked():
             desired.stop_here(draft, event.task_id)
+        case DiskNearlyFull():
+            _keep_no_longer(draft)
         case TimerFired():
             pass
 
@@ -127,6 +130,13 @@ def _take_in_message(draft: Draft, message: ControlPlaneMessage) -> None:
             reconciling.reconcile(draft)
         case Refused():
             reconciling.refused(draft, message)
+
+
+def _keep_no_longer(draft: Draft) -> None:
+    """The containers of stopped tasks, which are not needed for anything that should run."""
+    for task in draft.tasks():
+        if task.stopped and not task.removed and task.forget_at is not None:
+            draft.put(update(task, forget_at=min(task.forget_at, draft.now.elapsed)))
 
 
 def _start(draft: Draft, event: AgentStarted) -> None:
