@@ -42,6 +42,11 @@ def ref_of(labels: Mapping[str, str]) -> ContainerRef | None:
     return ContainerRef(task_id, name) if task_id and name else None
 
 
+def is_of_ecs(labels: Mapping[str, str]) -> bool:
+    """An agent made the container, this one, another one of ours, or Amazon's."""
+    return any(name.startswith(_AMAZON) for name in labels)
+
+
 def container_labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> dict[str, str]:
     origin = spec.origin
     family, _, revision = origin.task_definition.rpartition(":")
