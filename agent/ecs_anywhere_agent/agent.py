@@ -10,7 +10,7 @@ from ecs_anywhere_agent.connection import Contact
 from ecs_anywhere_agent.core import Rules, State, next_due, step
 from ecs_anywhere_agent.core.actions import Action, Log, PublishReports, PublishRequest
 from ecs_anywhere_agent.core.events import AgentStarted, Event, InventoryTaken, TimerFired
-from ecs_anywhere_agent.core.values import Instant
+from ecs_anywhere_agent.core.values import Instant, Task
 from ecs_anywhere_agent.runtime.interface import Runtime
 from ecs_anywhere_agent.store import Store
 from ecs_protocol.messages import AgentRequest, HostPort, TaskStateChanges
@@ -43,6 +43,10 @@ class Agent:
     def state(self) -> State:
         """The newest state; any thread may read it."""
         return self._state
+
+    def task(self, task_id: str) -> Task | None:
+        """As it is now; any thread may ask."""
+        return self._state.tasks.get(task_id)
 
     @property
     def contact(self) -> Contact:

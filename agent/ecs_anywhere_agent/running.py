@@ -25,6 +25,7 @@ from ecs_anywhere_agent.runtime.process import ProcessRuntime
 from ecs_anywhere_agent.same_machine import ensure_identity
 from ecs_anywhere_agent.single import only_one
 from ecs_anywhere_agent.store import STATE, open_store
+from ecs_anywhere_agent.streams.open_streams import OpenStreams
 from ecs_protocol.messages import Attribute, RegisterContainerInstance
 
 _log = logging.getLogger("ecs_anywhere_agent")
@@ -69,6 +70,7 @@ def run_agent(
             )
 
         leaving = Leaving(agent, files, keep_tasks=keep_tasks)
+        streams = OpenStreams(data_dir, identity.topics.commands, agent.task)
         link = MqttLink(
             identity,
             Rotation(files, lambda shown: tls_context(files, identity, shown), elapsed=lambda: agent.now().elapsed),
@@ -76,6 +78,7 @@ def run_agent(
             describe=describe,
             emit=agent.emit,
             elapsed=lambda: agent.now().elapsed,
+            streams=streams,
             deregistered=lambda: leaving.begin(link),
         )
         agent.publish_with(link.request, link.report)
@@ -86,6 +89,7 @@ def run_agent(
                 try:
                     agent.run()
                 finally:
+                    streams.close()
                     link.close()
         finally:
             runtime.close()
