@@ -32,16 +32,22 @@ class Origin(NamedTuple):
     stop_after: int | None = None
     """As in the command that the task came with (ecs_protocol.messages.TaskCommand)."""
     depends_on: tuple[Dependency, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
+    """Of the machine's GPUs, those that the container has."""
 
     def to_json(self) -> list[Any]:
         """A JSON value; what says nothing new is as an earlier version of the agent wrote it."""
-        return [*self[:-1], *([to_text(self.depends_on)] if self.depends_on else [])]
+        added = [to_text(self.depends_on), list(self.gpu_ids)]
+        while added and not added[-1]:
+            added.pop()
+        return [*self[:-2], *added]
 
     @classmethod
     def from_json(cls, given: Sequence[Any]) -> Self:
         """Also of what an earlier version of the agent wrote."""
         known = cls(*given)
-        return known._replace(depends_on=from_text(str(known.depends_on))) if known.depends_on else known
+        depends_on = from_text(str(known.depends_on)) if known.depends_on else ()
+        return known._replace(depends_on=depends_on, gpu_ids=tuple(known.gpu_ids))
 
 
 class HealthCheck(NamedTuple):
@@ -131,9 +137,10 @@ def container_specs(
     task_arn: str,
     restart: Literal["never", "offline"] | None = None,
     stop_after: int | None = None,
+    gpu_ids: Mapping[str, Sequence[str]] | None = None,
     default_stop_timeout: int = DEFAULT_STOP_TIMEOUT_SECONDS,
 ) -> tuple[ContainerSpec, ...]:
-    """One spec for each container, in the definition's order.
+    """One spec for each container, in the definition's order. `gpu_ids`: those that each container gets.
 
     Raises UnusableTaskDefinitionError.
     """
@@ -158,6 +165,7 @@ def container_specs(
                 restart=restart,
                 stop_after=stop_after,
                 depends_on=dependencies_of(container),
+                gpu_ids=tuple((gpu_ids or {}).get(container["name"], ())),
             )
             specs.append(
                 ContainerSpec(

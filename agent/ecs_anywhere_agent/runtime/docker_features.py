@@ -15,13 +15,17 @@ _NEEDS_CREDENTIALS = "awslogs"
 
 
 def features_of(
-    info: Mapping[str, Any], *, limits_tasks: bool, served: frozenset[str] = frozenset(), journal: Path = _JOURNAL
+    info: Mapping[str, Any],
+    *,
+    limits_tasks: bool,
+    gpus: bool = False,
+    served: frozenset[str] = frozenset(),
+    journal: Path = _JOURNAL,
 ) -> frozenset[str]:
-    """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task.
-
-    `served` are those of the local endpoint.
-    """
-    return DOCKER_FEATURES | served | frozenset(_of_machine(info, limits_tasks, journal))
+    """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task; `gpus`: there are some
+    that it can give to containers; `served` are those of the local endpoint."""
+    of_gpus = frozenset({"gpu"} if gpus else ())
+    return DOCKER_FEATURES | of_gpus | served | frozenset(_of_machine(info, limits_tasks, journal))
 
 
 def _of_machine(info: Mapping[str, Any], limits_tasks: bool, journal: Path) -> Iterator[str]:

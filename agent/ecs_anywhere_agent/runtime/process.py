@@ -107,6 +107,12 @@ class ProcessRuntime:
                 return session in self._sessions.values()
         return False
 
+    def storage(self) -> Path | None:
+        return None
+
+    def clean_up(self, needed_images: Callable[[], frozenset[str]], pressed: Callable[[], bool] | None) -> None:
+        """There are no images."""
+
     def close(self, *, finish: bool = False) -> None:
         del finish  # it always is
         self._threads.shutdown(wait=True)

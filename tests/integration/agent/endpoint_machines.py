@@ -12,15 +12,17 @@ from ecs_anywhere_agent.core.events import Connected, Disconnected, MessageRecei
 from ecs_anywhere_agent.core.values import Container
 from ecs_anywhere_agent.endpoint.answers import Answers, World
 from ecs_anywhere_agent.endpoint.endpoint import Endpoint
-from ecs_anywhere_agent.endpoint.limiting import DEFAULT_RATE
+from ecs_anywhere_agent.endpoint.limiting import Rate
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.running import make_runtime, make_view
+from ecs_anywhere_agent.settings import Settings
 from ecs_anywhere_agent.store import open_store
 from ecs_protocol.messages import AgentRequest, RoleCredentials, TaskStateChanges
 from ecs_protocol.statuses import TaskStatus
 from integration.agent.runtimes import ARN, eventually
 from unit.agent.world import Cloud, registration, task_id
 
+SETTINGS = Settings(pull_behavior="prefer-cached")
 ROLE = "arn:aws:iam::000000000000:role/app"
 
 
@@ -44,7 +46,7 @@ class Machine:
         self.held = HeldCredentials()
         self.endpoint = Endpoint.open(self.data_dir)
         self.runtime = make_runtime(
-            self.runtime_name, self.data_dir, "prefer-cached", credentials=self.held, endpoint=self.endpoint
+            self.runtime_name, self.data_dir, SETTINGS, credentials=self.held, endpoint=self.endpoint
         )
         self.store = open_store(self.data_dir / "state.sqlite")
         self.agent = Agent(self.store, self.runtime, Rules(answer_after=0.2, company=0.05), self.held)
@@ -57,7 +59,7 @@ class Machine:
             held=self.held,
             view=make_view(self.runtime_name, self.data_dir),
         )
-        self.serving = self.endpoint.serving(Answers(self.endpoint.identifiers, world, DEFAULT_RATE))
+        self.serving = self.endpoint.serving(Answers(self.endpoint.identifiers, world, Rate()))
         self.serving.__enter__()
         self.thread = threading.Thread(target=self.agent.run)
         self.thread.start()
@@ -86,7 +88,7 @@ class Machine:
 
     def clean(self) -> None:
         """The agent has ended; what it has made goes."""
-        runtime = make_runtime(self.runtime_name, self.data_dir, "prefer-cached")
+        runtime = make_runtime(self.runtime_name, self.data_dir, SETTINGS)
         for snapshot in runtime.open(lambda _: None):
             runtime.perform(RemoveContainer(snapshot.ref))
         runtime.close(finish=True)

@@ -187,7 +187,8 @@ def test_an_agent_that_may_add_no_address(tmp_path: Path, before: str, shown: li
         print(sorted({each[:3] for each in variables if "CONTAINER" in each}))
     """
     unprivileged = ["setpriv", "--bounding-set", "-net_admin", sys.executable, "-c", textwrap.dedent(program)]
-    script = f"ip link set lo up; ip address add 192.0.2.1/32 dev lo; {before or ':'}; exec {shlex.join([*unprivileged, str(tmp_path)])}"
+    network = f"ip link set lo up; ip address add 192.0.2.1/32 dev lo; {before or ':'}"
+    script = f"{network}; exec {shlex.join([*unprivileged, str(tmp_path)])}"
     ran = subprocess.run(
         ["unshare", "--net", "sh", "-ec", script],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

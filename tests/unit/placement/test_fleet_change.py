@@ -63,10 +63,6 @@ def test_for_anything_else_it_is_read(after: ContainerInstance) -> None:
     assert applied(KNOWN, Change.of(after)) is None
 
 
-def test_an_instance_that_is_not_known_is_read() -> None:
-    assert applied(None, Change.of(KNOWN)) is None
-
-
 @pytest.mark.parametrize("version", [6, 7], ids=["an older line", "the line of what is known"])
 def test_what_is_no_newer_changes_nothing(version: int) -> None:
     """A task that was placed since is counted already, under the version that was read."""

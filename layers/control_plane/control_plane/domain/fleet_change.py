@@ -76,14 +76,12 @@ def newest(changes: Iterable[Change]) -> dict[str, Change]:
     return found
 
 
-def applied(known: ContainerInstance | None, change: Change) -> ContainerInstance | None:
+def applied(known: ContainerInstance, change: Change) -> ContainerInstance | None:
     """The instance as it is after the change; None: it is to be read.
 
     A change that is not newer than what is known says nothing new: the version rises with each change that placement
     could see. Where it does not (a DAEMON service becomes due), the digest is another one.
     """
-    if known is None:
-        return None
     if change.version < known.version:
         return known
     if change.rest != _digest_of_the_rest(known):

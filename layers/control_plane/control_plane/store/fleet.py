@@ -24,7 +24,7 @@ FLEET_AGE = timedelta(seconds=5)
 class _View:
     """What is known of a cluster's instances."""
 
-    members: dict[str, ContainerInstance]
+    members: dict[str, Candidate]
     at: datetime
     """All that was logged until then is in it."""
     whole_at: datetime
@@ -54,15 +54,15 @@ class Fleet:
             if view is None or now - view.at >= FLEET_AGE:
                 view = self._caught_up(cluster, view, now) or self._read(cluster, now, fresh=fresh)
                 self._views[cluster] = view
-            return [Candidate(instance, self.capabilities_of(instance)) for instance in view.members.values()]
+            return list(view.members.values())
 
     def took(self, placed: Iterable[Task]) -> None:
         """These tasks are ours: the next choice should know, without reading the fleet again."""
         with self._lock:
             for task in placed:
                 view = self._views.get(task.cluster)
-                if view and task.instance_id in view.members:
-                    view.members[task.instance_id] = take(view.members[task.instance_id], task.resources)
+                if view and (known := view.members.get(task.instance_id)):
+                    view.members[task.instance_id] = self._candidate(take(known.instance, task.resources))
 
     def look_again(self, cluster: str, instance_ids: Iterable[str]) -> None:
         """These are not what they were thought to be."""
@@ -88,11 +88,11 @@ class Fleet:
         followed = found is not None and fleet_changes.is_complete(found, now)
         if followed and not fresh and (kept := fleet_changes.snapshot(self._table, cluster, now)):
             at, members = kept
-            view = _View({each.instance_id: each for each in members}, at, at, followed)
+            view = _View(self._candidates(members), at, at, followed)
             return self._caught_up(cluster, view, now) or view
         shards = sorted(found.shards) if found else ()
         members = instances.of_cluster(self._table, cluster, shards) if shards else []
-        view = _View({each.instance_id: each for each in members}, now, now, followed)
+        view = _View(self._candidates(members), now, now, followed)
         if followed and not fresh and fleet_changes.claim_snapshot(self._table, cluster, now):
             fleet_changes.keep_snapshot(self._table, cluster, members, now, f"{now.timestamp():.3f}")
         return view
@@ -105,10 +105,13 @@ class Fleet:
         for instance_id, change in newest(fleet_changes.since(self._table, cluster, view.at)).items():
             if change.status is InstanceStatus.INACTIVE:
                 view.members.pop(instance_id, None)
-            elif after := applied(view.members.get(instance_id), change):
-                view.members[instance_id] = after
-            else:
+                continue
+            known = view.members.get(instance_id)
+            after = applied(known.instance, change) if known else None
+            if after is None:
                 unknown.append(instance_id)
+            else:
+                view.members[instance_id] = self._candidate(after)
         self._look_at(view, cluster, unknown, consistent=False)
         view.at = now
         return view
@@ -116,4 +119,10 @@ class Fleet:
     def _look_at(self, view: _View, cluster: str, instance_ids: Iterable[str], *, consistent: bool) -> None:
         found = instances.load_many(self._table, ((cluster, each) for each in instance_ids), consistent=consistent)
         for (_, instance_id), instance in found.items():
-            view.members[instance_id] = instance
+            view.members[instance_id] = self._candidate(instance)
+
+    def _candidates(self, members: Iterable[ContainerInstance]) -> dict[str, Candidate]:
+        return {instance.instance_id: self._candidate(instance) for instance in members}
+
+    def _candidate(self, instance: ContainerInstance) -> Candidate:
+        return Candidate(instance, self.capabilities_of(instance))
