@@ -38,7 +38,7 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     Patience,
     find_engine,
 )
-from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
@@ -120,9 +120,10 @@ class DockerRuntime:
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine(_patience(settings))
+            info = engine.info()
             if endpoint is not None:
-                endpoint.serve_docker(engine.bridge_gateway())
-            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint)
+                endpoint.serve_docker(None if is_rootless(info) else engine.bridge_gateway())
+            return cls(engine, info, data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint)
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "

@@ -28,6 +28,11 @@ def features_of(
     return DOCKER_FEATURES | of_gpus | served | frozenset(_of_machine(info, limits_tasks, journal))
 
 
+def is_rootless(info: Mapping[str, Any]) -> bool:
+    """Its containers' network is behind one of its own, which no address of the machine leads out of."""
+    return any("name=rootless" in option for option in info.get("SecurityOptions") or ())
+
+
 def _of_machine(info: Mapping[str, Any], limits_tasks: bool, journal: Path) -> Iterator[str]:
     for driver in (info.get("Plugins") or {}).get("Log") or ():
         if driver in LOG_DRIVERS and driver != _NEEDS_CREDENTIALS and (driver != "journald" or journal.exists()):

@@ -8,7 +8,7 @@ from ecs_anywhere_agent.container_network import PortRange
 from ecs_anywhere_agent.container_spec import container_specs
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker_config import container_config
-from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_labels import origin_of, task_limits_of
 from ecs_protocol.capabilities import DOCKER_FEATURES, DOCKER_FEATURES_OF_SOME
 
@@ -101,6 +101,18 @@ ALL = SERVED | {
     "log-driver-json-file",
     "log-driver-journald",
 }
+
+
+@pytest.mark.parametrize(
+    ("options", "rootless"),
+    [
+        pytest.param(["name=seccomp,profile=default", "name=rootless"], True, id="rootless"),
+        pytest.param(["name=seccomp,profile=default"], False, id="as-root"),
+        pytest.param(None, False, id="nothing-said"),
+    ],
+)
+def test_whether_docker_runs_without_root(options: list[str] | None, rootless: bool) -> None:
+    assert is_rootless({"SecurityOptions": options}) is rootless
 
 
 @pytest.mark.parametrize(
