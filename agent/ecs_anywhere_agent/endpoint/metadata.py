@@ -81,9 +81,7 @@ def container_response(asked: Asked, container: Container) -> dict[str, Any]:
                 "StartedAt": seen.started_at,
                 "FinishedAt": seen.finished_at if container.phase is Phase.STOPPED else None,
                 "Type": _NORMAL,
-                "Health": {"status": container.health, **(seen.health or {})}
-                if definition.get("healthCheck")
-                else None,
+                "Health": {"status": container.health, **(seen.health or {})} if checked else None,
                 "Volumes": [dict(each) for each in seen.volumes] or None,
                 "LogDriver": log.get("logDriver") or seen.log_driver,
                 "LogOptions": dict(log.get("options") or {}) or None,
