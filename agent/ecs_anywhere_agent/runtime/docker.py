@@ -26,6 +26,8 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -37,7 +39,7 @@ from ecs_anywhere_agent.runtime.docker_engine import (
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
-from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
 from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
@@ -54,7 +56,14 @@ class DockerRuntime:
     """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
 
     def __init__(
-        self, engine: Engine, info: dict[str, Any], data_dir: Path, pull: PullBehavior, pull_pause_seconds: float
+        self,
+        engine: Engine,
+        info: dict[str, Any],
+        data_dir: Path,
+        pull: PullBehavior,
+        pull_pause_seconds: float,
+        *,
+        roles: ExecutionRoles,
     ) -> None:
         self._engine = engine
         self._info = info
@@ -62,6 +71,9 @@ class DockerRuntime:
         self._label = owner_label(self._data_dir)
         self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
         self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
+        self._fetches = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetch")
+        """For what is made only once AWS has answered, so that nothing else waits for the network."""
+        self._roles = roles
         self._closing = threading.Event()
         self._images = Images(engine, pull, pull_pause_seconds, self._closing)
         self._volumes = Volumes(engine, self._data_dir)
@@ -78,12 +90,21 @@ class DockerRuntime:
 
     @classmethod
     def connect(
-        cls, data_dir: Path, *, pull: PullBehavior = PullBehavior.DEFAULT, pull_pause_seconds: float = 1.0
+        cls,
+        data_dir: Path,
+        *,
+        pull: PullBehavior = PullBehavior.DEFAULT,
+        pull_pause_seconds: float = 1.0,
+        roles: ExecutionRoles | None = None,
     ) -> "DockerRuntime":
-        """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
+        """The pause before a failed pull is tried again doubles each time. `roles`: None: nobody has one.
+
+        Raises RuntimeUnavailableError.
+        """
         try:
             engine = find_engine()
-            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds)
+            roles = roles or ExecutionRoles(HeldCredentials())
+            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, roles=roles)
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -113,7 +134,13 @@ class DockerRuntime:
         self._submit_action(action)
 
     def _submit_action(self, action: RuntimeAction) -> None:
-        pool = self._pulls if isinstance(action, PullImage) else self._calls
+        match action:
+            case PullImage():
+                pool = self._pulls
+            case CreateContainer() if action.spec.needs_execution_role:
+                pool = self._fetches
+            case _:
+                pool = self._calls
         with suppress(RuntimeError):  # closed: the next agent gives the action again
             pool.submit(self._work, action)
 
@@ -127,10 +154,11 @@ class DockerRuntime:
             self._calls.shutdown()
             give_up.cancel()
         self._closing.set()
-        for pool in (self._calls, self._pulls):
+        pools = self._calls, self._pulls, self._fetches
+        for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
         self._engine.close()
-        for pool in (self._calls, self._pulls):
+        for pool in pools:
             pool.shutdown(wait=True)
         if self._events.is_alive():
             self._events.join(timeout=5)
@@ -177,17 +205,31 @@ class DockerRuntime:
                 self._remove(action.ref)
 
     def _pull(self, action: PullImage) -> None:
+        registry = action.registry
         try:
-            image = self._images.obtain(action.image)
+            image = self._images.obtain(
+                action.image, lambda: None if registry is None else self._roles.login(action.ref.task_id, registry)
+            )
         except CannotPullError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.PULL, str(error)))
+            return
+        except NoEcrTokenError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.PULL_ECR, str(error)))
+            return
+        except CannotFetchError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
             return
         self._sight.emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
     def _create(self, action: CreateContainer) -> None:
         name = container_name(action.ref, action.spec)
         try:
-            container = self._engine.create(name, self._config(action))
+            fetched = self._roles.fetch(action.ref.task_id, action.spec)
+        except CannotFetchError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
+            return
+        try:
+            container = self._engine.create(name, self._config(action, fetched))
         except CannotCreateVolumeError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.CREATE_VOLUME, str(error)))
             return
@@ -195,7 +237,7 @@ class DockerRuntime:
             in_use = isinstance(error, EngineError) and error.status == 409
             existing = self._engine.inspect(name) if in_use else None
             if existing is None:
-                self._sight.emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
+                self._sight.emit(ActionFailed(action.ref, Attempt.CREATE, fetched.hidden_in(str(error))))
                 return
             self._sight.remember(action.ref, existing["Id"])
             self._sight.tell(action.ref)
@@ -205,9 +247,9 @@ class DockerRuntime:
             self._never_started.add(action.ref)
         self._sight.emit(ContainerChanged(ContainerSnapshot(action.ref, Condition.CREATED, runtime_id=container)))
 
-    def _config(self, action: CreateContainer) -> dict[str, Any]:
+    def _config(self, action: CreateContainer, fetched: Fetched) -> dict[str, Any]:
         """What the container needs is made first."""
-        ref, spec = action.ref, action.spec
+        ref, spec = action.ref, fetched.into(action.spec)
         self._volumes.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
@@ -254,8 +296,11 @@ class DockerRuntime:
         try:
             self._engine.start(container)
         except EngineError as error:
-            if self._engine.inspect(container) is not None:
-                self._sight.emit(ActionFailed(ref, Attempt.START, str(error)))
+            failed = self._engine.inspect(container)
+            if failed is not None:
+                # The log driver is told its options only now.
+                reason = hidden(secret_log_options(failed), str(error))
+                self._sight.emit(ActionFailed(ref, Attempt.START, reason))
                 return
         self._sight.tell(ref)
 

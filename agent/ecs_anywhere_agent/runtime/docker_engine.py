@@ -4,6 +4,7 @@ A client of its own because the agent must fit on a small machine: Docker's SDK 
 resident memory, this 1. https://docs.docker.com/reference/api/engine/
 """
 
+import base64
 import http.client
 import json
 import os
@@ -96,10 +97,17 @@ class Engine:
     def image(self, image: str) -> dict[str, Any] | None:
         return self._found(f"/images/{quote(image)}/json")
 
-    def pull(self, image: str) -> None:
-        """Without credentials."""
+    def pull(self, image: str, login: tuple[str, str] | None = None) -> None:
+        """`login`: username and password for the image's registry; None: as anybody.
+
+        https://docs.docker.com/reference/api/engine/#section/Authentication
+        """
         query = _reference(image)
-        for progress in self._stream("POST", "/images/create", query, _SILENCE_SECONDS):
+        headers = {}
+        if login is not None:
+            told = json.dumps({"username": login[0], "password": login[1]})
+            headers["X-Registry-Auth"] = base64.urlsafe_b64encode(told.encode()).decode()
+        for progress in self._stream("POST", "/images/create", query, _SILENCE_SECONDS, headers=headers):
             if "error" in progress:
                 raise EngineError(500, str(progress["error"]))
 
@@ -157,10 +165,11 @@ class Engine:
         timeout: float | None,
         *,
         announce: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[dict[str, Any]]:
         connection = self._connect(timeout)
         try:
-            answer = self._send(connection, method, path, query, None)
+            answer = self._send(connection, method, path, query, None, headers=headers)
             if announce:
                 yield {}
             while line := answer.readline():
@@ -195,11 +204,17 @@ class Engine:
 
     @staticmethod
     def _send(
-        connection: http.client.HTTPConnection, method: str, path: str, query: Mapping[str, str] | None, body: Any
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
         content = None if body is None else json.dumps(body)
-        headers = {} if content is None else {"Content-Type": "application/json"}
-        connection.request(method, f"{path}?{urlencode(query or {})}", content, headers)
+        of_content = {} if content is None else {"Content-Type": "application/json"}
+        connection.request(method, f"{path}?{urlencode(query or {})}", content, {**of_content, **(headers or {})})
         answer = connection.getresponse()
         if answer.status >= 400:
             text = answer.read()

@@ -3,19 +3,25 @@
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html (ECS_IMAGE_PULL_BEHAVIOR)
 """
 
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any
 
+from ecs_anywhere_agent.execution_role import NoEcrTokenError, RegistryLogin
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError
 
 _ATTEMPTS = 5
 _HOPELESS = {400, 401, 403, 404}
 """Statuses with which a registry's answer is final."""
+_SIGNED = re.compile(r"\"?https\S+starport-layer-bucket\S+")
+"""Where ECR keeps layers: whoever has such a URL may read one for a while."""
 
 Image = Mapping[str, Any]
+Login = Callable[[], RegistryLogin | None]
+"""Asked only before something is pulled; None: as anybody. May raise NoEcrTokenError, CannotFetchError."""
 
 
 class PullBehavior(StrEnum):
@@ -36,7 +42,11 @@ class CannotPullError(Exception):
 
 
 class Images:
-    """Any number of threads may ask for the same image: it is pulled once at a time, for all who wait for it."""
+    """Any number of threads may ask for the same image: it is pulled once at a time, for all who wait for it.
+
+    For those with another login, or none, it is pulled by itself: what one may have is not given to the others. What
+    is on the machine by then is there for all, as with Amazon's agent, unless the behavior is `always`.
+    """
 
     def __init__(self, engine: Engine, behavior: PullBehavior, pause_seconds: float, closing: threading.Event) -> None:
         """The pause before a failed pull is tried again doubles each time, until `closing`."""
@@ -45,12 +55,12 @@ class Images:
         self._pause = pause_seconds
         self._closing = closing
         self._lock = threading.Lock()
-        self._pulling: dict[str, Future[None]] = {}
+        self._pulling: dict[tuple[str, RegistryLogin | None], Future[None]] = {}
 
-    def obtain(self, name: str) -> Image | None:
+    def obtain(self, name: str, login: Login = lambda: None) -> Image | None:
         """What the Engine says of the image, once it is there; None: removed meanwhile.
 
-        Raises CannotPullError, EngineUnreachableError, EngineError.
+        Raises CannotPullError, EngineUnreachableError, EngineError, and what `login` does.
         """
         cached = self._engine.image(name)
         if cached is not None and self._suffices(cached):
@@ -58,8 +68,8 @@ class Images:
         try:
             # What is there already is reason enough not to make a task wait for a registry that does not answer.
             spare = cached is not None and self._behavior is not PullBehavior.ALWAYS
-            self._pull(name, attempts=1 if spare else _ATTEMPTS)
-        except CannotPullError:
+            self._pull(name, login(), attempts=1 if spare else _ATTEMPTS)
+        except (CannotPullError, NoEcrTokenError):
             if cached is None or self._behavior is PullBehavior.ALWAYS:
                 raise
             return cached
@@ -70,35 +80,37 @@ class Images:
             return bool(cached.get("RepoDigests"))
         return self._behavior is PullBehavior.PREFER_CACHED
 
-    def _pull(self, name: str, attempts: int) -> None:
+    def _pull(self, name: str, login: RegistryLogin | None, attempts: int) -> None:
+        key = name, login
         with self._lock:
-            on_its_way = self._pulling.get(name)
+            on_its_way = self._pulling.get(key)
             mine: Future[None] = Future()
             if on_its_way is None:
-                self._pulling[name] = mine
+                self._pulling[key] = mine
         if on_its_way is not None:
             on_its_way.result()
             return
         try:
-            self._try_to_pull(name, attempts)
+            self._try_to_pull(name, login, attempts)
         except BaseException as error:
-            self._done(name)
+            self._done(key)
             mine.set_exception(error)
             raise
-        self._done(name)
+        self._done(key)
         mine.set_result(None)
 
-    def _done(self, name: str) -> None:
+    def _done(self, key: tuple[str, RegistryLogin | None]) -> None:
         with self._lock:
-            del self._pulling[name]
+            del self._pulling[key]
 
-    def _try_to_pull(self, name: str, attempts: int) -> None:
+    def _try_to_pull(self, name: str, login: RegistryLogin | None, attempts: int) -> None:
         for attempt in range(1, attempts + 1):
             try:
-                self._engine.pull(name)
+                self._engine.pull(name, login)
                 return
             except EngineError as error:
                 if error.status in _HOPELESS or attempt == attempts or self._closing.is_set():
                     retried = f"pull image manifest has been retried {attempt - 1} time(s): " if attempt > 1 else ""
-                    raise CannotPullError(f"{retried}{error}") from error
+                    told = _SIGNED.sub(f"REDACTED ECR URL related to {name}", str(error))
+                    raise CannotPullError(f"{retried}{told}") from error
                 self._closing.wait(self._pause * 2 ** (attempt - 1))

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from ecs_anywhere_agent.execution_role import RegistryLogin
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
 
@@ -20,6 +21,7 @@ class FakeEngine:
         self.present = image
         self.failures = list(failures)
         self.pulls = 0
+        self.logins: list[RegistryLogin | None] = []
         self.asked = threading.Semaphore(0)
         self.before_answer: Callable[[], None] = lambda: None
 
@@ -28,8 +30,9 @@ class FakeEngine:
         self.asked.release()
         return self.present
 
-    def pull(self, name: str) -> None:
+    def pull(self, name: str, login: RegistryLogin | None = None) -> None:
         del name
+        self.logins.append(login)
         self.pulls += 1
         self.before_answer()
         if self.failures:
