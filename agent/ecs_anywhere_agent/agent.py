@@ -2,18 +2,27 @@
 
 import logging
 import queue
+import random
 import sqlite3
 from collections.abc import Callable
 
 from ecs_anywhere_agent.clock import Clock
 from ecs_anywhere_agent.connection import Contact
 from ecs_anywhere_agent.core import Rules, State, next_due, step
-from ecs_anywhere_agent.core.actions import Action, Log, PublishReports, PublishRequest
-from ecs_anywhere_agent.core.events import AgentStarted, Event, InventoryTaken, TimerFired
-from ecs_anywhere_agent.core.values import Instant
+from ecs_anywhere_agent.core.actions import Action, DropCredentials, Log, PublishReports, PublishRequest
+from ecs_anywhere_agent.core.events import (
+    AgentStarted,
+    CredentialsReceived,
+    Event,
+    InventoryTaken,
+    MessageReceived,
+    TimerFired,
+)
+from ecs_anywhere_agent.core.values import Instant, RoleRef
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.interface import Runtime
 from ecs_anywhere_agent.store import Store
-from ecs_protocol.messages import AgentRequest, HostPort, TaskStateChanges
+from ecs_protocol.messages import AgentRequest, HostPort, TaskCredentials, TaskStateChanges
 
 _log = logging.getLogger("ecs_anywhere_agent")
 
@@ -23,10 +32,13 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
 class Agent:
     """Serialises `step`: events may come from any thread, everything else happens on the thread that calls `run`."""
 
-    def __init__(self, store: Store, runtime: Runtime, rules: Rules) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, rules: Rules, credentials: HeldCredentials | None = None
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._rules = rules
+        self._credentials = credentials or HeldCredentials()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         # Queues, since one may be put to while a signal interrupts the very wait for it, which a lock would not bear.
         self._end: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -62,7 +74,11 @@ class Agent:
         return self._state.host_ports()
 
     def emit(self, event: Event) -> None:
-        self._events.put(event)
+        match event:
+            case MessageReceived(message=TaskCredentials() as received):
+                self._events.put(self._hold(received))
+            case _:
+                self._events.put(event)
 
     def end(self) -> None:
         """Make `run` return; what runs keeps running. May be called from a signal handler."""
@@ -92,6 +108,15 @@ class Agent:
             if event is None:
                 return
             self._take(event)
+
+    def _hold(self, received: TaskCredentials) -> CredentialsReceived:
+        """They stay out of the state, which is stored, and of what is logged."""
+        self._credentials.put(received.credentials)
+        return CredentialsReceived(
+            tuple((RoleRef(each.task_id, each.role), each.expiration) for each in received.credentials),
+            tuple((RoleRef(each.task_id, each.role), each.reason) for each in received.refused),
+            jitter=random.random(),
+        )
 
     def _take(self, event: Event) -> None:
         now = self._clock.now()
@@ -131,6 +156,8 @@ class Agent:
                 self._request(action.message)
             case PublishReports():
                 self._report(action.token, action.message)
+            case DropCredentials():
+                self._credentials.drop(action.task_id)
             case Log():
                 _log.info("%s", action.text)
             case _:

@@ -305,7 +305,9 @@ class _Session:
         try:
             received = CONTROL_PLANE_MESSAGE.validate_json(message.payload)
         except ValidationError as error:
-            _log.warning("ignored a message that this agent does not understand: %s", error)
+            # Without what it holds, which may be credentials.
+            problems = error.errors(include_input=False, include_url=False)
+            _log.warning("ignored a message that this agent does not understand: %s", problems)
             return
         self._emit(MessageReceived(received))
         if isinstance(received, Deregistered):

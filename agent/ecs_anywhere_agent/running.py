@@ -18,6 +18,7 @@ from ecs_anywhere_agent.local_api import LocalApi
 from ecs_anywhere_agent.machine import describe_machine
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
 from ecs_anywhere_agent.overview import answers
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.interface import Runtime, RuntimeUnavailableError
@@ -52,9 +53,10 @@ def run_agent(
     with only_one(data_dir):
         ensure_identity(data_dir, same_machine=same_machine)
         identity = files.load()
-        runtime = make_runtime(runtime_name, data_dir, pull)
+        credentials = HeldCredentials()
+        runtime = make_runtime(runtime_name, data_dir, pull, credentials=credentials)
         store = open_store(data_dir / STATE)
-        agent = Agent(store, runtime, rules)
+        agent = Agent(store, runtime, rules, credentials)
         agent.start(identity.container_instance_arn)
         for number in end_on:
             signal.signal(number, lambda *_: agent.end())
@@ -93,8 +95,17 @@ def run_agent(
         _log.info("ended; tasks keep running")
 
 
-def make_runtime(name: str, data_dir: Path, pull: str) -> Runtime:
-    """`pull`: a PullBehavior, for Docker. Raises RuntimeUnavailableError."""
+def make_runtime(
+    name: str,
+    data_dir: Path,
+    pull: str,
+    *,
+    credentials: HeldCredentials | None = None,
+) -> Runtime:
+    """`pull`: a PullBehavior, for Docker. `credentials`: of tasks' roles; None: nothing is to be started.
+
+    Raises RuntimeUnavailableError.
+    """
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker import DockerRuntime  # noqa: PLC0415 - only where it is used
         from ecs_anywhere_agent.runtime.docker_images import PullBehavior  # noqa: PLC0415

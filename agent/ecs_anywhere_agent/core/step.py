@@ -12,6 +12,7 @@ from ecs_anywhere_agent.core.events import (
     Connected,
     ContactProved,
     ContainerChanged,
+    CredentialsReceived,
     Disconnected,
     Event,
     ImagePulled,
@@ -97,7 +98,7 @@ def _take_in(draft: Draft, event: Event) -> None:
             contact.note_contact(draft, event.began)
         case StopAsked():
             desired.stop_here(draft, event.task_id)
-        case TimerFired():
+        case CredentialsReceived() | TimerFired():
             pass
 
 

@@ -19,6 +19,7 @@ from ecs_protocol.messages import (
     Reconciliation,
     RegisterContainerInstance,
     RestartsInPlace,
+    RoleKind,
     TaskCommand,
 )
 from ecs_protocol.statuses import DesiredStatus, HealthStatus, StopCode, TaskStatus
@@ -72,6 +73,13 @@ class ContainerRef(NamedTuple):
 
     task_id: str
     name: str
+
+
+class RoleRef(NamedTuple):
+    """One of a task's two roles."""
+
+    task_id: str
+    kind: RoleKind
 
 
 @dataclass(frozen=True, slots=True)
