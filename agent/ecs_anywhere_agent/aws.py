@@ -8,15 +8,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from ecs_anywhere_agent import aws_child
 from ecs_protocol.messages import RoleCredentials
 
 _SECONDS = 150.0
 """For five attempts at a network that takes what is sent and answers nothing."""
-_AT_ONCE = threading.Semaphore(2)
+_AT_ONCE = 2
 """Each takes some 70 MiB while it lasts, on a machine that may have 512."""
 _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PASSED_ON_OF_AWS = ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
@@ -44,37 +44,71 @@ class AwsError(NamedTuple):
 Answer = dict[str, Any] | AwsError
 """An answer of AWS's as botocore gives it, but for bytes, which are base64, and times, which are text."""
 
-CallAws = Callable[[RoleCredentials, Sequence[AwsCall]], list[Answer]]
 
-
-def call_aws(credentials: RoleCredentials, calls: Sequence[AwsCall]) -> list[Answer]:
+class CallAws(Protocol):
     """One answer for each call, in their order."""
-    order = {
-        "credentials": {
-            "aws_access_key_id": credentials.access_key_id,
-            "aws_secret_access_key": credentials.secret_access_key,
-            "aws_session_token": credentials.session_token,
-        },
-        "calls": [call._asdict() for call in calls],
-    }
-    with _AT_ONCE:
+
+    def __call__(self, credentials: RoleCredentials, calls: Sequence[AwsCall]) -> list[Answer]: ...
+
+    def close(self) -> None:
+        """What is on its way ends at once, with errors."""
+
+
+class Aws:
+    """For threads. A call takes as long as the network does, some two minutes at most."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._places = threading.Semaphore(_AT_ONCE)
+        self._closed = False
+
+    def __call__(self, credentials: RoleCredentials, calls: Sequence[AwsCall]) -> list[Answer]:
+        order = {
+            "credentials": {
+                "aws_access_key_id": credentials.access_key_id,
+                "aws_secret_access_key": credentials.secret_access_key,
+                "aws_session_token": credentials.session_token,
+            },
+            "calls": [call._asdict() for call in calls],
+        }
+        with self._places:
+            told = self._ask(json.dumps(order).encode())
+        if isinstance(told, AwsError):
+            return [told] * len(calls)
+        return [AwsError(**each["error"]) if "error" in each else dict(each["answer"]) for each in json.loads(told)]
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for child in self._children:
+                child.kill()
+
+    def _ask(self, order: bytes) -> bytes | AwsError:
         try:
-            child = subprocess.run(
-                [sys.executable, "-I", aws_child.__file__],
-                input=json.dumps(order).encode(),
-                capture_output=True,
-                timeout=_SECONDS,
-                env=_environment(),
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return [AwsError("RequestTimeout", f"no answer within {_SECONDS:g} s")] * len(calls)
+            with self._lock:
+                if self._closed:
+                    return AwsError("Closed", "the agent ends")
+                child = subprocess.Popen(
+                    [sys.executable, "-I", aws_child.__file__],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # what it says of a fault might show a value
+                    env=_environment(),
+                )
+                self._children.add(child)
         except OSError as error:
-            return [AwsError("ChildProcessError", f"cannot start it: {error.strerror}")] * len(calls)
-    if child.returncode:
-        # Its last words name a type and a place; whether they would show a value nobody can say.
-        return [AwsError("ChildProcessError", f"it ended with {child.returncode}")] * len(calls)
-    return [AwsError(**each["error"]) if "error" in each else dict(each["answer"]) for each in json.loads(child.stdout)]
+            return AwsError("ChildProcessError", f"cannot start it: {error.strerror}")
+        with child:
+            try:
+                told, _ = child.communicate(order, timeout=_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                return AwsError("RequestTimeout", f"no answer within {_SECONDS:g} s")
+            finally:
+                with self._lock:
+                    self._children.discard(child)
+        return AwsError("ChildProcessError", f"it ended with {child.returncode}") if child.returncode else told
 
 
 def _environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from ecs_anywhere_agent.aws import AwsCall, AwsError, CallAws, call_aws
+from ecs_anywhere_agent.aws import Aws, AwsCall, AwsError, CallAws
 from ecs_anywhere_agent.container_secrets import EcrRegistry, MalformedReferenceError, Registry, SecretRegistry
 from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.environment_file import merged
@@ -66,7 +66,7 @@ class Fetched:
         return hidden((*self.environment.values(), *self.log_options.values()), text)
 
 
-def hidden(values: "tuple[str, ...]", text: str) -> str:
+def hidden(values: tuple[str, ...], text: str) -> str:
     """The text without the values; the longest first, as one may be a part of another."""
     for value in sorted(filter(None, values), key=len, reverse=True):
         text = text.replace(value, "***")
@@ -74,13 +74,16 @@ def hidden(values: "tuple[str, ...]", text: str) -> str:
 
 
 class ExecutionRoles:
-    """For threads. A call takes as long as the network does: two minutes at most."""
+    """For threads."""
 
     def __init__(
-        self, held: HeldCredentials, call: CallAws = call_aws, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        held: HeldCredentials,
+        call: CallAws | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._held = held
-        self._call = call
+        self._call = call or Aws()
         self._now = now
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, str], tuple[RegistryLogin, datetime]] = {}
@@ -117,6 +120,10 @@ class ExecutionRoles:
         if isinstance(registry, EcrRegistry):
             return self._ecr_login(credentials, registry)
         return self._secret_login(credentials, registry)
+
+    def close(self) -> None:
+        """What is on its way fails."""
+        self._call.close()
 
     def _credentials(self, task_id: str) -> RoleCredentials:
         credentials = self._held.get(task_id, "execution")

@@ -12,6 +12,7 @@ from ecs_anywhere_agent.agent import Agent
 from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.core.actions import RemoveContainer, StopContainer
 from ecs_anywhere_agent.core.events import Condition, ContainerChanged
+from ecs_anywhere_agent.execution_role import ExecutionRoles
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.leaving import Leaving
 from ecs_anywhere_agent.local_api import LocalApi
@@ -106,18 +107,19 @@ def make_runtime(
 
     Raises RuntimeUnavailableError.
     """
+    roles = ExecutionRoles(credentials or HeldCredentials())
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker import DockerRuntime  # noqa: PLC0415 - only where it is used
         from ecs_anywhere_agent.runtime.docker_images import PullBehavior  # noqa: PLC0415
 
-        return DockerRuntime.connect(data_dir, pull=PullBehavior(pull))
+        return DockerRuntime.connect(data_dir, pull=PullBehavior(pull), roles=roles)
     cgroups = find_cgroups()
     if cgroups is None:
         _log.warning(
             "CPU and memory limits of tasks are not enforced: this user may make no cgroup here "
             "(run the agent as root, or delegate it one); announced as ecs-anywhere.limits=none"
         )
-    return ProcessRuntime(data_dir, cgroups)
+    return ProcessRuntime(data_dir, cgroups, roles)
 
 
 def stop_tasks(data_dir: Path, timeout_seconds: float | None) -> int:

@@ -154,6 +154,7 @@ class DockerRuntime:
             self._calls.shutdown()
             give_up.cancel()
         self._closing.set()
+        self._roles.close()
         pools = self._calls, self._pulls, self._fetches
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -119,6 +119,7 @@ class ProcessRuntime:
 
     def close(self, *, finish: bool = False) -> None:
         del finish  # it always is
+        self._roles.close()
         for pool in (self._fetches, self._threads):
             pool.shutdown(wait=True)
         self._watcher.close()
