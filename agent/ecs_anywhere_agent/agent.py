@@ -12,13 +12,12 @@ from ecs_anywhere_agent.core import Rules, State, next_due, step
 from ecs_anywhere_agent.core.actions import Action, DropCredentials, Log, PublishReports, PublishRequest
 from ecs_anywhere_agent.core.events import (
     AgentStarted,
-    CredentialsReceived,
     Event,
     InventoryTaken,
     MessageReceived,
     TimerFired,
 )
-from ecs_anywhere_agent.core.values import Instant, RoleRef
+from ecs_anywhere_agent.core.values import Instant
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.interface import Runtime
 from ecs_anywhere_agent.store import Store
@@ -76,7 +75,8 @@ class Agent:
     def emit(self, event: Event) -> None:
         match event:
             case MessageReceived(message=TaskCredentials() as received):
-                self._events.put(self._hold(received))
+                # They stay out of the state, which is stored, and out of whatever is logged.
+                self._events.put(self._credentials.receive(received, random.random()))
             case _:
                 self._events.put(event)
 
@@ -108,15 +108,6 @@ class Agent:
             if event is None:
                 return
             self._take(event)
-
-    def _hold(self, received: TaskCredentials) -> CredentialsReceived:
-        """They stay out of the state, which is stored, and of what is logged."""
-        self._credentials.put(received.credentials)
-        return CredentialsReceived(
-            tuple((RoleRef(each.task_id, each.role), each.expiration) for each in received.credentials),
-            tuple((RoleRef(each.task_id, each.role), each.reason) for each in received.refused),
-            jitter=random.random(),
-        )
 
     def _take(self, event: Event) -> None:
         now = self._clock.now()

@@ -5,7 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from ecs_anywhere_agent.container_spec import Origin
-from ecs_anywhere_agent.core.values import ContainerRef, RoleRef
+from ecs_anywhere_agent.core.roles import RoleRef
+from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_protocol.messages import ControlPlaneMessage, NetworkBinding, RegisterContainerInstance
 from ecs_protocol.statuses import HealthStatus
 
