@@ -129,8 +129,6 @@ class ExecutionRoles:
         credentials = self._held.get(task_id, "execution")
         if credentials is None:
             raise CannotFetchError("unable to find execution role credentials")
-        if credentials.expiration <= self._now():
-            raise CannotFetchError(f"the credentials of {credentials.role_arn} have expired")
         return credentials
 
     def _ecr_login(self, credentials: RoleCredentials, registry: EcrRegistry) -> RegistryLogin:

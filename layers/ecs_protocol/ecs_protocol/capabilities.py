@@ -35,7 +35,7 @@ DOCKER_FEATURES = _words(
     extra-hosts hostname disable-networking other-user health-check restart-policy privileged read-only-root-filesystem
     security-options interactive pseudo-terminal ulimits system-controls kernel-capabilities devices shared-memory tmpfs
     shared-namespaces bind-mounts docker-volumes volume-driver-local volumes-from
-    container-ordering"""
+    container-ordering secrets environment-files log-secrets registry-secrets ecr"""
 )
 """What the Docker runtime can do on every machine."""
 
@@ -45,7 +45,9 @@ DOCKER_FEATURES_OF_SOME = _words(
 )
 """What it can do where the Engine and the machine let it."""
 
-PROCESS_FEATURES = _words("process external network-mode-host health-check restart-policy container-ordering")
+PROCESS_FEATURES = _words(
+    """process external network-mode-host health-check restart-policy container-ordering secrets environment-files"""
+)
 """What the process runtime can do on every machine."""
 
 PROCESS_FEATURES_OF_SOME = _words("other-user task-limits")

@@ -30,23 +30,6 @@ ABSENT = "arn:aws:secretsmanager:us-east-1:000000000000:secret:absent-AbCdEf"
 
 
 @pytest.fixture
-def aws(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", broker.url)
-    return broker
-
-
-@pytest.fixture
-def secret(aws: Broker) -> Iterator[str]:
-    """Its ARN. What it was before is AWSPREVIOUS."""
-    client = aws.client("secretsmanager")
-    arn = client.create_secret(Name="app/database", SecretString='{"password": "old"}')["ARN"]
-    now = {"username": "app", "password": "new", "port": 5432, "tls": {"on": True}}
-    client.put_secret_value(SecretId=arn, SecretString=json.dumps(now))
-    yield arn
-    client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
-
-
-@pytest.fixture
 def parameters(aws: Broker) -> Iterator[list[str]]:
     """The names of twelve."""
     client = aws.client("ssm")
@@ -56,21 +39,6 @@ def parameters(aws: Broker) -> Iterator[list[str]]:
     yield names
     client.delete_parameters(Names=names[:10])
     client.delete_parameters(Names=names[10:])
-
-
-@pytest.fixture
-def bucket(aws: Broker) -> Iterator[str]:
-    client = aws.client("s3")
-    client.create_bucket(Bucket="variables")
-    client.put_object(
-        Bucket="variables", Key="a/app.env", Body=b"# of the app\nCOLOUR=blue\nSIZE=1\nPLAIN=of the file\n"
-    )
-    client.put_object(Bucket="variables", Key="more.env", Body=b"SIZE=2\nSHAPE=round\n")
-    client.put_object(Bucket="variables", Key="large.env", Body=b"A=1\n" * 300_000)
-    yield "arn:aws:s3:::variables"
-    for key in ("a/app.env", "more.env", "large.env"):
-        client.delete_object(Bucket="variables", Key=key)
-    client.delete_bucket(Bucket="variables")
 
 
 def fetch(**members: Any) -> Fetched:
@@ -190,22 +158,11 @@ def test_all_that_is_wrong_is_said_at_once_and_no_value(aws: Broker, secret: str
     assert failed.value.__cause__ is None
 
 
-@pytest.mark.parametrize(
-    ("given", "why"),
-    [
-        pytest.param(HeldCredentials(), "unable to find execution role credentials", id="none"),
-        pytest.param(
-            held(credentials(ends_in=timedelta(seconds=-1))),
-            "the credentials of arn:aws:iam::000000000000:role/execution have expired",
-            id="expired-ones",
-        ),
-    ],
-)
-def test_without_credentials_nobody_is_asked(given: HeldCredentials, why: str) -> None:
-    asking = ExecutionRoles(given, NoNetwork())
+def test_without_credentials_nobody_is_asked() -> None:
+    asking = ExecutionRoles(HeldCredentials(), NoNetwork())
     with pytest.raises(CannotFetchError) as failed:
         asking.fetch(TASK_ID, spec("true", secrets=[{"name": "A", "valueFrom": "/a"}]))
-    assert str(failed.value) == f"{PULLED}{why}"
+    assert str(failed.value) == f"{PULLED}unable to find execution role credentials"
 
 
 class Counting:
