@@ -63,8 +63,9 @@ class DockerRuntime:
         pull: PullBehavior,
         pull_pause_seconds: float,
         *,
-        roles: ExecutionRoles,
+        roles: ExecutionRoles | None = None,
     ) -> None:
+        """`roles`: None: nobody has one."""
         self._engine = engine
         self._info = info
         self._data_dir = str(data_dir.resolve())
@@ -73,7 +74,7 @@ class DockerRuntime:
         self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
         self._fetches = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetch")
         """For what is made only once AWS has answered, so that nothing else waits for the network."""
-        self._roles = roles
+        self._roles = roles or ExecutionRoles(HeldCredentials())
         self._closing = threading.Event()
         self._images = Images(engine, pull, pull_pause_seconds, self._closing)
         self._volumes = Volumes(engine, self._data_dir)
@@ -97,13 +98,9 @@ class DockerRuntime:
         pull_pause_seconds: float = 1.0,
         roles: ExecutionRoles | None = None,
     ) -> "DockerRuntime":
-        """The pause before a failed pull is tried again doubles each time. `roles`: None: nobody has one.
-
-        Raises RuntimeUnavailableError.
-        """
+        """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine()
-            roles = roles or ExecutionRoles(HeldCredentials())
             return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, roles=roles)
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(

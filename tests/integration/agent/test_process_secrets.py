@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def parameter(aws: Broker) -> Iterator[str]:
     client.delete_parameter(Name="/process/value")
 
 
-def shows_it(parameter: str, script: str = 'echo "length ${#VALUE}"; exit 3', **members: object) -> ContainerSpec:
+def shows_it(parameter: str, script: str = 'echo "length ${#VALUE}"; exit 3', **members: Any) -> ContainerSpec:
     return spec("sh", "-c", script, secrets=[{"name": "VALUE", "valueFrom": parameter}], **members)
 
 
