@@ -5,6 +5,7 @@ import queue
 import random
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from ecs_anywhere_agent.clock import Clock
 from ecs_anywhere_agent.connection import Contact
@@ -17,7 +18,7 @@ from ecs_anywhere_agent.core.events import (
     MessageReceived,
     TimerFired,
 )
-from ecs_anywhere_agent.core.values import Instant
+from ecs_anywhere_agent.core.values import Instant, Task
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.interface import Runtime
 from ecs_anywhere_agent.store import Store
@@ -55,6 +56,10 @@ class Agent:
         """The newest state; any thread may read it."""
         return self._state
 
+    def task(self, task_id: str) -> Task | None:
+        """As it is now; any thread may ask."""
+        return self._state.tasks.get(task_id)
+
     @property
     def contact(self) -> Contact:
         """What is known of the connection; any thread may read it."""
@@ -68,6 +73,11 @@ class Agent:
     def now(self) -> Instant:
         """On the agent's clocks; any thread may ask."""
         return self._clock.now()
+
+    def cut_off_since(self) -> datetime | None:
+        """On the wall clock as it goes now; None: connected. Any thread may ask."""
+        contact, now = self._contact, self.now()
+        return None if contact.connected else now.wall - timedelta(seconds=now.elapsed - contact.since)
 
     def own_ports(self) -> frozenset[HostPort]:
         return self._state.host_ports()

@@ -35,6 +35,7 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.role_credentials import HeldCredentials
@@ -55,9 +56,16 @@ NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 class ProcessRuntime:
     """See the module."""
 
-    def __init__(self, data_dir: Path, cgroups: Cgroups | None, roles: ExecutionRoles | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        cgroups: Cgroups | None,
+        endpoint: Endpoint | None = None,
+        roles: ExecutionRoles | None = None,
+    ) -> None:
         """`roles`: None: nobody has one."""
         self._root = data_dir / "containers"
+        self._endpoint = endpoint
         self._roles = roles or ExecutionRoles(HeldCredentials())
         self._sealing = Sealing(identity_files(data_dir))
         self._cgroups = cgroups
@@ -88,7 +96,8 @@ class ProcessRuntime:
 
     def facts(self) -> RuntimeFacts:
         may = {"other-user": os.geteuid() == 0, "task-limits": self._cgroups is not None}
-        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able}
+        served = frozenset() if self._endpoint is None else self._endpoint.features
+        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able} | served
         return RuntimeFacts(features, attributes=() if self._cgroups else (NO_LIMITS,))
 
     def perform(self, action: RuntimeAction) -> None:
@@ -117,6 +126,12 @@ class ProcessRuntime:
                 return session in self._sessions.values()
         return False
 
+    def storage(self) -> Path | None:
+        return None
+
+    def clean_up(self, needed_images: Callable[[], frozenset[str]], pressed: Callable[[], bool] | None) -> None:
+        """There are no images."""
+
     def close(self, *, finish: bool = False) -> None:
         del finish  # it always is
         self._roles.close()
@@ -143,7 +158,7 @@ class ProcessRuntime:
                 if self._cgroups:
                     of_task = Limits.of_task(action.spec.task_limits)
                     procs = self._cgroups.make(action.ref, Limits.of(action.spec), of_task)
-                spec = launching.prepare(action.spec, procs) | self._sealed(action.ref, fetched)
+                spec = self._prepared(action, fetched, procs)
                 process_files.write(directory / process_files.SPEC, json.dumps(spec))
         except CannotFetchError as error:
             self._emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
@@ -155,11 +170,15 @@ class ProcessRuntime:
         if snapshot is not None:
             self._emit(ContainerChanged(snapshot))
 
-    def _sealed(self, ref: ContainerRef, fetched: Fetched) -> dict[str, str]:
-        """Raises OSError."""
-        if not fetched.environment:
-            return {}
-        return {_SEALED: self._sealing.seal(json.dumps(dict(fetched.environment)), "/".join(ref))}
+    def _prepared(self, action: CreateContainer, fetched: Fetched, procs: tuple[str, ...]) -> dict[str, Any]:
+        """What spec.json holds. Raises NotRunnableError, OSError."""
+        ref, spec = action.ref, fetched.into(action.spec)
+        if self._endpoint is not None:
+            spec = self._endpoint.told(ref, spec)
+        environment = dict(spec.environment)
+        secret = {name: environment.pop(name) for name in fetched.environment}
+        sealed = {_SEALED: self._sealing.seal(json.dumps(secret), "/".join(ref))} if secret else {}
+        return {**launching.prepare(spec._replace(environment=tuple(environment.items())), procs), **sealed}
 
     def _environment(self, ref: ContainerRef, spec: Mapping[str, Any]) -> dict[str, str]:
         """Raises CannotUnsealError, OSError."""

@@ -47,7 +47,7 @@ def make(files: IdentityFiles, tmp_path: Path) -> Iterator[Make]:
     drivers = []
 
     def make_driver(of: ExecutionRoles) -> Driver:
-        drivers.append(Driver(ProcessRuntime(tmp_path, find_cgroups(), of)))
+        drivers.append(Driver(ProcessRuntime(tmp_path, find_cgroups(), roles=of)))
         return drivers[-1]
 
     yield make_driver

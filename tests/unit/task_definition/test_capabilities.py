@@ -131,6 +131,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs.capability.container-restart-policy",
         "ecs.capability.docker-plugin.local",
         "ecs.capability.env-files.s3",
+        "ecs.capability.execute-command",
         "ecs.capability.execution-role-ecr-pull",
         "ecs.capability.external",
         "ecs.capability.network.container-port-range",
@@ -146,6 +147,7 @@ def test_what_a_machine_announces_today() -> None:
     assert sorted(name.removeprefix("com.amazonaws.ecs.capability.") for name in of_some) == [
         "apparmor",
         "docker-remote-api.1.25",
+        "ecs-anywhere.capability.gpu",
         "ecs-anywhere.capability.swap",
         "ecs-anywhere.capability.swappiness",
         "ecs.capability.task-cpu-mem-limit",
@@ -163,6 +165,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
         "ecs.capability.env-files.s3",
+        "ecs.capability.execute-command",
         "ecs.capability.external",
         "ecs.capability.secrets.asm.environment-variables",
         "ecs.capability.secrets.ssm.environment-variables",

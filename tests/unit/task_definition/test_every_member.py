@@ -225,7 +225,6 @@ NOWHERE = frozenset(
         "credential-specs-as-security-option",
         "volume-driver-that-is-nowhere",
         "domainless-credential-specs",
-        "gpu",
         "neuron",
         "firelens",
         "firelens-fluentd",
