@@ -123,6 +123,7 @@ class ContainerSpec(NamedTuple):
     logs: LogConfiguration | None = None
     acts_as: str | None = None
     """The task's role."""
+    execution_role: str | None = None
     secrets: tuple[Secret, ...] = ()
     environment_files: tuple[str, ...] = ()
     """ARNs of objects in S3, of which the first that has a variable counts."""
@@ -210,6 +211,7 @@ def container_specs(
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
                     acts_as=roles.get("task"),
+                    execution_role=roles.get("execution"),
                     secrets=secrets_of(container.get("secrets")),
                     environment_files=tuple(str(each["value"]) for each in container.get("environmentFiles") or ()),
                     registry=registry_of(container, execution_role="execution" in roles, region=origin.region),

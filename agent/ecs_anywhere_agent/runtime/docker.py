@@ -1,6 +1,7 @@
 """The Docker runtime."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +27,11 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
-from ecs_anywhere_agent.endpoint.endpoint import Endpoint
+from ecs_anywhere_agent.endpoint.endpoint import LOGS_BY_ROLE, Endpoint
 from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.role_credentials import HeldCredentials
+from ecs_anywhere_agent.runtime.docker_awslogs import AWSLOGS, completed
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -155,8 +157,13 @@ class DockerRuntime:
 
     def facts(self) -> RuntimeFacts:
         gpu_ids = find_gpus(self._gpus, self._info)
-        features = features_of(self._info, limits_tasks=self._task_cgroups is not None, gpus=bool(gpu_ids))
         served = frozenset() if self._endpoint is None else self._endpoint.features
+        features = features_of(
+            self._info,
+            limits_tasks=self._task_cgroups is not None,
+            gpus=bool(gpu_ids),
+            serves_log_driver=LOGS_BY_ROLE in served,
+        )
         return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
@@ -297,6 +304,10 @@ class DockerRuntime:
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
+        if spec.logs is not None and spec.logs.driver == AWSLOGS:
+            endpoint = None if spec.execution_role is None else self._endpoint
+            credentials = None if endpoint is None else endpoint.of_log_driver(ref.task_id)
+            spec = spec._replace(logs=completed(spec.logs, ref, credentials, os.environ))
         return container_config(
             ref,
             spec,

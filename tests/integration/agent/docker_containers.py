@@ -8,6 +8,7 @@ from typing import Any
 from ecs_anywhere_agent.container_spec import ContainerSpec, container_specs
 from ecs_anywhere_agent.core.events import Condition, ContainerSnapshot
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.execution_role import ExecutionRoles
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_engine import Engine
@@ -25,13 +26,17 @@ class Containers:
         engine: Engine,
         data_dir: Path,
         pull: PullBehavior = PullBehavior.PREFER_CACHED,
+        *,
         roles: ExecutionRoles | None = None,
         family: str = "web",
+        endpoint: Endpoint | None = None,
     ) -> None:
         self.family = family
         self.engine = engine
         self.data_dir = data_dir
-        self.driver = Driver(DockerRuntime.connect(data_dir, pull=pull, pull_pause_seconds=0.01, roles=roles))
+        self.driver = Driver(
+            DockerRuntime.connect(data_dir, pull=pull, pull_pause_seconds=0.01, roles=roles, endpoint=endpoint)
+        )
 
     def specs(self, *containers: Mapping[str, Any], **members: Any) -> dict[str, ContainerSpec]:
         definition = {

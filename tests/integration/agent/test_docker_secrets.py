@@ -173,7 +173,7 @@ def test_who_always_pulls_lets_nobody_have_what_another_has_pulled(
     engine: Engine, aws: Broker, private_image: str, login: str, tmp_path: Path
 ) -> None:
     del aws
-    with closing(Containers(engine, tmp_path, PullBehavior.ALWAYS, roles(), "secrets")) as containers:
+    with closing(Containers(engine, tmp_path, PullBehavior.ALWAYS, roles=roles(), family="secrets")) as containers:
         assert isinstance(
             pull(containers, private_image, repositoryCredentials={"credentialsParameter": login}), ImagePulled
         )

@@ -228,7 +228,6 @@ NOWHERE = frozenset(
         "neuron",
         "firelens",
         "firelens-fluentd",
-        "log-driver-awslogs",
         "windows",
     ]
 )
