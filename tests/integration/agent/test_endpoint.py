@@ -146,7 +146,7 @@ def test_a_container_of_docker_is_told_where_it_can_reach_the_endpoint(
     endpoint: Endpoint, members: dict[str, Any], base: str | None
 ) -> None:
     endpoint.serve_docker("127.0.0.1")
-    assert endpoint.features == {"task-role", "task-role-network-host"}
+    assert endpoint.features == {"task-role", "task-role-network-host", "execution-role-awslogs"}
     identifier = endpoint.identifiers.of(REF)
     expected = (
         {}
@@ -167,7 +167,11 @@ def test_a_container_of_docker_is_told_where_it_can_reach_the_endpoint(
         pytest.param("", ["192.0.2.1", "['task-role-network-host']", "['ECS']"], id="nobody-has-added-it"),
         pytest.param(
             f"ip address add {loopback.ADDRESS}/32 dev lo",
-            [loopback.ADDRESS, "['task-role', 'task-role-network-host']", "['AWS', 'ECS']"],
+            [
+                loopback.ADDRESS,
+                "['execution-role-awslogs', 'task-role', 'task-role-network-host']",
+                "['AWS', 'ECS']",
+            ],
             id="somebody-else-has",
         ),
     ],

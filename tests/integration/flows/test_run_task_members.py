@@ -94,11 +94,6 @@ def test_overrides_reach_the_machine_and_are_echoed(world: World, machine: str, 
     ("overrides", "lacking"),
     [
         pytest.param(
-            of_main(environmentFiles=[{"type": "s3", "value": "arn:aws:s3:::bucket/key.env"}]),
-            "ecs.capability.env-files.s3",
-            id="environment-files",
-        ),
-        pytest.param(
             of_main(resourceRequirements=[{"type": "GPU", "value": "1"}]), "ecs-anywhere.capability.gpu", id="gpu"
         ),
     ],
