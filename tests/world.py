@@ -357,6 +357,7 @@ class World:
         cpu: int = 2048,
         memory: int = 2048,
         ports: Sequence[int] = (),
+        gpus: Sequence[str] = (),
         capabilities: Sequence[str] | None = None,
         attributes: Mapping[str, str] | None = None,
     ) -> str:
@@ -366,7 +367,13 @@ class World:
             Certificate(f"arn:aws:iot:::cert/cert-{instance_id}", "PEM"), thing_name(PREFIX, instance_id), cluster
         )
         self.register(
-            instance_id, cpu=cpu, memory=memory, ports=ports, capabilities=capabilities, attributes=attributes
+            instance_id,
+            cpu=cpu,
+            memory=memory,
+            ports=ports,
+            gpus=gpus,
+            capabilities=capabilities,
+            attributes=attributes,
         )
         return instance_id
 
@@ -377,21 +384,25 @@ class World:
         cpu: int = 2048,
         memory: int = 2048,
         ports: Sequence[int] = (),
+        gpus: Sequence[str] = (),
         capabilities: Sequence[str] | None = None,
         attributes: Mapping[str, str] | None = None,
         digest: str | None = None,
     ) -> None:
-        names = EVERY_CAPABILITY if capabilities is None else capabilities
+        of_gpus = (GPU_CAPABILITY,) if gpus else ()
+        names = (*EVERY_CAPABILITY, *of_gpus) if capabilities is None else capabilities
         valued = attributes or {}
         self.say(
             instance_id,
             RegisterContainerInstance(
                 request_id="register",
-                digest=digest or f"{cpu}-{memory}-{sorted(ports)}-{hash((tuple(names), tuple(valued.items())))}",
+                digest=digest
+                or f"{cpu}-{memory}-{sorted(ports)}-{hash((tuple(gpus), tuple(names), tuple(valued.items())))}",
                 agent_version="1.0.0",
                 cpu=cpu,
                 memory=memory,
                 ports_in_use=tuple(HostPort(port=port) for port in ports),
+                gpu_ids=tuple(gpus),
                 attributes=(
                     *(Attribute(name=name) for name in names),
                     *(Attribute(name=name, value=value) for name, value in valued.items()),
@@ -493,4 +504,6 @@ class World:
         return instances.load(self.table, cluster, instance_id)
 
 
-EVERY_CAPABILITY = announced_attributes(DOCKER_FEATURES | DOCKER_FEATURES_OF_SOME)
+EVERY_CAPABILITY = announced_attributes(DOCKER_FEATURES | (DOCKER_FEATURES_OF_SOME - {"gpu"}))
+"""Of a machine without GPUs."""
+GPU_CAPABILITY = "ecs-anywhere.capability.gpu"

@@ -5,6 +5,7 @@ import queue
 import random
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from ecs_anywhere_agent.clock import Clock
 from ecs_anywhere_agent.connection import Contact
@@ -68,6 +69,11 @@ class Agent:
     def now(self) -> Instant:
         """On the agent's clocks; any thread may ask."""
         return self._clock.now()
+
+    def cut_off_since(self) -> datetime | None:
+        """On the wall clock as it goes now; None: connected. Any thread may ask."""
+        contact, now = self._contact, self.now()
+        return None if contact.connected else now.wall - timedelta(seconds=now.elapsed - contact.since)
 
     def own_ports(self) -> frozenset[HostPort]:
         return self._state.host_ports()

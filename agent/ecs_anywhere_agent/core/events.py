@@ -153,6 +153,11 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskNearlyFull:
+    """What is kept only for whoever looks for a cause must not be kept any longer."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """It is `next_due(state)` or later."""
 
@@ -171,5 +176,6 @@ Event = (
     | ReportAcknowledged
     | ContactProved
     | StopAsked
+    | DiskNearlyFull
     | TimerFired
 )

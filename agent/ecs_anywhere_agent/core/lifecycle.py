@@ -29,7 +29,8 @@ from ecs_anywhere_agent.core.restarting import (
     take_back,
 )
 from ecs_anywhere_agent.core.roles import Role
-from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, State, Task, update
+from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, Rules, State, Task, update
+from ecs_protocol.capabilities import required_attributes
 from ecs_protocol.roles import needed_roles
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
@@ -91,6 +92,7 @@ def _plan(draft: Draft, task: Task) -> Task:
     if task.task_definition not in draft.state.task_definitions:
         return task
     try:
+        _refuse_what_is_withheld(draft, task)
         specs = _specs(draft, task)
     except UnusableTaskDefinitionError as error:
         return replace(
@@ -107,6 +109,7 @@ def _plan(draft: Draft, task: Task) -> Task:
             stop_timeout=spec.origin.stop_timeout,
             restart_policy=spec.restart_policy,
             depends_on=spec.origin.depends_on,
+            gpu_ids=spec.origin.gpu_ids,
             start_timeout=spec.start_timeout,
         )
         for spec in specs
@@ -114,6 +117,14 @@ def _plan(draft: Draft, task: Task) -> Task:
     needed = needed_roles(draft.state.task_definitions[task.task_definition], task.command.overrides)
     roles = tuple(Role(kind, arn) for kind, arn in needed.items())
     return replace(task, planned=True, containers=(*containers, *known.values()), roles=roles)
+
+
+def _refuse_what_is_withheld(draft: Draft, task: Task) -> None:
+    """It is not announced: only a control plane that is not itself, or has not heard of it yet, sends such a task."""
+    required = required_attributes(draft.state.task_definitions[task.task_definition]) if draft.rules.withheld else ()
+    withheld = sorted(draft.rules.withheld.intersection(required))
+    if withheld:
+        raise UnusableTaskDefinitionError(f"this machine's owner does not allow {', '.join(withheld)}")
 
 
 def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
@@ -128,6 +139,7 @@ def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
         task_arn=command.task_arn,
         restart=command.restart,
         stop_after=command.stop_after,
+        gpu_ids=command.gpu_ids,
         default_stop_timeout=draft.rules.stop_timeout,
     )
 
@@ -245,7 +257,7 @@ def _status(draft: Draft, task: Task) -> Task:
                 task,
                 last_status=TaskStatus.STOPPED,
                 stopped_at=draft.now.wall,
-                forget_at=draft.now.elapsed + draft.rules.keep_stopped,
+                forget_at=draft.now.elapsed + _keep_stopped(draft.rules, task.task_id),
             )
         answer_at = draft.now.elapsed + draft.rules.answer_after
         return (
@@ -256,6 +268,11 @@ def _status(draft: Draft, task: Task) -> Task:
     if containers and all(container.phase in {Phase.RUNNING, Phase.STOPPED} for container in containers):
         return replace(task, last_status=TaskStatus.RUNNING, started_at=task.started_at or draft.now.wall)
     return task
+
+
+def _keep_stopped(rules: Rules, task_id: str) -> float:
+    """A task's id is random, and always gives the same."""
+    return rules.keep_stopped + rules.keep_stopped_jitter * int(task_id[:8], 16) / 0x1_0000_0000
 
 
 def _worth_a_report(draft: Draft, task: Task) -> Task:

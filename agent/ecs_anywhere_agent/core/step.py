@@ -14,6 +14,7 @@ from ecs_anywhere_agent.core.events import (
     ContainerChanged,
     CredentialsReceived,
     Disconnected,
+    DiskNearlyFull,
     Event,
     ImagePulled,
     InventoryTaken,
@@ -25,7 +26,7 @@ from ecs_anywhere_agent.core.events import (
     TimerFired,
 )
 from ecs_anywhere_agent.core.lifecycle import advance, dues, is_due, other_circumstances
-from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State
+from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State, update
 from ecs_protocol.messages import (
     ControlPlaneMessage,
     OrphansNoted,
@@ -87,24 +88,32 @@ def _take_in(draft: Draft, event: Event) -> None:
             _start(draft, event)
         case InventoryTaken() | ContainerChanged() | ImagePulled() | ActionFailed():
             _take_in_observation(draft, event)
+        case Connected() | Disconnected() | NotConnected() | ContactProved():
+            _take_in_contact(draft, event)
+        case MessageReceived():
+            _take_in_message(draft, event.message)
+        case ReportAcknowledged():
+            reporting.acknowledge(draft, event.token)
+        case StopAsked():
+            desired.stop_here(draft, event.task_id)
+        case CredentialsReceived():
+            credentials.receive(draft, event)
+        case DiskNearlyFull():
+            _keep_no_longer(draft)
+        case TimerFired():
+            pass
+
+
+def _take_in_contact(draft: Draft, event: Connected | Disconnected | NotConnected | ContactProved) -> None:
+    match event:
         case Connected():
             reconciling.open_link(draft, event)
         case Disconnected():
             reconciling.close_link(draft)
         case NotConnected():
             contact.miss_connection(draft, event)
-        case MessageReceived():
-            _take_in_message(draft, event.message)
-        case ReportAcknowledged():
-            reporting.acknowledge(draft, event.token)
         case ContactProved():
             contact.note_contact(draft, event.began)
-        case StopAsked():
-            desired.stop_here(draft, event.task_id)
-        case CredentialsReceived():
-            credentials.receive(draft, event)
-        case TimerFired():
-            pass
 
 
 def _take_in_observation(draft: Draft, event: Observation) -> None:
@@ -133,6 +142,13 @@ def _take_in_message(draft: Draft, message: ControlPlaneMessage) -> None:
             reconciling.reconcile(draft)
         case Refused():
             reconciling.refused(draft, message)
+
+
+def _keep_no_longer(draft: Draft) -> None:
+    """The containers of stopped tasks, which are not needed for anything that should run."""
+    for task in draft.tasks():
+        if task.stopped and not task.removed and task.forget_at is not None:
+            draft.put(update(task, forget_at=min(task.forget_at, draft.now.elapsed)))
 
 
 def _start(draft: Draft, event: AgentStarted) -> None:

@@ -84,6 +84,7 @@ class Container:
     stop_timeout: int = 30
     restart_policy: RestartPolicy | None = None
     depends_on: tuple[Dependency, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
     start_timeout: int | None = None
     phase: Phase = Phase.WAITING
     runtime_id: str | None = None
@@ -298,6 +299,10 @@ class Rules:
     kill_again_after: float = 30.0
     keep_stopped: float = 3 * 3600.0
     """How long a stopped task's containers stay for whoever looks for the cause; as long as with Amazon's agent."""
+    keep_stopped_jitter: float = 0.0
+    """For each task, up to so much longer."""
+    withheld: frozenset[str] = frozenset()
+    """Attributes of what the machine's owner keeps from tasks, whoever sends them."""
     stop_timeout: int = DEFAULT_STOP_TIMEOUT_SECONDS
     """For containers that say none."""
     pull_upfront: bool = False

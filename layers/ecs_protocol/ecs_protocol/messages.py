@@ -33,6 +33,15 @@ Timestamp = Annotated[datetime, AfterValidator(_aware)]
 
 TaskId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
+GpuId = Annotated[str, Field(min_length=1, max_length=64)]
+"""As its driver names it: `GPU-8932f937-d72c-4106-c12f-20bd9faed9f6`."""
+
+PinnedGpus = dict[str, tuple[GpuId, ...]]
+"""By container: the GPUs that are its own."""
+
+MAX_GPUS = 32
+"""Of one machine."""
+
 
 class Message(BaseModel):
     """A frozen value that is camelCase in JSON and ignores what it does not know."""
@@ -114,6 +123,7 @@ class RegisterContainerInstance(_Request):
     memory: int = Field(ge=0)
     """MiB, less what is kept for the machine itself."""
     ports_in_use: tuple[HostPort, ...] = ()
+    gpu_ids: tuple[GpuId, ...] = Field(default=(), max_length=MAX_GPUS)
     attributes: tuple[Attribute, ...] = ()
     """Capability attributes (no value) and others."""
 
@@ -153,6 +163,7 @@ class OrphanReport(Message):
     started_by: str | None = None
     overrides: dict[str, Any] = Field(default_factory=dict)
     """TaskOverride of the ECS API."""
+    gpu_ids: PinnedGpus | None = None
     created_at: Timestamp | None = None
     started_at: Timestamp | None = None
 
@@ -332,6 +343,7 @@ class TaskCommand(Message):
     """`family:revision`."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """TaskOverride of the ECS API."""
+    gpu_ids: PinnedGpus | None = None
     group: str | None = None
     started_by: str | None = None
     launch_type: str = "EXTERNAL"

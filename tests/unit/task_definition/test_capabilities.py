@@ -138,6 +138,7 @@ def test_what_a_machine_announces_today() -> None:
     assert sorted(name.removeprefix("com.amazonaws.ecs.capability.") for name in of_some) == [
         "apparmor",
         "docker-remote-api.1.25",
+        "ecs-anywhere.capability.gpu",
         "ecs-anywhere.capability.swap",
         "ecs-anywhere.capability.swappiness",
         "ecs.capability.task-cpu-mem-limit",

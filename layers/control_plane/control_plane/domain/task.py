@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from control_plane.domain.entity import Entity
+from control_plane.domain.gpus import all_gpu_ids
 from control_plane.domain.resources import Resources
 from ecs_protocol.messages import ContainerReport, ListedTask, RestartsInPlace, TaskReport
 from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, StopCode, TaskStatus
@@ -66,6 +67,8 @@ class Task(Entity):
     memory: int
     ports: tuple[str, ...] = ()
     """Static host ports that it holds, as `8080/tcp`."""
+    gpu_ids: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """GPUs that it holds, by container."""
     desired_status: DesiredStatus = DesiredStatus.RUNNING
     last_status: TaskStatus = TaskStatus.PENDING
     awaiting: Awaiting | None = None
@@ -93,7 +96,10 @@ class Task(Entity):
         """What it takes of its instance."""
         pairs = (port.split("/") for port in self.ports)
         return Resources(
-            cpu=self.cpu, memory=self.memory, ports=frozenset((int(number), protocol) for number, protocol in pairs)
+            cpu=self.cpu,
+            memory=self.memory,
+            ports=frozenset((int(number), protocol) for number, protocol in pairs),
+            gpu_ids=all_gpu_ids(self.gpu_ids),
         )
 
     @property

@@ -122,6 +122,7 @@ def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[D
                     "cpu": str(each.get("cpu", 0)),
                     "memory": str(each["memory"]) if "memory" in each else None,
                     "memoryReservation": str(each["memoryReservation"]) if "memoryReservation" in each else None,
+                    "gpuIds": list(task.gpu_ids[each["name"]]) if task.gpu_ids.get(each["name"]) else None,
                 }
             )
         )

@@ -54,6 +54,7 @@ def _command(cp: ControlPlane, task: Task, *, mine: bool) -> TaskCommand:
         cluster_arn=cp.arns.cluster(task.cluster),
         task_definition=task.task_definition,
         overrides=task.overrides,
+        gpu_ids=task.gpu_ids or None,
         group=task.group,
         started_by=task.started_by,
         created_at=task.created_at,

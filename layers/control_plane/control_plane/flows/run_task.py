@@ -55,7 +55,7 @@ def run_task(cp: ControlPlane, request: Mapping[str, Any], *, kept: timedelta = 
     order = _Order.of(cp, request, "RunTask")
 
     def choose(attempt: int) -> tuple[list[Placed], Failures]:
-        answers = choose_instances(cp, order.cluster.name, order.demand, request.get("count", 1), fresh=attempt > 0)
+        answers = choose_instances(cp, order.cluster.name, order.demand, request.get("count", 1), fresh=attempt > 1)
         if Unplaced({}) in answers:
             raise InvalidParameterException(NO_INSTANCES)
         return [answer for answer in answers if isinstance(answer, Placed)], _failures(cp, order, answers)
@@ -217,7 +217,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 raise
             return before
         except InstanceChangedError:
-            cp.fleet.forget(order.cluster.name)
+            cp.fleet.look_again(order.cluster.name, {task.instance_id for task in new})
             raise
         cp.fleet.took(new)
         return {"tasks": [_described(cp, order, task) for task in new], "failures": failures}

@@ -177,6 +177,7 @@ _LACKS: Mapping[str, str] = {
     "RESOURCE:CPU": "has insufficient CPU units available.",
     "RESOURCE:MEMORY": "has insufficient memory available.",
     "RESOURCE:PORTS": "is already using a port required by your task.",
+    "RESOURCE:GPU": "has insufficient GPU resources available.",
     "DAEMON": "waits for the task of a DAEMON service, for a minute at most.",
     "ATTRIBUTE": "is missing an attribute required by your task.",
 }
