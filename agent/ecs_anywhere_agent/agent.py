@@ -18,7 +18,7 @@ from ecs_anywhere_agent.core.events import (
     MessageReceived,
     TimerFired,
 )
-from ecs_anywhere_agent.core.values import Instant
+from ecs_anywhere_agent.core.values import Instant, Task
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.interface import Runtime
 from ecs_anywhere_agent.store import Store
@@ -55,6 +55,10 @@ class Agent:
     def state(self) -> State:
         """The newest state; any thread may read it."""
         return self._state
+
+    def task(self, task_id: str) -> Task | None:
+        """As it is now; any thread may ask."""
+        return self._state.tasks.get(task_id)
 
     @property
     def contact(self) -> Contact:

@@ -34,6 +34,7 @@ from ecs_anywhere_agent.settings import DEFAULTS, Settings, SettingsError
 from ecs_anywhere_agent.settings.owner import withheld_attributes, withheld_features
 from ecs_anywhere_agent.single import only_one
 from ecs_anywhere_agent.store import STATE, open_store
+from ecs_anywhere_agent.streams.open_streams import OpenStreams
 from ecs_protocol.messages import Attribute, HostPort, RegisterContainerInstance
 
 _log = logging.getLogger("ecs_anywhere_agent")
@@ -85,6 +86,7 @@ def run_agent(
             )
 
         leaving = Leaving(agent, files, keep_tasks=keep_tasks)
+        streams = OpenStreams(data_dir, identity.topics.commands, agent.task)
         link = MqttLink(
             identity,
             Rotation(files, lambda shown: tls_context(files, identity, shown), elapsed=lambda: agent.now().elapsed),
@@ -92,6 +94,7 @@ def run_agent(
             describe=describe,
             emit=agent.emit,
             elapsed=lambda: agent.now().elapsed,
+            streams=streams,
             deregistered=lambda: leaving.begin(link),
         )
         agent.publish_with(link.request, link.report)
@@ -115,6 +118,7 @@ def run_agent(
                     agent.run()
                 finally:
                     clean_up.close()
+                    streams.close()
                     link.close()
         finally:
             endpoint.close()

@@ -281,12 +281,16 @@ class Engine:
             raise EngineError(answer.status, message)
         return answer
 
-    def logs(self, container: str, *, tty: bool, tail: int | None, follow: bool) -> Iterator[tuple[bool, bytes]]:
+    def logs(
+        self, container: str, *, tty: bool, tail: int | None, follow: bool, since: float | None = None
+    ) -> Iterator[tuple[bool, bytes]]:
         """(whether it is of stderr, what was written); a terminal does not tell the two apart.
 
         https://docs.docker.com/reference/api/engine/version/v1.50/#tag/Container/operation/ContainerAttach
         """
         query = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail), "follow": str(int(follow))}
+        if since is not None:
+            query["since"] = f"{since:.9f}"
         connection = self._connect(None if follow else self._timeout)
         try:
             answer = self._send(connection, "GET", f"/containers/{container}/logs", query, None)

@@ -31,10 +31,6 @@ NOT_FOUND = {
     "message": "CredentialsV2Request: Credentials not found",
     "HTTPErrorCode": 400,
 }
-    "code": "InvalidIdInRequest",
-    "message": "CredentialsV2Request: Credentials not found",
-    "HTTPErrorCode": 400,
-}
 
 
 class Containers:

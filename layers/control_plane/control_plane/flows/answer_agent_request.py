@@ -68,6 +68,11 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
             audit.refused_message(cp, envelope, "its instance is deregistered")
         _answer_deregistered(cp, sender, request)
         return
+    _answer(cp, sender, request, envelope)
+    note_certificate_in_use(cp, sender, envelope.principal)
+
+
+def _answer(cp: ControlPlane, sender: InstanceIdentity, request: AgentRequest, envelope: Envelope) -> None:
     match request:
         case Reconcile():
             until_won(cp, lambda _attempt: _reconcile(cp, sender, request, envelope.received_at))
@@ -85,7 +90,6 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
             cp.queues.hand_on(envelope)  # of a machine whose identity is older than the topic for it
         case DeregistrationNoted():
             logger.warning("An instance that is not deregistered says so", extra={"instance": sender.instance_id})
-    note_certificate_in_use(cp, sender, envelope.principal)
 
 
 def proves_presence(instance: ContainerInstance, received_at: datetime) -> bool:

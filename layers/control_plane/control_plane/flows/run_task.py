@@ -121,6 +121,7 @@ class _Order:
         of_ecs = managed(cluster.name) if request.get("enableECSManagedTags") else {}
         self.absence = absence_members(definition, own, {**propagated, **own, **of_ecs}, in_service=False)
         self.by_strategy = bool(strategy) or None
+        self.execute_command = request.get("enableExecuteCommand") or None
         self.digest = digest_of(request)
         self.demand = demand_of(
             definition,
@@ -128,6 +129,7 @@ class _Order:
             group=self.group,
             constraints=request.get("placementConstraints", ()),
             strategy=parse_strategy(request.get("placementStrategy", ())),
+            execute_command=bool(self.execute_command),
         )
 
     @classmethod
@@ -194,6 +196,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 reference_id=order.reference_id,
                 overrides=order.overrides,
                 by_strategy=order.by_strategy,
+                execute_command=order.execute_command,
                 **order.absence,
             )
             for each in placed

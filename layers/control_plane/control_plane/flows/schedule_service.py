@@ -237,6 +237,7 @@ def _start(
             demand,
             group=demand.group,
             service=service.name,
+            execute_command=service.execute_command,
             started_by=service.deployment.deployment_id,
             deployment_id=service.deployment.deployment_id,
             by_strategy=bool(service.deployment.capacity_provider_strategy) or None,
