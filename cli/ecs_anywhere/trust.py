@@ -61,7 +61,9 @@ def statement_for(stack: Stack, clusters: Sequence[str]) -> dict[str, Any]:
     broker = stack.credentials_role
     if broker is None:
         raise Problem("This stack gives tasks no roles: it is of an older release. Update it, then try again.")
-    partition, account = broker.split(":")[1], broker.split(":")[4]
+    partition, account, name = broker.split(":")[1], broker.split(":")[4], broker.rsplit("/", 1)[-1]
+    # Of a session AWS shows the role here, MiniStack the session.
+    shown = f"arn:{partition}:sts::{account}:assumed-role/{name}/*" if stack.aws_endpoint else broker
     tags: dict[str, Any] = {"aws:RequestTag/ecs-anywhere-deployment": stack.prefix}
     if clusters:
         tags["aws:RequestTag/ecs-cluster-name"] = list(clusters)
@@ -70,7 +72,7 @@ def statement_for(stack: Stack, clusters: Sequence[str]) -> dict[str, Any]:
         "Effect": "Allow",
         "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
         "Action": ["sts:AssumeRole", "sts:TagSession"],
-        "Condition": {"ArnEquals": {"aws:PrincipalArn": broker}, "StringEquals": tags},
+        "Condition": {"ArnEquals": {"aws:PrincipalArn": shown}, "StringEquals": tags},
     }
 
 

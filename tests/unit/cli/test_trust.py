@@ -63,6 +63,12 @@ def test_the_statement_names_the_one_function_of_this_deployment() -> None:
     assert statement_for(STACK, ()) == STATEMENT
 
 
+def test_the_emulator_shows_another_name_of_the_function() -> None:
+    condition = statement_for(replace(STACK, aws_endpoint="http://127.0.0.1:4566"), ())["Condition"]
+    session = "arn:aws:sts::123456789012:assumed-role/ecs-anywhere-IotCredentialsRole-ABC/*"
+    assert condition["ArnEquals"] == {"aws:PrincipalArn": session}
+
+
 def test_it_may_be_for_tasks_of_some_clusters_only() -> None:
     condition = statement_for(STACK, ("prod", "test"))["Condition"]
     assert condition["StringEquals"] == {
