@@ -59,6 +59,10 @@ def described(cloudformation: Any, secretsmanager: Any, stack_name: str) -> dict
         "registration_endpoint": outputs["RegistrationEndpoint"],
         "event_bus_name": outputs["EventBusName"],
         "operator_function": outputs["OperatorFunctionName"],
+        "prefix": outputs["Prefix"],
+        "credentials_role": outputs.get("CredentialsRoleArn"),
+        "task_role_path": outputs.get("TaskRolePath", ""),
+        "task_role_tag": outputs.get("TaskRoleTag", ""),
     }
 
 
@@ -86,8 +90,8 @@ def ecs_client(stack: Stack) -> Any:
     )
 
 
-def operate(stack: Stack, operation: str, **members: Any) -> dict[str, Any]:
-    """What is no ECS operation, by lambda:Invoke under the caller's own AWS credentials. Raises Problem."""
+def aws_client(stack: Stack, service: str) -> Any:
+    """AWS itself, or the emulator, under the caller's own AWS credentials."""
     local: dict[str, Any] = (
         {
             "endpoint_url": stack.aws_endpoint,
@@ -99,8 +103,13 @@ def operate(stack: Stack, operation: str, **members: Any) -> dict[str, Any]:
         else {}
     )
     make: Any = boto3.client
+    return make(service, region_name=stack.region, **local)
+
+
+def operate(stack: Stack, operation: str, **members: Any) -> dict[str, Any]:
+    """What is no ECS operation, by lambda:Invoke under the caller's own AWS credentials. Raises Problem."""
     try:
-        answer = make("lambda", region_name=stack.region, **local).invoke(
+        answer = aws_client(stack, "lambda").invoke(
             FunctionName=stack.operator_function, Payload=json.dumps({"operation": operation, **members}).encode()
         )
     except (BotoCoreError, ClientError) as error:
