@@ -15,7 +15,7 @@ from ecs_anywhere_agent.core.events import Condition, ContainerChanged
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.leaving import Leaving
 from ecs_anywhere_agent.local_api import LocalApi
-from ecs_anywhere_agent.machine import describe_machine
+from ecs_anywhere_agent.machine import boot_id_of, describe_machine
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
 from ecs_anywhere_agent.overview import answers
 from ecs_anywhere_agent.rotating import Rotation
@@ -66,6 +66,7 @@ def run_agent(
                 own_ports=agent.own_ports(),
                 owns_process=runtime.owns_process,
                 reserved_memory=reserved_memory,
+                boot_id=boot_id_of(data_dir),
             )
 
         leaving = Leaving(agent, files, keep_tasks=keep_tasks)

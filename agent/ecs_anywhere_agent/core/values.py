@@ -231,8 +231,8 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything. All but `link`, `offline_at` and `cut_off` is stored before the actions of the step that made it are
-    carried out."""
+    """Everything. All but `link`, `offline_at`, `cut_off` and `duplicate` is stored before the actions of the step that
+    made it are carried out."""
 
     container_instance_arn: str = ""
     tasks: Mapping[str, Task] = field(default_factory=dict)
@@ -251,6 +251,8 @@ class State:
     offline_at: float | None = None
     """When a machine without a connection counts as cut off."""
     cut_off: bool = False
+    duplicate: bool = False
+    """The control plane has said that another machine uses this one's identity."""
     link: Link | None = None
 
     def host_ports(self) -> frozenset[HostPort]:
