@@ -270,7 +270,9 @@ def test_a_session_token_comes_in_the_query() -> None:
         return SECRET
 
     at = presigned_at(request)
-    assert verify(request, secret_of={}.get, secret_of_session=secret_of_session, region=REGION, now=at) == KEY_ID
+    nobody: dict[str, str] = {}
+    answered = verify(request, secret_of=nobody.get, secret_of_session=secret_of_session, region=REGION, now=at)
+    assert answered == KEY_ID
     assert asked == [(KEY_ID, "the+session/token=")]
 
 
