@@ -31,6 +31,7 @@ from ecs_anywhere_agent.core.events import (
 from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_anywhere_agent.mqtt import DUPLICATE, MqttLink, tls_context
 from ecs_anywhere_agent.rotating import Rotation
+from ecs_anywhere_agent.streams.open_streams import OpenStreams
 from ecs_protocol.messages import (
     DUPLICATE_IDENTITY,
     Identity,
@@ -65,6 +66,7 @@ def make_link(
         describe=describe,
         emit=events.put,
         elapsed=time.monotonic,
+        streams=OpenStreams(files.certificate.parent, identity.topics.commands, lambda _: None),
         wall=wall,
     )
 

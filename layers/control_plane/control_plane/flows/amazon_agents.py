@@ -40,7 +40,7 @@ from control_plane.flows.submit_task_state_change import commit_changes
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, tasks
-from ecs_protocol.messages import MAX_MESSAGE_BYTES, Attribute, HostPort, RegisterContainerInstance
+from ecs_protocol.messages import MAX_GPUS, MAX_MESSAGE_BYTES, Attribute, HostPort, RegisterContainerInstance
 from ecs_protocol.statuses import TaskStatus
 
 logger = Logger(child=True)
@@ -185,9 +185,23 @@ def _machine(request: Mapping[str, Any]) -> RegisterContainerInstance:
                 for name, protocol in (("PORTS", "tcp"), ("PORTS_UDP", "udp"))
                 for port in totals.get(name, {}).get("stringSetValue", ())
             ),
+            gpu_ids=_gpu_ids(request),
             attributes=tuple(
                 Attribute(name=each["name"], value=each.get("value") or None) for each in request.get("attributes", ())
             ),
         )
     except (ValidationError, ValueError) as error:
-        raise InvalidParameterException("totalResources are not valid: whole numbers, and ports to 65535.") from error
+        raise InvalidParameterException(
+            "totalResources or platformDevices are not valid: whole numbers, ports to 65535, and "
+            f"at most {MAX_GPUS} devices with an id."
+        ) from error
+
+
+def _gpu_ids(request: Mapping[str, Any]) -> tuple[str, ...]:
+    devices = request.get("platformDevices", ())
+    for each in devices:
+        if each["type"] != "GPU":
+            raise InvalidParameterException(
+                f"platformDevices.type {each['type']} is not supported yet: use GPU, or remove it."
+            )
+    return tuple(sorted({each["id"] for each in devices}))

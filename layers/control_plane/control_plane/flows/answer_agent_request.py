@@ -35,6 +35,7 @@ from ecs_protocol.messages import (
     Deregistered,
     DeregistrationNoted,
     DescribeTasks,
+    GetCredentials,
     ListedTask,
     Probe,
     Reconcile,
@@ -87,6 +88,8 @@ def _answer(cp: ControlPlane, sender: InstanceIdentity, request: AgentRequest, e
             # An old copy of a request may name a key that the machine does not have any more.
             if cp.clock() < envelope.received_at + ROTATION_GAP:
                 rotate_certificate(cp, sender, request)
+        case GetCredentials():
+            cp.queues.hand_on(envelope)  # of a machine whose identity is older than the topic for it
         case DeregistrationNoted():
             logger.warning("An instance that is not deregistered says so", extra={"instance": sender.instance_id})
 
