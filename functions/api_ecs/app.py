@@ -39,7 +39,7 @@ from control_plane.flows import (
 from control_plane.flows.authenticate import authenticate
 from control_plane.flows.authorize import authorize
 from control_plane.gateways.ecs_model import operation_of, parse_body, serialise, service_model, validate_request
-from control_plane.gateways.sigv4 import SignedRequest
+from control_plane.gateways.sigv4_forms import SignedRequest
 from control_plane.runtime import ControlPlane, control_plane
 
 logger = Logger()

@@ -29,10 +29,19 @@ from ecs_anywhere_agent.core.events import (
     ReportAcknowledged,
 )
 from ecs_anywhere_agent.identity import IdentityFiles
-from ecs_anywhere_agent.mqtt import MqttLink, tls_context
+from ecs_anywhere_agent.mqtt import DUPLICATE, MqttLink, tls_context
 from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.streams.open_streams import OpenStreams
-from ecs_protocol.messages import Identity, Probe, Reconcile, RegisterContainerInstance, TaskReport, TaskStateChanges
+from ecs_protocol.messages import (
+    DUPLICATE_IDENTITY,
+    Identity,
+    Probe,
+    Reconcile,
+    Refused,
+    RegisterContainerInstance,
+    TaskReport,
+    TaskStateChanges,
+)
 from ecs_protocol.statuses import TaskStatus
 from integration.agent.conftest import THING, Broker
 
@@ -165,6 +174,25 @@ def test_a_connection_that_is_taken_over_comes_back_as_a_new_session(files: Iden
     assert isinstance(again, Connected)
     assert one.session != again.session
     first.close()
+
+
+def test_a_machine_that_is_refused_as_a_duplicate_leaves_the_connection_to_the_other_one(
+    files: IdentityFiles, broker: Broker
+) -> None:
+    """What is said to the other one over the topic that both hear makes neither leave."""
+    link, events = connect(files)
+    connected = events.get(timeout=20)
+    assert isinstance(connected, Connected)
+    assert isinstance(events.get(timeout=20), ContactProved)
+    for session in ("another", connected.session):
+        refused = Refused(request_id=f"{session}-1", error=DUPLICATE_IDENTITY, message="two")
+        broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload=refused.to_json())
+        assert events.get(timeout=10) == MessageReceived(refused)
+    assert events.get(timeout=10) == Disconnected()
+    assert events.get(timeout=10) == NotConnected(DUPLICATE)
+    with pytest.raises(queue.Empty):
+        events.get(timeout=5)
+    link.close()
 
 
 @pytest.mark.parametrize(

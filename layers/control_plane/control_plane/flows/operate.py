@@ -14,6 +14,7 @@ from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
 from control_plane.flows.principals import PrincipalRequest, operate_principals
 from control_plane.flows.rotate_certificate import require_rotation
+from control_plane.flows.tell_machines_apart import keep_machine, list_duplicates
 from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters
@@ -94,6 +95,17 @@ class _Why(BaseModel):
     name: str = Field(min_length=1)
 
 
+class _Duplicates(BaseModel):
+    """List the instances whose identity several machines use, or decide which of them is the one that is named."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["ListDuplicates", "KeepMachine"]
+    cluster: str = "default"
+    container_instance: str = ""
+    boot_id: str = ""
+
+
 class _Orphans(BaseModel):
     """List, or decide about the one that is named."""
 
@@ -113,6 +125,7 @@ _Operation = (
     | _Resume
     | _Check
     | _Why
+    | _Duplicates
     | _Orphans
     | PrincipalRequest
 )
@@ -142,6 +155,10 @@ def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
             return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
         case _Why():
             return why(cp, parsed.cluster, parsed.name)
+        case _Duplicates(operation="ListDuplicates"):
+            return {"duplicates": list_duplicates(cp, parsed.cluster)}
+        case _Duplicates():
+            return keep_machine(cp, parsed.cluster, parsed.container_instance, parsed.boot_id)
         case _Orphans(operation="ListOrphans"):
             return {"orphans": list_orphans(cp, parsed.cluster)}
         case _Orphans(operation="StopOrphan"):
