@@ -10,6 +10,7 @@ from ecs_anywhere_agent.container_linux import Linux, linux_of
 from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
 from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
 from ecs_anywhere_agent.container_storage import Storage, storage_of
+from ecs_protocol.roles import roles_of
 
 DEFAULT_STOP_TIMEOUT_SECONDS = 30
 """For a stopTimeout that is unset or 0, as with Amazon's agent."""
@@ -107,6 +108,8 @@ class ContainerSpec(NamedTuple):
     network: Network = Network()
     storage: Storage = Storage()
     logs: LogConfiguration | None = None
+    acts_as: str | None = None
+    """The task's role."""
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -136,10 +139,7 @@ def container_specs(
     """
     try:
         by_name = {str(entry.get("name")): entry for entry in overrides.get("containerOverrides") or ()}
-        limits = TaskLimits(
-            _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
-            _mebibytes(overrides.get("memory") or task_definition.get("memory")),
-        )
+        limits = task_limits(task_definition, overrides)
         revision = f"{task_definition['family']}:{task_definition['revision']}"
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
@@ -183,12 +183,21 @@ def container_specs(
                     network=network_of(container, network_mode),
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
+                    acts_as=roles_of(task_definition, overrides).get("task"),
                 )
             )
         _check_order(specs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableTaskDefinitionError(f"the task definition cannot be read: {error!r}") from error
     return tuple(specs)
+
+
+def task_limits(task_definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> TaskLimits:
+    """Raises ValueError."""
+    return TaskLimits(
+        _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
+        _mebibytes(overrides.get("memory") or task_definition.get("memory")),
+    )
 
 
 def _check_order(specs: Sequence[ContainerSpec]) -> None:

@@ -35,6 +35,7 @@ from ecs_protocol.messages import (
     AgentRequest,
     ControlPlaneMessage,
     Deregistered,
+    GetCredentials,
     Identity,
     OpenExec,
     OpenLogs,
@@ -111,7 +112,9 @@ class MqttLink:
         self._thread.start()
 
     def request(self, message: AgentRequest) -> None:
-        self._publish(self._identity.topics.requests, message.to_json(), None)
+        topics = self._identity.topics
+        topic = topics.credentials if isinstance(message, GetCredentials) else None
+        self._publish(topic or topics.requests, message.to_json(), None)
 
     def report(self, token: int, message: TaskStateChanges) -> None:
         self._publish(self._identity.topics.task_state_changes, message.to_json(), token)
@@ -186,7 +189,9 @@ class MqttLink:
         try:
             message = CONTROL_PLANE_MESSAGE.validate_json(payload)
         except ValidationError as error:
-            _log.warning("ignored a message that this agent does not understand: %s", error)
+            # Without what it holds, which may be credentials.
+            problems = error.errors(include_input=False, include_url=False)
+            _log.warning("ignored a message that this agent does not understand: %s", problems)
             return None
         if isinstance(message, OpenLogs | OpenExec):
             self._streams.open(message, self)

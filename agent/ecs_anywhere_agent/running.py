@@ -12,16 +12,22 @@ from ecs_anywhere_agent.agent import Agent
 from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.core.actions import RemoveContainer, StopContainer
 from ecs_anywhere_agent.core.events import Condition, ContainerChanged
+from ecs_anywhere_agent.endpoint.answers import Answers, World
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
+from ecs_anywhere_agent.endpoint.limiting import DEFAULT_RATE, Rate
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.leaving import Leaving
 from ecs_anywhere_agent.local_api import LocalApi
 from ecs_anywhere_agent.machine import describe_machine
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
 from ecs_anywhere_agent.overview import answers
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.interface import Runtime, RuntimeUnavailableError
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
+from ecs_anywhere_agent.runtime.process_view import ProcessView
+from ecs_anywhere_agent.runtime.view import View
 from ecs_anywhere_agent.same_machine import ensure_identity
 from ecs_anywhere_agent.single import only_one
 from ecs_anywhere_agent.store import STATE, open_store
@@ -41,6 +47,7 @@ def run_agent(
     reserved_memory: int | None,
     rules: Rules,
     pull: str,
+    metadata_rate: Rate = DEFAULT_RATE,
     keep_tasks: bool = False,
     same_machine: bool = False,
     end_on: Sequence[signal.Signals],
@@ -53,9 +60,11 @@ def run_agent(
     with only_one(data_dir):
         ensure_identity(data_dir, same_machine=same_machine)
         identity = files.load()
-        runtime = make_runtime(runtime_name, data_dir, pull)
+        credentials = HeldCredentials()
+        endpoint = Endpoint.open(data_dir)
+        runtime = make_runtime(runtime_name, data_dir, pull, credentials=credentials, endpoint=endpoint)
         store = open_store(data_dir / STATE)
-        agent = Agent(store, runtime, rules)
+        agent = Agent(store, runtime, rules, credentials)
         agent.start(identity.container_instance_arn)
         for number in end_on:
             signal.signal(number, lambda *_: agent.end())
@@ -83,8 +92,18 @@ def run_agent(
         )
         agent.publish_with(link.request, link.report)
         _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)
+        world = World(
+            state=lambda: agent.state,
+            now=agent.now,
+            cut_off_since=agent.cut_off_since,
+            held=credentials,
+            view=_make_view(runtime_name, data_dir),
+        )
         try:
-            with LocalApi(data_dir, answers(agent, identity.cluster)):
+            with (
+                endpoint.serving(Answers(endpoint.identifiers, world, metadata_rate)),
+                LocalApi(data_dir, answers(agent, identity.cluster)),
+            ):
                 link.start()
                 try:
                     agent.run()
@@ -92,25 +111,47 @@ def run_agent(
                     streams.close()
                     link.close()
         finally:
+            endpoint.close()
             runtime.close()
             store.close()
         _log.info("ended; tasks keep running")
 
 
-def make_runtime(name: str, data_dir: Path, pull: str) -> Runtime:
-    """`pull`: a PullBehavior, for Docker. Raises RuntimeUnavailableError."""
+def make_runtime(
+    name: str,
+    data_dir: Path,
+    pull: str,
+    *,
+    credentials: HeldCredentials | None = None,
+    endpoint: Endpoint | None = None,
+) -> Runtime:
+    """`pull`: a PullBehavior, for Docker. `credentials`: of tasks' roles; None: nothing is to be started.
+
+    `endpoint` is what containers are told of; None: nothing.
+
+    Raises RuntimeUnavailableError.
+    """
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker import DockerRuntime  # noqa: PLC0415 - only where it is used
         from ecs_anywhere_agent.runtime.docker_images import PullBehavior  # noqa: PLC0415
 
-        return DockerRuntime.connect(data_dir, pull=PullBehavior(pull))
+        return DockerRuntime.connect(data_dir, pull=PullBehavior(pull), endpoint=endpoint)
     cgroups = find_cgroups()
     if cgroups is None:
         _log.warning(
             "CPU and memory limits of tasks are not enforced: this user may make no cgroup here "
             "(run the agent as root, or delegate it one); announced as ecs-anywhere.limits=none"
         )
-    return ProcessRuntime(data_dir, cgroups)
+    return ProcessRuntime(data_dir, cgroups, endpoint)
+
+
+def _make_view(name: str, data_dir: Path) -> View:
+    if name == "docker":
+        from ecs_anywhere_agent.runtime.docker_engine import find_engine  # noqa: PLC0415 - only where it is used
+        from ecs_anywhere_agent.runtime.docker_view import DockerView  # noqa: PLC0415
+
+        return DockerView(find_engine())
+    return ProcessView(data_dir, find_cgroups())
 
 
 def stop_tasks(data_dir: Path, timeout_seconds: float | None) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ecs_anywhere_agent.core import asking, contact, desired, observation, orphans, reconciling, reporting
+from ecs_anywhere_agent.core import asking, contact, credentials, desired, observation, orphans, reconciling, reporting
 from ecs_anywhere_agent.core.actions import Action
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import (
@@ -12,6 +12,7 @@ from ecs_anywhere_agent.core.events import (
     Connected,
     ContactProved,
     ContainerChanged,
+    CredentialsReceived,
     Disconnected,
     Event,
     ImagePulled,
@@ -57,15 +58,18 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
             advance(draft, task)
     asking.ask_for_what_is_missing(draft)
     asking.send_what_is_due(draft)
+    credentials.ask_for_what_is_missing(draft)
     orphans.tell(draft)
     reporting.publish(draft)
+    credentials.drop_what_is_over(draft)
     return draft.state, tuple(draft.actions)
 
 
 def next_due(state: State) -> float | None:
     """When TimerFired is wanted, on the clock of Instant.elapsed; None: an event must come first."""
     of_tasks = (due for task in state.tasks.values() for due in dues(state, task))
-    all_dues = (state.offline_at, contact.asks_at(state), reporting.company_due(state), *of_tasks, *_link_dues(state))
+    of_link = (*_link_dues(state), *credentials.dues(state))
+    all_dues = (state.offline_at, contact.asks_at(state), reporting.company_due(state), *of_tasks, *of_link)
     return min((due for due in all_dues if due is not None), default=None)
 
 
@@ -97,6 +101,8 @@ def _take_in(draft: Draft, event: Event) -> None:
             contact.note_contact(draft, event.began)
         case StopAsked():
             desired.stop_here(draft, event.task_id)
+        case CredentialsReceived():
+            credentials.receive(draft, event)
         case TimerFired():
             pass
 
@@ -131,7 +137,7 @@ def _take_in_message(draft: Draft, message: ControlPlaneMessage) -> None:
 
 def _start(draft: Draft, event: AgentStarted) -> None:
     """Under a new identity nobody in the cloud answers for what an earlier one started: it is kept, as orphans."""
-    draft.change(link=None, rebooted=draft.state.rebooted or event.rebooted)
+    draft.change(link=None, credentials={}, rebooted=draft.state.rebooted or event.rebooted)
     contact.expect_connection(draft)
     draft.drop_expired_memories()
     known = draft.state.container_instance_arn

@@ -26,6 +26,7 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -36,7 +37,7 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of
-from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
+from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
@@ -54,9 +55,17 @@ class DockerRuntime:
     """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
 
     def __init__(
-        self, engine: Engine, info: dict[str, Any], data_dir: Path, pull: PullBehavior, pull_pause_seconds: float
+        self,
+        engine: Engine,
+        info: dict[str, Any],
+        data_dir: Path,
+        pull: PullBehavior,
+        pull_pause_seconds: float,
+        *,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self._engine = engine
+        self._endpoint = endpoint
         self._info = info
         self._data_dir = str(data_dir.resolve())
         self._label = owner_label(self._data_dir)
@@ -78,12 +87,19 @@ class DockerRuntime:
 
     @classmethod
     def connect(
-        cls, data_dir: Path, *, pull: PullBehavior = PullBehavior.DEFAULT, pull_pause_seconds: float = 1.0
+        cls,
+        data_dir: Path,
+        *,
+        pull: PullBehavior = PullBehavior.DEFAULT,
+        pull_pause_seconds: float = 1.0,
+        endpoint: Endpoint | None = None,
     ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine()
-            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds)
+            if endpoint is not None:
+                endpoint.serve_docker(engine.bridge_gateway())
+            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, endpoint=endpoint)
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -105,7 +121,8 @@ class DockerRuntime:
 
     def facts(self) -> RuntimeFacts:
         features = features_of(self._info, limits_tasks=self._task_cgroups is not None)
-        return RuntimeFacts(features, docker_version=self._info["ServerVersion"])
+        served = frozenset() if self._endpoint is None else self._endpoint.features
+        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"])
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:
@@ -211,6 +228,8 @@ class DockerRuntime:
         self._volumes.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
+        if self._endpoint is not None:
+            spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
         return container_config(ref, spec, self._data_dir, cgroup_parent=parent, range_starts=starts)
 
     def _remove(self, ref: ContainerRef) -> None:

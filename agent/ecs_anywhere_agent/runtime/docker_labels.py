@@ -27,6 +27,11 @@ def task_id_of(labels: Mapping[str, str]) -> str | None:
     return labels.get(f"{_OWN}task-id")
 
 
+def without_own(labels: Mapping[str, str]) -> dict[str, str]:
+    """What Amazon's agent would have written, and the task definition."""
+    return {name: value for name, value in labels.items() if not name.startswith(_OWN)}
+
+
 def task_labels(task_id: str, data_dir: str) -> dict[str, str]:
     return dict(each.split("=", 1) for each in (task_label(task_id), owner_label(data_dir)))
 

@@ -88,7 +88,9 @@ class OpenStreams:
         try:
             stream.inbox.put(TO_MACHINE.validate_json(payload))
         except ValidationError as error:
-            _log.warning("ignored what this agent does not understand in %s: %s", topic, error)
+            # Without what was typed, which may be a secret.
+            problems = error.errors(include_input=False, include_url=False)
+            _log.warning("ignored what this agent does not understand in %s: %s", topic, problems)
         return True
 
     def cut(self, reason: str) -> None:

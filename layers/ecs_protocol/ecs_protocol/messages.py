@@ -4,7 +4,8 @@ Each is one JSON object in camelCase with a `type` and a version `v`. Both sides
 know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
 
     agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
-                                          | RotateCertificate | GetCredentials | DeregistrationNoted
+                                          | RotateCertificate | DeregistrationNoted
+    agent  ── topics.credentials ──────►  GetCredentials
     agent  ── topics.taskStateChanges ─►  TaskStateChanges
     agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe
                                           | Refused | RotationRequired | CertificateIssued | TaskCredentials
@@ -520,6 +521,8 @@ class Topics(Message):
     requests: str
     task_state_changes: str
     commands: str
+    credentials: str | None = None
+    """Where GetCredentials goes; None, as to a machine of a release that had no such topic: to `requests`."""
 
 
 class Identity(Message):

@@ -25,6 +25,7 @@ def topics(prefix: str, thing: str) -> Topics:
         requests=f"$aws/rules/{rule_name(prefix, 'agent_request')}/{prefix}/{thing}/request",
         task_state_changes=f"$aws/rules/{rule_name(prefix, 'task_state_change')}/{prefix}/{thing}/task-state-change",
         commands=f"{prefix}/{thing}/commands",
+        credentials=f"$aws/rules/{rule_name(prefix, 'credentials')}/{prefix}/{thing}/credentials",
     )
 
 
