@@ -233,6 +233,7 @@ class _Session:
         """The broker's certificate begins later than now, as this machine's clock has it."""
         self._refusal: str | None = None
         self._subscribed_at = 0.0
+        self._commands_subscription: int | None = None
         self._pinged_at = 0.0
         self._announced = False
         self._ended = threading.Event()
@@ -318,9 +319,11 @@ class _Session:
             self._refused(f"{self._identity.mqtt_endpoint} refused the connection: {reason}")
             return
         self._subscribed_at = self._elapsed()
-        client.subscribe(self._identity.topics.commands, qos=1)
+        _, self._commands_subscription = client.subscribe(self._identity.topics.commands, qos=1)
 
-    def _subscribed(self, client: paho.Client, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
+    def _subscribed(self, client: paho.Client, _userdata: Any, mid: int, reasons: list[Any], _properties: Any) -> None:
+        if mid != self._commands_subscription:  # a stream's: its operator waits in vain, and says so
+            return
         if any(reason.is_failure for reason in reasons):
             self._refused(f"may not subscribe to {self._identity.topics.commands}: {reasons[0]}")
             client.disconnect()
