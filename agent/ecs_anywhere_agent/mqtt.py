@@ -242,6 +242,7 @@ class _Session:
         """Ids of requests over this connection begin with it."""
         self._duplicate = False
         self._subscribed_at = 0.0
+        self._commands_subscription: int | None = None
         self._pinged_at = 0.0
         self._announced = False
         self._ended = threading.Event()
@@ -330,9 +331,11 @@ class _Session:
             self._refused(f"{self._identity.mqtt_endpoint} refused the connection: {reason}")
             return
         self._subscribed_at = self._elapsed()
-        client.subscribe(self._identity.topics.commands, qos=1)
+        _, self._commands_subscription = client.subscribe(self._identity.topics.commands, qos=1)
 
-    def _subscribed(self, client: paho.Client, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
+    def _subscribed(self, client: paho.Client, _userdata: Any, mid: int, reasons: list[Any], _properties: Any) -> None:
+        if mid != self._commands_subscription:  # a stream's: its operator waits in vain, and says so
+            return
         if any(reason.is_failure for reason in reasons):
             self._refused(f"may not subscribe to {self._identity.topics.commands}: {reasons[0]}")
             client.disconnect()

@@ -24,6 +24,7 @@ from ecs_anywhere.orphans import orphans
 from ecs_anywhere.policies import policies
 from ecs_anywhere.settings import StateDir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate, variables
+from ecs_anywhere.streams import execute, logs
 from ecs_anywhere.trust import trust
 from ecs_anywhere.why import why
 
@@ -258,6 +259,8 @@ cli.add_command(policies)
 cli.add_command(rotate)
 cli.add_command(trust)
 cli.add_command(why)
+cli.add_command(logs)
+cli.add_command(execute)
 
 
 def _pair(text: str) -> tuple[str, str]:
