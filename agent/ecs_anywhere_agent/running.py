@@ -20,7 +20,7 @@ from ecs_anywhere_agent.execution_role import ExecutionRoles
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.leaving import Leaving
 from ecs_anywhere_agent.local_api import LocalApi
-from ecs_anywhere_agent.machine import describe_machine
+from ecs_anywhere_agent.machine import boot_id_of, describe_machine
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
 from ecs_anywhere_agent.overview import answers
 from ecs_anywhere_agent.role_credentials import HeldCredentials
@@ -84,6 +84,7 @@ def run_agent(
                 reserved_memory=settings.reserved_memory,
                 reserved_ports=reserved_ports(settings),
                 withheld=withheld_features(settings),
+                boot_id=boot_id_of(data_dir),
             )
 
         leaving = Leaving(agent, files, keep_tasks=keep_tasks)
