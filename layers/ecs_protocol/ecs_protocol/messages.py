@@ -48,10 +48,16 @@ SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 """Of a stream: 128 random bits, used once."""
 
 
+AT_FIRST_USE = ConfigDict(defer_build=True)
+"""Neither side reads all messages: a validator is made when it is first needed."""
+
+
 class Message(BaseModel):
     """A frozen value that is camelCase in JSON and ignores what it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, **AT_FIRST_USE
+    )
 
     def to_json(self) -> str:
         """The message as it goes over the wire: members that are None are left out."""
@@ -245,7 +251,9 @@ AgentRequest = (
     | GetCredentials
     | DeregistrationNoted
 )
-AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(Annotated[AgentRequest, Field(discriminator="type")])
+AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(
+    Annotated[AgentRequest, Field(discriminator="type")], config=AT_FIRST_USE
+)
 
 
 # --- agent to control plane: reports ----------------------------------------------------------------------------
@@ -519,7 +527,7 @@ ControlPlaneMessage = (
     | OpenExec
 )
 CONTROL_PLANE_MESSAGE: TypeAdapter[ControlPlaneMessage] = TypeAdapter(
-    Annotated[ControlPlaneMessage, Field(discriminator="type")]
+    Annotated[ControlPlaneMessage, Field(discriminator="type")], config=AT_FIRST_USE
 )
 
 
