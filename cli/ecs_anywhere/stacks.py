@@ -90,6 +90,17 @@ def ecs_client(stack: Stack) -> Any:
     )
 
 
+def callers_ecs_client(stack_name: str | None, state_dir: Path, profile: str | None) -> Any:
+    """With the caller's own key of the ECS API, if a profile or AWS_ENDPOINT_URL_ECS says where that is good; else with
+    the administrator's of the stack."""
+    if stack_name or not (profile or os.environ.get("AWS_ENDPOINT_URL_ECS")):
+        return ecs_client(open_stack(stack_name, state_dir))
+    try:
+        return boto3.Session(profile_name=profile).client("ecs", config=Config(retries={"mode": "standard"}))
+    except BotoCoreError as error:
+        raise Problem(f"The ECS API cannot be asked: {error}") from error
+
+
 def aws_client(stack: Stack, service: str) -> Any:
     """AWS itself, or the emulator, under the caller's own AWS credentials."""
     local: dict[str, Any] = (
