@@ -18,12 +18,14 @@ from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service, describe_services
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.task_definitions import register_task_definition
+from control_plane.flows.tasks import describe_tasks
 from control_plane.gateways.role_broker import REMEMBERED
 from control_plane.gateways.roles import Roles
 from control_plane.store import tasks
 from ecs_protocol.messages import (
     MAX_CREDENTIALS_WANTED,
     MAX_MESSAGE_BYTES,
+    ContainerReport,
     CredentialsRefused,
     CredentialsWanted,
     Deregistered,
@@ -275,6 +277,19 @@ def test_session_tags_are_what_iam_takes() -> None:
     for key, value in session_tags(PREFIX, "c" * 255, "f" * 32, "e" * 32).items():
         assert len(key) <= 128
         assert len(value) <= 256
+
+
+def test_for_what_a_task_waits_is_described(world: World, machine: str) -> None:
+    task = run(world)
+    waits = ContainerReport(name="main", last_status=TaskStatus.PENDING, reason="Waiting for credentials of the role")
+    world.report(world.report_of(task, TaskStatus.PENDING, 1, containers=(waits,)), instance_id=machine)
+    [described] = describe_tasks(world.cp, {"tasks": [task]})["tasks"]
+    [container] = described["containers"]
+    assert (described["lastStatus"], container["reason"]) == ("PENDING", "Waiting for credentials of the role")
+    runs = ContainerReport(name="main", last_status=TaskStatus.RUNNING)
+    world.report(world.report_of(task, TaskStatus.RUNNING, 2, containers=(runs,)), instance_id=machine)
+    [described] = describe_tasks(world.cp, {"tasks": [task]})["tasks"]
+    assert "reason" not in described["containers"][0]
 
 
 # --- before a task is started
