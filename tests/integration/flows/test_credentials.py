@@ -19,7 +19,7 @@ from control_plane.flows.services import create_service, describe_services
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.task_definitions import register_task_definition
 from control_plane.flows.tasks import describe_tasks
-from control_plane.gateways.role_broker import REMEMBERED
+from control_plane.gateways.role_broker import REMEMBERED, SILENT
 from control_plane.gateways.roles import Roles
 from control_plane.store import tasks
 from ecs_protocol.messages import (
@@ -334,7 +334,11 @@ def test_a_broker_that_does_not_answer_keeps_no_task_from_starting(world: World,
     """It waits for its credentials on its machine, which says so."""
     world.lambdas.error = "TooManyRequestsException"
     run(world)
+    run(world)
     assert world.lambdas.invoked == 1
+    world.now += SILENT
+    run(world)
+    assert world.lambdas.invoked == 2
 
 
 def test_the_first_answer_is_given_again_though_the_role_has_lost_its_trust_meanwhile(

@@ -41,8 +41,11 @@ from ecs_protocol.roles import roles_of
 
 logger = Logger(child=True)
 
-AT_ONCE = 16
-"""Calls of STS on their way: with all the functions that may run, well below the 600 a second that STS takes."""
+AT_ONCE = 8
+"""Calls of STS on their way. The function's MaximumConcurrency times as many are, when a fleet comes back.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+"""
 
 STALE = timedelta(minutes=10)
 """A machine repeats what is not answered within five minutes: what lay longer in the queue has been asked anew."""
