@@ -551,7 +551,11 @@ class Topics(Message):
     task_state_changes: str
     commands: str
     credentials: str | None = None
-    """Where GetCredentials goes; None, as to a machine of a release that had no such topic: to `requests`."""
+    """None: the machine has its identity from a release that had no such topic."""
+
+    def of(self, request: AgentRequest) -> str:
+        """Where a request is published."""
+        return (isinstance(request, GetCredentials) and self.credentials) or self.requests
 
 
 class Identity(Message):
