@@ -324,7 +324,7 @@ def _because(task: Task) -> str:
     exits = ", ".join(
         f"{container.name}: {container.reason or f'exit code {container.exit_code}'}"
         for container in task.containers
-        if container.reason is not None or container.exit_code is not None
+        if container.exit_code is not None or container.reason not in {None, task.stopped_reason}
     )
     return f" ({'; '.join(filter(None, (task.stopped_reason or 'told to stop', exits)))})"
 
