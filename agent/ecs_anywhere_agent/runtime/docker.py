@@ -27,7 +27,7 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
-from ecs_anywhere_agent.endpoint.endpoint import LOGS_BY_ROLE, Endpoint
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.role_credentials import HeldCredentials
@@ -42,7 +42,7 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     Patience,
     find_engine,
 )
-from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options
@@ -130,9 +130,9 @@ class DockerRuntime:
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine(_patience(settings))
-            if endpoint is not None:
-                endpoint.serve_docker(engine.bridge_gateway())
             info = engine.info()
+            if endpoint is not None:
+                endpoint.serve_docker(None if is_rootless(info) else engine.bridge_gateway())
             return cls(
                 engine, info, data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint, roles=roles
             )
@@ -157,14 +157,13 @@ class DockerRuntime:
 
     def facts(self) -> RuntimeFacts:
         gpu_ids = find_gpus(self._gpus, self._info)
-        served = frozenset() if self._endpoint is None else self._endpoint.features
         features = features_of(
             self._info,
             limits_tasks=self._task_cgroups is not None,
             gpus=bool(gpu_ids),
-            serves_log_driver=LOGS_BY_ROLE in served,
+            served=frozenset() if self._endpoint is None else self._endpoint.features,
         )
-        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
+        return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:
