@@ -47,6 +47,7 @@ nothing is ignored. What a member requires may depend on its value: then all tha
 - `cpu` and `memory` of a task with one container are that container's everywhere; several are held together by a
   control group, where the agent may make one: with Docker, beside Docker's (cgroupfs driver, agent as root).
 - `networkMode` awsvpc needs the tag that [api.md](api.md) names. Processes have the network of the machine in any mode.
+- `resourceRequirements` are honoured for GPUs, which is shown without one: by what the Docker Engine is told.
 - What changes nothing on a machine has neither, and says why.
 - Of the process runtime, `image` is a name only: a container is a program of the machine. A `user` other than the
   agent's own needs an agent that runs as root.
@@ -191,6 +192,7 @@ _DECISIVE = {
     f"{CONTAINERS}.healthCheck": f"{CONTAINERS}.healthCheck.command",
     f"{CONTAINERS}.restartPolicy": f"{CONTAINERS}.restartPolicy.enabled",
     f"{CONTAINERS}.logConfiguration": f"{CONTAINERS}.logConfiguration.logDriver",
+    f"{CONTAINERS}.resourceRequirements": f"{CONTAINERS}.resourceRequirements.type",
 }
 """Structures that mean something with this member only."""
 

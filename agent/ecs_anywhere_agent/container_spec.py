@@ -10,6 +10,7 @@ from ecs_anywhere_agent.container_linux import Linux, linux_of
 from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
 from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
 from ecs_anywhere_agent.container_storage import Storage, storage_of
+from ecs_protocol.roles import roles_of
 
 DEFAULT_STOP_TIMEOUT_SECONDS = 30
 """For a stopTimeout that is unset or 0, as with Amazon's agent."""
@@ -31,16 +32,22 @@ class Origin(NamedTuple):
     stop_after: int | None = None
     """As in the command that the task came with (ecs_protocol.messages.TaskCommand)."""
     depends_on: tuple[Dependency, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
+    """Of the machine's GPUs, those that the container has."""
 
     def to_json(self) -> list[Any]:
         """A JSON value; what says nothing new is as an earlier version of the agent wrote it."""
-        return [*self[:-1], *([to_text(self.depends_on)] if self.depends_on else [])]
+        added = [to_text(self.depends_on), list(self.gpu_ids)]
+        while added and not added[-1]:
+            added.pop()
+        return [*self[:-2], *added]
 
     @classmethod
     def from_json(cls, given: Sequence[Any]) -> Self:
         """Also of what an earlier version of the agent wrote."""
         known = cls(*given)
-        return known._replace(depends_on=from_text(str(known.depends_on))) if known.depends_on else known
+        depends_on = from_text(str(known.depends_on)) if known.depends_on else ()
+        return known._replace(depends_on=depends_on, gpu_ids=tuple(known.gpu_ids))
 
 
 class HealthCheck(NamedTuple):
@@ -107,6 +114,8 @@ class ContainerSpec(NamedTuple):
     network: Network = Network()
     storage: Storage = Storage()
     logs: LogConfiguration | None = None
+    acts_as: str | None = None
+    """The task's role."""
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -128,18 +137,16 @@ def container_specs(
     task_arn: str,
     restart: Literal["never", "offline"] | None = None,
     stop_after: int | None = None,
+    gpu_ids: Mapping[str, Sequence[str]] | None = None,
     default_stop_timeout: int = DEFAULT_STOP_TIMEOUT_SECONDS,
 ) -> tuple[ContainerSpec, ...]:
-    """One spec for each container, in the definition's order.
+    """One spec for each container, in the definition's order. `gpu_ids`: those that each container gets.
 
     Raises UnusableTaskDefinitionError.
     """
     try:
         by_name = {str(entry.get("name")): entry for entry in overrides.get("containerOverrides") or ()}
-        limits = TaskLimits(
-            _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
-            _mebibytes(overrides.get("memory") or task_definition.get("memory")),
-        )
+        limits = task_limits(task_definition, overrides)
         revision = f"{task_definition['family']}:{task_definition['revision']}"
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
@@ -158,6 +165,7 @@ def container_specs(
                 restart=restart,
                 stop_after=stop_after,
                 depends_on=dependencies_of(container),
+                gpu_ids=tuple((gpu_ids or {}).get(container["name"], ())),
             )
             specs.append(
                 ContainerSpec(
@@ -183,12 +191,21 @@ def container_specs(
                     network=network_of(container, network_mode),
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
+                    acts_as=roles_of(task_definition, overrides).get("task"),
                 )
             )
         _check_order(specs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableTaskDefinitionError(f"the task definition cannot be read: {error!r}") from error
     return tuple(specs)
+
+
+def task_limits(task_definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> TaskLimits:
+    """Raises ValueError."""
+    return TaskLimits(
+        _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
+        _mebibytes(overrides.get("memory") or task_definition.get("memory")),
+    )
 
 
 def _check_order(specs: Sequence[ContainerSpec]) -> None:

@@ -57,6 +57,7 @@ def describe_machine(
         cpu=(os.cpu_count() or 1) * 1024,
         memory=max(total - reserve, 0),
         ports_in_use=_sorted({*ports_in_use(own_ports, owns_process), *reserved_ports}),
+        gpu_ids=runtime.gpu_ids,
         attributes=(*capability_attributes(features), *(named[name] for name in sorted(named))),
     )
     digest = hashlib.sha256(registration.to_json().encode()).hexdigest()[:32]

@@ -173,6 +173,7 @@ def _adopt(draft: Draft, snapshot: ContainerSnapshot) -> None:
         essential=origin.essential,
         stop_timeout=origin.stop_timeout,
         depends_on=origin.depends_on,
+        gpu_ids=origin.gpu_ids,
         phase=Phase.CREATING,
     )
     draft.put(replace(task, containers=(*task.containers, merge(container, snapshot))))

@@ -59,6 +59,7 @@ def _report(task: Task) -> OrphanReport:
         group=command.group if command else None,
         started_by=command.started_by if command else None,
         overrides=command.overrides if command else {},
+        gpu_ids={container.name: container.gpu_ids for container in task.containers if container.gpu_ids} or None,
         created_at=command.created_at if command else None,
         started_at=task.started_at,
     )

@@ -26,6 +26,7 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
@@ -38,7 +39,8 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of
-from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
+from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
+from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
@@ -76,8 +78,10 @@ class DockerRuntime:
         pull_pause_seconds: float,
         *,
         settings: Settings = DEFAULTS,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self._engine = engine
+        self._endpoint = endpoint
         self._info = info
         self._data_dir = str(data_dir.resolve())
         self._label = owner_label(self._data_dir)
@@ -92,6 +96,7 @@ class DockerRuntime:
         self._cleaning = ImageCleaning(engine, self._images, self._memory, settings)
         self._volumes = Volumes(engine, self._data_dir, match_shared=settings.shared_volumes_match)
         self._port_ranges = PortRanges()
+        self._gpus = GpuSettings.of()
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
@@ -110,11 +115,14 @@ class DockerRuntime:
         pull: PullBehavior = PullBehavior.DEFAULT,
         pull_pause_seconds: float = 1.0,
         settings: Settings = DEFAULTS,
+        endpoint: Endpoint | None = None,
     ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine(_patience(settings))
-            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, settings=settings)
+            if endpoint is not None:
+                endpoint.serve_docker(engine.bridge_gateway())
+            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint)
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -135,8 +143,10 @@ class DockerRuntime:
         return tuple(snapshot for snapshot in snapshots if snapshot is not None)
 
     def facts(self) -> RuntimeFacts:
-        features = features_of(self._info, limits_tasks=self._task_cgroups is not None)
-        return RuntimeFacts(features, docker_version=self._info["ServerVersion"])
+        gpu_ids = find_gpus(self._gpus, self._info)
+        features = features_of(self._info, limits_tasks=self._task_cgroups is not None, gpus=bool(gpu_ids))
+        served = frozenset() if self._endpoint is None else self._endpoint.features
+        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:
@@ -252,7 +262,16 @@ class DockerRuntime:
         self._volumes.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
-        return container_config(ref, spec, self._data_dir, cgroup_parent=parent, range_starts=starts)
+        if self._endpoint is not None:
+            spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
+        return container_config(
+            ref,
+            spec,
+            self._data_dir,
+            cgroup_parent=parent,
+            range_starts=starts,
+            gpu_runtime=self._gpus.runtime,
+        )
 
     def _remove(self, ref: ContainerRef) -> None:
         """With the last of its containers goes what is the task's own."""

@@ -11,6 +11,7 @@ from ecs_anywhere_agent.container_network import PortRange
 from ecs_anywhere_agent.container_spec import ContainerSpec, HealthCheck
 from ecs_anywhere_agent.container_storage import DockerVolume
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.runtime.docker_gpus import VISIBLE_DEVICES
 from ecs_anywhere_agent.runtime.docker_labels import container_labels, task_labels
 
 _MEBIBYTE = 1024 * 1024
@@ -50,20 +51,26 @@ def container_config(
     *,
     cgroup_parent: str | None = None,
     range_starts: Mapping[PortRange, int] | None = None,
+    gpu_runtime: str = "nvidia",
 ) -> dict[str, Any]:
     """The body of a create request.
 
     `cgroup_parent` holds the limits of the task; None: the container gets them. `range_starts` says from which port of
-    the machine on the ports of a range are mapped.
+    the machine on the ports of a range are mapped. `gpu_runtime`: the Engine's runtime that gives GPUs to a container.
     """
     ports = dict(_ports(spec, range_starts or {}))
+    gpus = ",".join(spec.origin.gpu_ids)
+    environment = {**dict(spec.environment), **({VISIBLE_DEVICES: gpus} if gpus else {})}
     config: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in spec.environment],
+        "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": {**dict(spec.docker_labels), **container_labels(ref, spec, data_dir)},
         "ExposedPorts": {port: {} for port in ports},
         "Healthcheck": _health_check(spec.health_check),
-        "HostConfig": _host_config(ref, spec, ports, cgroup_parent),
+        "HostConfig": {
+            **_host_config(ref, spec, ports, cgroup_parent),
+            **({"Runtime": gpu_runtime} if gpus else {}),
+        },
     }
     given = {
         "Entrypoint": list(spec.entry_point),

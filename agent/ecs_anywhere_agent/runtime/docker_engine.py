@@ -93,6 +93,21 @@ class Engine:
     def remove(self, container: str) -> None:
         self._call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"}, timeout=_REMOVE_SECONDS)
 
+    def stats(self, container: str) -> dict[str, Any] | None:
+        """What it uses, from two samples a second apart."""
+        return self._found(f"/containers/{quote(container)}/stats", {"stream": "false"})
+
+    def bridge_gateway(self) -> str | None:
+        """The machine's address in the network of containers in network mode bridge; None: there is none."""
+        network = self._found("/networks/bridge") or {}
+        for config in (network.get("IPAM") or {}).get("Config") or ():
+            if config.get("Gateway"):
+                return str(config["Gateway"])
+            if config.get("Subnet"):  # some versions do not say it: it is the first address then
+                first = int.from_bytes(socket.inet_aton(config["Subnet"].partition("/")[0])) + 1
+                return socket.inet_ntoa(first.to_bytes(4))
+        return None
+
     def volume(self, name: str) -> dict[str, Any] | None:
         return self._found(f"/volumes/{quote(name)}")
 
@@ -165,9 +180,9 @@ class Engine:
                 except OSError:
                     continue
 
-    def _found(self, path: str) -> dict[str, Any] | None:
+    def _found(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._call("GET", path)
+            found: dict[str, Any] = self._call("GET", path, query)
         except EngineError as error:
             if error.status == 404:
                 return None
@@ -266,12 +281,16 @@ class Engine:
             raise EngineError(answer.status, message)
         return answer
 
-    def logs(self, container: str, *, tty: bool, tail: int | None, follow: bool) -> Iterator[tuple[bool, bytes]]:
+    def logs(
+        self, container: str, *, tty: bool, tail: int | None, follow: bool, since: float | None = None
+    ) -> Iterator[tuple[bool, bytes]]:
         """(whether it is of stderr, what was written); a terminal does not tell the two apart.
 
         https://docs.docker.com/reference/api/engine/version/v1.50/#tag/Container/operation/ContainerAttach
         """
         query = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail), "follow": str(int(follow))}
+        if since is not None:
+            query["since"] = f"{since:.9f}"
         connection = self._connect(None if follow else self._timeout)
         try:
             answer = self._send(connection, "GET", f"/containers/{container}/logs", query, None)

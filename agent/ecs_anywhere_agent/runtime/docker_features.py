@@ -14,9 +14,13 @@ _NEEDS_CREDENTIALS = "awslogs"
 """It logs with the execution role's, which an agent does not have yet."""
 
 
-def features_of(info: Mapping[str, Any], *, limits_tasks: bool, journal: Path = _JOURNAL) -> frozenset[str]:
-    """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task."""
-    return DOCKER_FEATURES | frozenset(_of_machine(info, limits_tasks, journal))
+def features_of(
+    info: Mapping[str, Any], *, limits_tasks: bool, gpus: bool = False, journal: Path = _JOURNAL
+) -> frozenset[str]:
+    """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task; `gpus`: there are some
+    that it can give to containers."""
+    of_gpus = frozenset({"gpu"} if gpus else ())
+    return DOCKER_FEATURES | of_gpus | frozenset(_of_machine(info, limits_tasks, journal))
 
 
 def _of_machine(info: Mapping[str, Any], limits_tasks: bool, journal: Path) -> Iterator[str]:

@@ -45,6 +45,12 @@ class CannotPullError(Exception):
     """The image is not there and cannot be had; the text says why."""
 
 
+def variables_of(image: Image | None) -> frozenset[str]:
+    """The names of what an image sets in its containers' environment."""
+    set_by_image = ((image or {}).get("Config") or {}).get("Env") or ()
+    return frozenset(each.partition("=")[0] for each in set_by_image)
+
+
 class Images:
     """Any number of threads may ask for the same image: it is pulled once at a time, for all who wait for it."""
 

@@ -27,6 +27,11 @@ def task_id_of(labels: Mapping[str, str]) -> str | None:
     return labels.get(f"{_OWN}task-id")
 
 
+def without_own(labels: Mapping[str, str]) -> dict[str, str]:
+    """What Amazon's agent would have written, and the task definition."""
+    return {name: value for name, value in labels.items() if not name.startswith(_OWN)}
+
+
 def task_labels(task_id: str, data_dir: str) -> dict[str, str]:
     return dict(each.split("=", 1) for each in (task_label(task_id), owner_label(data_dir)))
 
@@ -49,6 +54,7 @@ def container_labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> d
         "restart": origin.restart,
         "stop-after": origin.stop_after,
         "depends-on": to_text(origin.depends_on),
+        "gpu-ids": ",".join(origin.gpu_ids),
         "task-cpu": spec.task_limits.cpu,
         "task-memory": spec.task_limits.memory,
         "port-ranges": ",".join(f"{each}/{each.protocol}" for each in spec.network.port_ranges),
@@ -79,6 +85,7 @@ def origin_of(labels: Mapping[str, str]) -> Origin:
         restart="offline" if labels.get(f"{_OWN}restart") == "offline" else None,
         stop_after=int(labels.get(f"{_OWN}stop-after", "0")) or None,
         depends_on=from_text(labels.get(f"{_OWN}depends-on", "")),
+        gpu_ids=tuple(filter(None, labels.get(f"{_OWN}gpu-ids", "").split(","))),
     )
 
 

@@ -22,6 +22,8 @@ class RuntimeFacts(NamedTuple):
     """What it can do, in the words of the table of capabilities."""
     docker_version: str | None = None
     attributes: tuple[Attribute, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
+    """GPUs of the machine that containers can have."""
 
 
 class Runtime(Protocol):

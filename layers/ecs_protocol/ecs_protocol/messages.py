@@ -4,11 +4,14 @@ Each is one JSON object in camelCase with a `type` and a version `v`. Both sides
 know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
 
     agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
-                                          | RotateCertificate | GetCredentials | DeregistrationNoted
+                                          | RotateCertificate | DeregistrationNoted
+    agent  ── topics.credentials ──────►  GetCredentials
     agent  ── topics.taskStateChanges ─►  TaskStateChanges
     agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe
                                           | Refused | RotationRequired | CertificateIssued | TaskCredentials
-                                          | Deregistered
+                                          | Deregistered | OpenLogs | OpenExec
+
+What is said in a stream that OpenLogs or OpenExec opens is in streams.py.
 """
 
 from datetime import UTC, datetime
@@ -31,6 +34,18 @@ Timestamp = Annotated[datetime, AfterValidator(_aware)]
 """An aware UTC datetime; ISO 8601 on the wire."""
 
 TaskId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+GpuId = Annotated[str, Field(min_length=1, max_length=64)]
+"""As its driver names it: `GPU-8932f937-d72c-4106-c12f-20bd9faed9f6`."""
+
+PinnedGpus = dict[str, tuple[GpuId, ...]]
+"""By container: the GPUs that are its own."""
+
+MAX_GPUS = 32
+"""Of one machine."""
+
+SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""Of a stream: 128 random bits, used once."""
 
 
 class Message(BaseModel):
@@ -113,6 +128,7 @@ class RegisterContainerInstance(_Request):
     memory: int = Field(ge=0)
     """MiB, less what is kept for the machine itself."""
     ports_in_use: tuple[HostPort, ...] = ()
+    gpu_ids: tuple[GpuId, ...] = Field(default=(), max_length=MAX_GPUS)
     attributes: tuple[Attribute, ...] = ()
     """Capability attributes (no value) and others."""
 
@@ -152,6 +168,7 @@ class OrphanReport(Message):
     started_by: str | None = None
     overrides: dict[str, Any] = Field(default_factory=dict)
     """TaskOverride of the ECS API."""
+    gpu_ids: PinnedGpus | None = None
     created_at: Timestamp | None = None
     started_at: Timestamp | None = None
 
@@ -331,6 +348,7 @@ class TaskCommand(Message):
     """`family:revision`."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """TaskOverride of the ECS API."""
+    gpu_ids: PinnedGpus | None = None
     group: str | None = None
     started_by: str | None = None
     launch_type: str = "EXTERNAL"
@@ -341,6 +359,8 @@ class TaskCommand(Message):
     starts the same containers again."""
     stop_after: int | None = Field(default=None, ge=1)
     """Seconds after which a machine that is cut off stops the task by itself."""
+    enable_execute_command: bool | None = None
+    """Whether OpenExec may name it; None: no."""
 
 
 class TaskCommands(Message):
@@ -443,6 +463,38 @@ class Deregistered(Message):
     type: Literal["Deregistered"] = "Deregistered"
 
 
+class _OpenStream(Message):
+    """Opens a stream on the machine's own topics (names.stream_topic), if it is not open: nothing is answered there
+    before an operator attaches."""
+
+    v: int = 1
+    session_id: SessionId
+    task_id: TaskId
+    container: str | None = Field(default=None, max_length=255)
+    """None: the task's only one; of logs all of them."""
+    seconds: int = Field(ge=1)
+    """How long it may last: durations mean the same to a machine whose clock is wrong."""
+
+
+class OpenLogs(_OpenStream):
+    """What a task's containers have written, and, with `follow`, write until they end."""
+
+    type: Literal["OpenLogs"] = "OpenLogs"
+    follow: bool = False
+    tail: int | None = Field(default=None, ge=0)
+    """Only the last lines of each container."""
+    since_seconds: int | None = Field(default=None, ge=1)
+    """Only what is not older."""
+
+
+class OpenExec(_OpenStream):
+    """A command in a running container of a task that was started with enableExecuteCommand."""
+
+    type: Literal["OpenExec"] = "OpenExec"
+    command: str = Field(min_length=1, max_length=8192)
+    """Split into words as a shell does, and run without one."""
+
+
 ControlPlaneMessage = (
     RegistrationRequired
     | Reconciliation
@@ -454,6 +506,8 @@ ControlPlaneMessage = (
     | CertificateIssued
     | TaskCredentials
     | Deregistered
+    | OpenLogs
+    | OpenExec
 )
 CONTROL_PLANE_MESSAGE: TypeAdapter[ControlPlaneMessage] = TypeAdapter(
     Annotated[ControlPlaneMessage, Field(discriminator="type")]
@@ -479,6 +533,8 @@ class Topics(Message):
     requests: str
     task_state_changes: str
     commands: str
+    credentials: str | None = None
+    """Where GetCredentials goes; None, as to a machine of a release that had no such topic: to `requests`."""
 
 
 class Identity(Message):

@@ -178,6 +178,14 @@ def test_of_a_deregistered_one_only_the_end_of_a_task_is_believed(world: World, 
     assert status(world, task)["stopCode"] == "TerminationNotice"
 
 
+def test_its_gpus_are_those_of_the_instance(agent: Agent) -> None:
+    devices = [{"id": "GPU-1", "type": "GPU"}, {"id": "GPU-0", "type": "GPU"}]
+    answer = agent.ask("RegisterContainerInstance", **{**REGISTRATION, "platformDevices": devices})
+    for which in ("registeredResources", "remainingResources"):
+        [found] = [each for each in answer["containerInstance"][which] if each["name"] == "GPU"]
+        assert found["stringSetValue"] == ["GPU-0", "GPU-1"]
+
+
 @pytest.mark.parametrize(
     ("members", "words"),
     [
@@ -188,7 +196,8 @@ def test_of_a_deregistered_one_only_the_end_of_a_task_is_believed(world: World, 
             id="no-port",
         ),
         pytest.param({"attributes": [{"name": "a" * 200_000}]}, "more attributes", id="too-much"),
-        pytest.param({"platformDevices": [{"id": "gpu", "type": "GPU"}]}, "platformDevices", id="devices"),
+        pytest.param({"platformDevices": [{"id": "0", "type": "NEURON_DEVICE"}]}, "NEURON_DEVICE", id="neuron"),
+        pytest.param({"platformDevices": [{"id": "", "type": "GPU"}]}, "platformDevices", id="a-gpu-without-id"),
         pytest.param({"instanceIdentityDocument": "{}"}, "instanceIdentityDocument", id="an-ec2-instance"),
     ],
 )

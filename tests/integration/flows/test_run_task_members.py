@@ -115,7 +115,7 @@ def test_what_a_machine_cannot_honour_is_not_placed_on_it(
 
     answer = run(machine)
     assert (answer["tasks"], [each["reason"] for each in answer["failures"]]) == ([], ["ATTRIBUTE"])
-    able = world.machine(capabilities=[*EVERY_CAPABILITY, TASK_LIMITS, lacking])
+    able = world.machine(gpus=["GPU-0"], capabilities=[*EVERY_CAPABILITY, TASK_LIMITS, lacking])
     world.pass_time(6)
     answer = run(able)
     assert answer["failures"] == []

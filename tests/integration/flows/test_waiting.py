@@ -72,6 +72,7 @@ def test_it_is_stored_with_what_it_lacked(world: World, full: str) -> None:
         "cpu": 100,
         "memory": 100,
         "ports": (),
+        "gpus": {},
         "group": "service:api",
         "constraints": (constraint,),
         "lacked": {"MemberOf placement constraint unsatisfied.": 1, "RESOURCE:CPU": 1, "RESOURCE:MEMORY": 1},

@@ -129,6 +129,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
         "ecs.capability.docker-plugin.local",
+        "ecs.capability.execute-command",
         "ecs.capability.external",
         "ecs.capability.network.container-port-range",
         "ecs.capability.pid-ipc-namespace-sharing",
@@ -138,6 +139,7 @@ def test_what_a_machine_announces_today() -> None:
     assert sorted(name.removeprefix("com.amazonaws.ecs.capability.") for name in of_some) == [
         "apparmor",
         "docker-remote-api.1.25",
+        "ecs-anywhere.capability.gpu",
         "ecs-anywhere.capability.swap",
         "ecs-anywhere.capability.swappiness",
         "ecs.capability.task-cpu-mem-limit",
@@ -154,6 +156,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs.capability.container-health-check",
         "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
+        "ecs.capability.execute-command",
         "ecs.capability.external",
     )
 

@@ -230,7 +230,6 @@ NOWHERE = frozenset(
         "secrets-of-secrets-manager",
         "secrets-of-systems-manager",
         "log-secrets",
-        "gpu",
         "neuron",
         "firelens",
         "firelens-fluentd",

@@ -44,6 +44,12 @@ class ContainerInstance(Entity):
     """Host ports that our tasks hold, as `8080/tcp`."""
     reserved_ports: frozenset[str] = frozenset()
     """Host ports that something else on the machine holds."""
+    gpus: frozenset[str] = frozenset()
+    """Ids of all its GPUs."""
+    held_gpus: frozenset[str] = frozenset()
+    """Those that our tasks hold, be they still there or not."""
+    orphan_gpus: frozenset[str] = frozenset()
+    """Those that orphans run with."""
     capabilities: str
     """Digest of the set of capability attributes; the set itself is stored once."""
     attributes: dict[str, str] = Field(default_factory=dict)
@@ -116,6 +122,7 @@ class Registration(Entity):
     cpu: int
     memory: int
     ports_in_use: tuple[HostPort, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     tags: dict[str, str] = Field(default_factory=dict)
     """Those of TagResource; a new registration keeps them."""

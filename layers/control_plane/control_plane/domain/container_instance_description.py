@@ -9,6 +9,7 @@ from control_plane.domain.arns import Arns
 from control_plane.domain.attributes import described_attributes
 from control_plane.domain.container_instance import ContainerInstance, Registration
 from control_plane.domain.description import Described, present
+from control_plane.domain.gpus import free_gpus
 from control_plane.domain.tags import in_the_api
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import is_pending
@@ -38,12 +39,14 @@ def describe_container_instance(
         ),
         "remainingResources": _resources(
             instance.cpu, instance.memory, sorted(instance.ports | instance.reserved_ports)
-        ),
+        )
+        + _gpus(instance, free_gpus(instance)),
         "registeredResources": _resources(
             registration.cpu,
             registration.memory,
             sorted(f"{port.port}/{port.protocol}" for port in registration.ports_in_use),
-        ),
+        )
+        + _gpus(instance, sorted(registration.gpu_ids)),
         "status": str(instance.status),
         "agentConnected": instance.agent_connected,
         "runningTasksCount": sum(task.last_status is TaskStatus.RUNNING for task in tasks),
@@ -75,20 +78,28 @@ def _resources(cpu: int, memory: int, ports: Sequence[str]) -> list[Described]:
     def integer(name: str, value: int) -> Described:
         return {"name": name, "type": "INTEGER", "doubleValue": 0.0, "longValue": 0, "integerValue": value}
 
-    def strings(name: str, protocol: str) -> Described:
-        numbers = [port.split("/")[0] for port in ports if port.endswith(f"/{protocol}")]
-        return {
-            "name": name,
-            "type": "STRINGSET",
-            "doubleValue": 0.0,
-            "longValue": 0,
-            "integerValue": 0,
-            "stringSetValue": sorted(numbers, key=int),
-        }
+    def numbers(protocol: str) -> list[str]:
+        return sorted((port.split("/")[0] for port in ports if port.endswith(f"/{protocol}")), key=int)
 
     return [
         integer("CPU", cpu),
         integer("MEMORY", memory),
-        strings("PORTS", "tcp"),
-        strings("PORTS_UDP", "udp"),
+        _strings("PORTS", numbers("tcp")),
+        _strings("PORTS_UDP", numbers("udp")),
     ]
+
+
+def _gpus(instance: ContainerInstance, gpu_ids: Sequence[str]) -> list[Described]:
+    """Only of an instance that has some."""
+    return [_strings("GPU", gpu_ids)] if instance.gpus else []
+
+
+def _strings(name: str, values: Sequence[str]) -> Described:
+    return {
+        "name": name,
+        "type": "STRINGSET",
+        "doubleValue": 0.0,
+        "longValue": 0,
+        "integerValue": 0,
+        "stringSetValue": list(values),
+    }

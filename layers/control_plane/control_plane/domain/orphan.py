@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from control_plane.domain.entity import Entity
+from control_plane.domain.gpus import all_gpu_ids
 from control_plane.domain.resources import Resources
 
 
@@ -27,6 +28,8 @@ class OrphanTask(Entity):
     memory: int = 0
     ports: tuple[str, ...] = ()
     """0 and none where its task definition is not known."""
+    gpu_ids: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """By container, as its machine says."""
     stopping: bool = False
     """An operator has decided that it is to stop."""
     created_at: datetime | None = None
@@ -37,5 +40,8 @@ class OrphanTask(Entity):
     def resources(self) -> Resources:
         pairs = (port.split("/") for port in self.ports)
         return Resources(
-            cpu=self.cpu, memory=self.memory, ports=frozenset((int(number), protocol) for number, protocol in pairs)
+            cpu=self.cpu,
+            memory=self.memory,
+            ports=frozenset((int(number), protocol) for number, protocol in pairs),
+            gpu_ids=all_gpu_ids(self.gpu_ids),
         )

@@ -47,7 +47,7 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "DeleteCapacityProvider": frozenset({"capacityProvider"}),
     "DiscoverPollEndpoint": frozenset({"cluster", "containerInstance"}),
     "RegisterContainerInstance": frozenset(
-        {"cluster", "totalResources", "versionInfo", "containerInstanceArn", "attributes", "tags"}
+        {"cluster", "totalResources", "versionInfo", "containerInstanceArn", "attributes", "platformDevices", "tags"}
     ),
     "SubmitAttachmentStateChanges": frozenset({"cluster", "attachments"}),
     "SubmitContainerStateChange": frozenset(

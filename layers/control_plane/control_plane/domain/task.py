@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from control_plane.domain.entity import Entity
+from control_plane.domain.gpus import all_gpu_ids
 from control_plane.domain.resources import Resources
 from ecs_protocol.messages import ContainerReport, ListedTask, RestartsInPlace, TaskReport
 from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, StopCode, TaskStatus
@@ -66,6 +67,8 @@ class Task(Entity):
     memory: int
     ports: tuple[str, ...] = ()
     """Static host ports that it holds, as `8080/tcp`."""
+    gpu_ids: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """GPUs that it holds, by container."""
     desired_status: DesiredStatus = DesiredStatus.RUNNING
     last_status: TaskStatus = TaskStatus.PENDING
     awaiting: Awaiting | None = None
@@ -85,6 +88,8 @@ class Task(Entity):
     stop_code: StopCode | None = None
     stopped_reason: str | None = None
     restarts: RestartsInPlace | None = None
+    execute_command: bool | None = None
+    """Whether commands may be run in it, as ECS's enableExecuteCommand; None: no."""
     protected_until: datetime | None = None
     """Until when neither scaling in nor a deployment stops it."""
 
@@ -93,7 +98,10 @@ class Task(Entity):
         """What it takes of its instance."""
         pairs = (port.split("/") for port in self.ports)
         return Resources(
-            cpu=self.cpu, memory=self.memory, ports=frozenset((int(number), protocol) for number, protocol in pairs)
+            cpu=self.cpu,
+            memory=self.memory,
+            ports=frozenset((int(number), protocol) for number, protocol in pairs),
+            gpu_ids=all_gpu_ids(self.gpu_ids),
         )
 
     @property

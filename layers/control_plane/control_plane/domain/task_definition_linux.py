@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LinuxParameters.html
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ IPC_CONTROLS = _words(
 )
 SECURITY_OPTIONS = ("no-new-privileges", "apparmor:", "label:", "credentialspec:")
 MOST = 2**31 - 1
+_GPUS = re.compile(r"[0-9]{1,9}")
 
 
 def check_linux(container: Container) -> None:
@@ -102,7 +104,7 @@ def check_resources(container: Container) -> None:
     name, requirements = container["name"], container.get("resourceRequirements", ())
     for requirement in requirements:
         kind, value = requirement["type"], requirement.get("value", "")
-        if kind == "GPU" and value != "ALL" and not (value.isascii() and value.isdecimal() and int(value[:9]) >= 1):
+        if kind == "GPU" and value != "ALL" and not (_GPUS.fullmatch(value) and int(value)):
             raise ClientException(
                 f"Invalid 'resourceRequirements' setting for container '{name}'. GPU: '{value[:100]}'"
             )
@@ -130,5 +132,8 @@ def check_accelerators(definition: Mapping[str, Any]) -> None:
     for kind, value in asked:
         if kind == "InferenceAccelerator" and value not in names:
             raise ClientException(f"Inference accelerator '{value[:100]}' is not declared in inferenceAccelerators.")
+    gpus = [value for kind, value in asked if kind == "GPU"]
+    if "ALL" in gpus and len(gpus) > 1:
+        raise ClientException("When a container specifies ALL GPUs, no other container of the task can specify GPUs.")
     if sum(kind == "NeuronDevice" for kind, _ in asked) > 1:
         raise ClientException("Only one container in a task can specify NeuronDevice resources.")

@@ -35,6 +35,8 @@ class Waiting(Entity):
     memory: int = 0
     ports: tuple[str, ...] = ()
     """Host ports, as `8080/tcp`."""
+    gpus: dict[str, int] = Field(default_factory=dict)
+    """How many, by container."""
     requires: tuple[str, ...] = ()
     """Names of attributes."""
     group: str = ""
@@ -57,6 +59,7 @@ class Waiting(Entity):
             frozenset(self.requires),
             self.group,
             parse_constraints(self.constraints),
+            gpus=self.gpus,
         )
 
     @property
@@ -100,6 +103,7 @@ def waiting(
         cpu=demand.resources.cpu,
         memory=demand.resources.memory,
         ports=tuple(sorted(port_names(demand.resources))),
+        gpus=dict(demand.gpus),
         requires=tuple(sorted(demand.required_attributes)),
         group=demand.group,
         constraints=(*expressions, *distinct),

@@ -33,13 +33,14 @@ from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.state_change import StateChange, change_of_container, change_of_task, report_of
 from control_plane.domain.tags import checked
 from control_plane.domain.task import Task, apply_report
+from control_plane.flows import audit
 from control_plane.flows.again import until_answered
 from control_plane.flows.register_container_instance import register
 from control_plane.flows.submit_task_state_change import commit_changes
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, tasks
-from ecs_protocol.messages import MAX_MESSAGE_BYTES, Attribute, HostPort, RegisterContainerInstance
+from ecs_protocol.messages import MAX_GPUS, MAX_MESSAGE_BYTES, Attribute, HostPort, RegisterContainerInstance
 from ecs_protocol.statuses import TaskStatus
 
 logger = Logger(child=True)
@@ -138,8 +139,14 @@ def _own_task(cp: ControlPlane, own: AgentOf, named: str) -> Task:
     elsewhere = cluster_of(named) not in {None, own.cluster}
     task = tasks.load(cp.table, own.cluster, task_id) if looks_like_an_id(task_id) and not elsewhere else None
     if task is None or task.instance_id != own.instance_id:
-        extra = {"task": named[:300], "instance": own.instance_id}
-        logger.warning("Refused a report of a task that is not the sender's", extra=extra)
+        audit.refused(
+            cp,
+            principal=cp.arns.container_instance(own.cluster, own.instance_id),
+            action="ecs:SubmitTaskStateChange",
+            resource=named,
+            source="",
+            reason="no task of this container instance",
+        )
         raise InvalidParameterException("The referenced task was not found on this container instance.")
     return task
 
@@ -178,9 +185,23 @@ def _machine(request: Mapping[str, Any]) -> RegisterContainerInstance:
                 for name, protocol in (("PORTS", "tcp"), ("PORTS_UDP", "udp"))
                 for port in totals.get(name, {}).get("stringSetValue", ())
             ),
+            gpu_ids=_gpu_ids(request),
             attributes=tuple(
                 Attribute(name=each["name"], value=each.get("value") or None) for each in request.get("attributes", ())
             ),
         )
     except (ValidationError, ValueError) as error:
-        raise InvalidParameterException("totalResources are not valid: whole numbers, and ports to 65535.") from error
+        raise InvalidParameterException(
+            "totalResources or platformDevices are not valid: whole numbers, ports to 65535, and "
+            f"at most {MAX_GPUS} devices with an id."
+        ) from error
+
+
+def _gpu_ids(request: Mapping[str, Any]) -> tuple[str, ...]:
+    devices = request.get("platformDevices", ())
+    for each in devices:
+        if each["type"] != "GPU":
+            raise InvalidParameterException(
+                f"platformDevices.type {each['type']} is not supported yet: use GPU, or remove it."
+            )
+    return tuple(sorted({each["id"] for each in devices}))

@@ -54,9 +54,11 @@ def _command(cp: ControlPlane, task: Task, *, mine: bool) -> TaskCommand:
         cluster_arn=cp.arns.cluster(task.cluster),
         task_definition=task.task_definition,
         overrides=task.overrides,
+        gpu_ids=task.gpu_ids or None,
         group=task.group,
         started_by=task.started_by,
         created_at=task.created_at,
+        enable_execute_command=task.execute_command,
         restart="offline" if task.restarts_offline else None,
         stop_after=int(absence.after.total_seconds()) if absence.kind == "stop-after" else None,
     )

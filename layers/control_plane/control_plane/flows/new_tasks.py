@@ -6,16 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from control_plane.domain.container_instance import port_names
+from control_plane.domain.gpus import wanted_gpus
 from control_plane.domain.placement.place import Demand, Placed
 from control_plane.domain.placement.rules import Strategy, parse_constraints
 from control_plane.domain.reminders import Reminder, watching_command
 from control_plane.domain.resources import Resources
 from control_plane.domain.task import Awaiting, Task
-from control_plane.domain.task_overrides import task_requirements, task_resources
+from control_plane.domain.task_overrides import overridden, task_requirements, task_resources
 from control_plane.flows.lookup import definition_name
 from control_plane.runtime import ControlPlane
 from control_plane.store import instance_resources, keys, tasks
 from control_plane.store.table import Write
+from ecs_protocol.capabilities import EXECUTE_COMMAND
 
 
 def demand_of(
@@ -25,17 +27,20 @@ def demand_of(
     group: str,
     constraints: Sequence[Mapping[str, str]] = (),
     strategy: tuple[Strategy, ...] = (),
+    execute_command: bool = False,
 ) -> Demand:
     """What one task of a definition asks of an instance, with the constraints of the request or service.
 
     Raises InvalidParameterException.
     """
+    required = task_requirements(definition, overrides)
     return Demand(
         task_resources(definition, overrides),
-        task_requirements(definition, overrides),
+        required | {EXECUTE_COMMAND} if execute_command else required,
         group,
         parse_constraints(constraints, definition.get("placementConstraints", ())),
         strategy,
+        gpus=wanted_gpus(overridden(definition, overrides)),
     )
 
 
@@ -53,6 +58,7 @@ def new_task(
         cpu=demand.resources.cpu,
         memory=demand.resources.memory,
         ports=tuple(sorted(port_names(demand.resources))),
+        gpu_ids=dict(placed.gpu_ids),
         awaiting=Awaiting.START,
         awaiting_since=now,
         created_at=now,

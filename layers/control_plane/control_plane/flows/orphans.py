@@ -83,6 +83,7 @@ def _orphan(cp: ControlPlane, instance: ContainerInstance, report: OrphanReport)
         cpu=taken.cpu if taken else 0,
         memory=taken.memory if taken else 0,
         ports=tuple(sorted(port_names(taken))) if taken else (),
+        gpu_ids=report.gpu_ids or {},
         created_at=report.created_at,
         started_at=report.started_at,
         found_at=cp.clock(),
@@ -152,6 +153,7 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
             f"Task definition {orphan.task_definition} of task {task_id} is not known. Register it until it has that "
             "revision, or: ecs-anywhere orphans stop"
         )
+    _check_gpus(cp, orphan)
     now = cp.clock()
     name = (orphan.group or "").removeprefix("service:") if (orphan.group or "").startswith("service:") else None
     service = services.load(cp.table, orphan.cluster, name) if name else None
@@ -178,6 +180,7 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
         cpu=orphan.cpu,
         memory=orphan.memory,
         ports=orphan.ports,
+        gpu_ids=orphan.gpu_ids,
         last_status=TaskStatus.RUNNING,
         awaiting=Awaiting.START,  # so that its machine is told
         awaiting_since=now,
@@ -192,6 +195,16 @@ def _adopt(cp: ControlPlane, cluster_name: str, task_id: str) -> Task:
     reminders.remind(cp.table, [watching_command(orphan.cluster, orphan.instance_id, now)])
     cp.table.commit(writes)
     return task
+
+
+def _check_gpus(cp: ControlPlane, orphan: OrphanTask) -> None:
+    """That nobody was given a GPU that it runs with, before anybody knew that it does; the commit demands it, too."""
+    instance = instances.load(cp.table, orphan.cluster, orphan.instance_id) if orphan.gpu_ids else None
+    if instance is not None and (shared := sorted(orphan.resources.gpu_ids & instance.held_gpus)):
+        raise InvalidParameterException(
+            f"Task {orphan.task_id} runs with GPUs that another task of its machine holds: {', '.join(shared)}. Stop "
+            "one of the two, this one by: ecs-anywhere orphans stop"
+        )
 
 
 def _joined(service: Service, task_id: str) -> Sequence[Write]:

@@ -32,7 +32,7 @@ def taken(
     `daemon`: the DAEMON service whose task it is, which is then not due there any more.
 
     The conditions say what ContainerInstance.shortages says. A resource that is not wanted is not looked at, so that
-    an instance below zero still takes what costs it nothing. Host ports of one placement never clash among
+    an instance below zero still takes what costs it nothing. Host ports and GPUs of one placement never clash among
     themselves: place() has counted them.
     """
     total = sum(wanted, start=Resources())
@@ -47,6 +47,11 @@ def taken(
         f"#{name} = :believed{number}" if value else f"attribute_not_exists(#{name})"
         for number, (name, value) in enumerate((believed or {}).items())
     ]
+    free_gpus = [
+        f"contains(#gpus, :gpu{number}) AND NOT contains(#heldGpus, :gpu{number})"
+        f" AND NOT contains(#orphanGpus, :gpu{number})"
+        for number in range(len(total.gpu_ids))
+    ]
     free_ports = [
         f"NOT contains(#{held}, :port{number})" for number in range(len(ports)) for held in ("ports", "reservedPorts")
     ]
@@ -58,9 +63,12 @@ def taken(
             f"SET #updatedAt = :now{', #daemonsSeenAt = :now' if daemon else ''}"
             " ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
             + (", #ports :ports" if ports else "")
+            + (", #heldGpus :gpus" if total.gpu_ids else "")
             + (" DELETE #daemonsDue :daemon" if daemon else "")
         ),
-        condition=" AND ".join([condition for condition in conditions.values() if condition] + beliefs + free_ports),
+        condition=" AND ".join(
+            [condition for condition in conditions.values() if condition] + beliefs + free_ports + free_gpus
+        ),
         values={
             ":registration": registration,
             ":active": InstanceStatus.ACTIVE,
@@ -74,6 +82,8 @@ def taken(
             ":now": now,
             **({":ports": ports} if ports else {}),
             **{f":port{number}": port for number, port in enumerate(sorted(ports))},
+            **({":gpus": total.gpu_ids} if total.gpu_ids else {}),
+            **{f":gpu{number}": gpu_id for number, gpu_id in enumerate(sorted(total.gpu_ids))},
             **{f":believed{number}": value for number, value in enumerate((believed or {}).values()) if value},
         },
     )
@@ -105,7 +115,7 @@ def released(
         + (", #daemonsDueAt = :now" if daemons else "")
         + " ADD #cpu :cpu, #memory :memory, #tasks :tasks, #version :one"
         + (", #daemonsDue :daemons" if daemons else "")
-        + (" DELETE #ports :ports" if ports else ""),
+        + _delete({"#ports :ports": ports, "#heldGpus :gpus": total.gpu_ids}),
         condition="#registration >= :registration",
         values={
             ":registration": registration,
@@ -115,9 +125,16 @@ def released(
             ":one": 1,
             ":now": now,
             **({":ports": ports} if ports else {}),
+            **({":gpus": total.gpu_ids} if total.gpu_ids else {}),
             **({":daemons": daemons} if daemons else {}),
         },
     )
+
+
+def _delete(sets: Mapping[str, frozenset[str]]) -> str:
+    """The clause that takes members out of sets; nothing, if there are none."""
+    parts = [part for part, members in sets.items() if members]
+    return f" DELETE {', '.join(parts)}" if parts else ""
 
 
 def held_by_orphan(instance: ContainerInstance, orphan: OrphanTask, now: datetime) -> Write:
@@ -131,30 +148,37 @@ def given_back_by_orphan(orphan: OrphanTask, now: datetime) -> Write:
 
 
 def orphan_adopted(orphan: OrphanTask, now: datetime) -> Write:
-    """It holds what it held, and is one task more."""
+    """It holds what it held, and is one task more. Fails if a task was given a GPU that it runs with."""
+    gpus = sorted(orphan.resources.gpu_ids)
+    not_held = [f" AND NOT contains(#heldGpus, :gpu{number})" for number in range(len(gpus))]
     return Write(
         "Update",
         keys.instance(orphan.cluster, orphan.instance_id),
         InstanceChangedError(orphan.instance_id),
-        update="SET #updatedAt = :now ADD #tasks :one, #version :one",
-        condition="#registration >= :registration AND #status <> :inactive",
+        update="SET #updatedAt = :now ADD #tasks :one, #version :one"
+        + (", #heldGpus :gpus DELETE #orphanGpus :gpus" if gpus else ""),
+        condition="#registration >= :registration AND #status <> :inactive" + "".join(not_held),
         values={
             ":now": now,
             ":one": 1,
             ":registration": orphan.registration,
             ":inactive": InstanceStatus.INACTIVE,
+            **({":gpus": frozenset(gpus)} if gpus else {}),
+            **{f":gpu{number}": gpu_id for number, gpu_id in enumerate(gpus)},
         },
     )
 
 
 def _orphan_takes(place: ContainerInstance | OrphanTask, orphan: OrphanTask, now: datetime, *, sign: int) -> Write:
-    ports = frozenset(orphan.ports)
-    change = "ADD #ports :ports," if sign < 0 else "DELETE #ports :ports ADD"
+    ports, gpus = frozenset(orphan.ports), orphan.resources.gpu_ids
+    sets = {"#ports :ports": ports, "#orphanGpus :gpus": gpus}
+    added = "".join(f", {part}" for part, members in sets.items() if members and sign < 0)
     return Write(
         "Update",
         keys.instance(place.cluster, place.instance_id),
         InstanceChangedError(place.instance_id),
-        update=f"SET #updatedAt = :now {change if ports else 'ADD'} #cpu :cpu, #memory :memory, #version :one",
+        update=f"SET #updatedAt = :now ADD #cpu :cpu, #memory :memory, #version :one{added}"
+        + (_delete(sets) if sign > 0 else ""),
         condition="#registration >= :registration AND #status <> :inactive",
         values={
             ":now": now,
@@ -162,6 +186,7 @@ def _orphan_takes(place: ContainerInstance | OrphanTask, orphan: OrphanTask, now
             ":memory": sign * orphan.memory,
             ":one": 1,
             **({":ports": ports} if ports else {}),
+            **({":gpus": gpus} if gpus else {}),
             ":registration": place.registration,
             ":inactive": InstanceStatus.INACTIVE,
         },
@@ -170,18 +195,22 @@ def _orphan_takes(place: ContainerInstance | OrphanTask, orphan: OrphanTask, now
 
 def mended(instance: ContainerInstance, left: Left, now: datetime) -> Write:
     """What it has left is what its tasks leave, if nothing was placed or released since both were read."""
+    sets = {"ports": left.ports, "heldGpus": left.gpus, "orphanGpus": left.orphan_gpus}
+    removed = ", ".join(f"#{name}" for name, members in sets.items() if not members)
     return Write(
         "Update",
         keys.instance(instance.cluster, instance.instance_id),
         InstanceChangedError(instance.instance_id),
         update="SET #cpu = :cpu, #memory = :memory, #tasks = :tasks, #updatedAt = :now"
-        + (", #ports = :ports ADD #version :one" if left.ports else " REMOVE #ports ADD #version :one"),
+        + "".join(f", #{name} = :{name}" for name, members in sets.items() if members)
+        + (f" REMOVE {removed}" if removed else "")
+        + " ADD #version :one",
         condition="#version = :version AND #registration = :registration",
         values={
             ":cpu": left.cpu,
             ":memory": left.memory,
             ":tasks": left.tasks,
-            **({":ports": left.ports} if left.ports else {}),
+            **{f":{name}": members for name, members in sets.items() if members},
             ":now": now,
             ":one": 1,
             ":version": instance.version,

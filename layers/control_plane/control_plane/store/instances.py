@@ -32,9 +32,12 @@ def load(table: Table, cluster: str, instance_id: str) -> ContainerInstance | No
     return None if item is None else from_item(item)
 
 
-def load_many(table: Table, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ContainerInstance]:
+def load_many(
+    table: Table, wanted: Iterable[tuple[str, str]], *, consistent: bool = True
+) -> dict[tuple[str, str], ContainerInstance]:
     """Those that exist, by cluster and instance id."""
-    found = table.get_many([keys.instance(cluster, instance_id) for cluster, instance_id in wanted])
+    places = [keys.instance(cluster, instance_id) for cluster, instance_id in wanted]
+    found = table.get_many(places, consistent=consistent)
     return {(item["cluster"], item["instanceId"]): from_item(item) for item in found.values()}
 
 
@@ -77,7 +80,8 @@ def created(instance: ContainerInstance) -> Write:
 def registered_again(before: ContainerInstance, after: ContainerInstance, totals: Resources) -> Write:
     """The same instance under a new registration. `totals` is by how much its totals have grown.
 
-    What is left is changed by the difference, not set: tasks may be placed and released meanwhile.
+    What is left is changed by the difference, not set: tasks may be placed and released meanwhile. Its GPUs are those
+    that it has now; which of them tasks hold is not touched, as they hold also what is not there any more.
     """
     return Write(
         "Update",
@@ -90,9 +94,11 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             + (", #agentConnected = :true" if after.agent_connected else "")
             + (", #connectionChangedAt = :now" if after.agent_connected and not before.agent_connected else "")
             + (", #reservedPorts = :reservedPorts" if after.reserved_ports else "")
+            + (", #gpus = :gpus" if after.gpus else "")
             + (", #daemonsDue = :daemonsDue, #daemonsDueAt = :now" if after.daemons_due else "")
             + " REMOVE #sessionEndedAt"
             + ("" if after.reserved_ports else ", #reservedPorts")
+            + ("" if after.gpus else ", #gpus")
             + " ADD #cpu :cpu, #memory :memory, #version :one, #epoch :one"
         ),
         condition="#registration = :before AND #status <> :inactive",
@@ -104,6 +110,7 @@ def registered_again(before: ContainerInstance, after: ContainerInstance, totals
             ":attributes": after.attributes,
             ":agentVersion": after.agent_version,
             **({":reservedPorts": after.reserved_ports} if after.reserved_ports else {}),
+            **({":gpus": after.gpus} if after.gpus else {}),
             **({":daemonsDue": after.daemons_due} if after.daemons_due else {}),
             **({":true": True} if after.agent_connected else {}),
             ":now": after.updated_at,

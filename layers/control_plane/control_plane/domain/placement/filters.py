@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, port_names
+from control_plane.domain.gpus import all_gpu_ids, has_gpus, pinned_gpus
 from control_plane.domain.placement.rules import UNCONSTRAINED, Constraints, Spread, Strategy
 from control_plane.domain.resources import Resources
 
@@ -27,12 +28,15 @@ class Demand:
     """What one task asks of an instance, and how one of those that can take it is chosen."""
 
     resources: Resources
+    """What does not depend on the instance: which GPUs, only an instance can say."""
     required_attributes: frozenset[str] = frozenset()
     group: str = ""
     constraints: Constraints = UNCONSTRAINED
     strategy: tuple[Strategy, ...] = ()
     after_daemons_at: datetime | None = None
     """Now, if it is to wait for the tasks of DAEMON services that are missing on an instance."""
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    """How many, by container; EVERY: each that the instance has."""
 
     @property
     def counts_group(self) -> bool:
@@ -40,7 +44,10 @@ class Demand:
         return self.constraints.distinct or any(isinstance(each, Spread) for each in self.strategy)
 
 
-@dataclass(frozen=True)
+_NO_GROUPS: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """An instance as placement sees it. It is what an expression of the cluster query language asks (Facts).
 
@@ -50,7 +57,7 @@ class Candidate:
     instance: ContainerInstance
     capabilities: frozenset[str]
     """Names of its attributes that have no value."""
-    groups: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=lambda: _NO_GROUPS)
     """How many tasks that are to run there are of each group."""
     running_tasks: int = 0
 
@@ -115,6 +122,10 @@ def _resources(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
     return candidate.instance.shortages(demand.resources)
 
 
+def _gpus(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
+    return ("RESOURCE:GPU",) if demand.gpus and not has_gpus(candidate.instance, demand.gpus) else ()
+
+
 FILTERS: Sequence[Filter] = (
     _active,
     _connected,
@@ -123,6 +134,7 @@ FILTERS: Sequence[Filter] = (
     _member_of,
     _distinct_instance,
     _resources,
+    _gpus,
 )
 
 
@@ -143,7 +155,9 @@ def unsatisfied(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
 def with_task(candidate: Candidate, demand: Demand) -> Candidate:
     """The instance with one task more, which is to run and does not yet."""
     groups = {**candidate.groups, demand.group: candidate.groups.get(demand.group, 0) + 1}
-    return replace(candidate, instance=take(candidate.instance, demand.resources), groups=groups)
+    pinned = pinned_gpus(candidate.instance, demand.gpus)
+    resources = replace(demand.resources, gpu_ids=all_gpu_ids(pinned)) if pinned else demand.resources
+    return replace(candidate, instance=take(candidate.instance, resources), groups=groups)
 
 
 def take(instance: ContainerInstance, wanted: Resources) -> ContainerInstance:
@@ -153,6 +167,7 @@ def take(instance: ContainerInstance, wanted: Resources) -> ContainerInstance:
             "cpu": instance.cpu - wanted.cpu,
             "memory": instance.memory - wanted.memory,
             "ports": instance.ports | port_names(wanted) if wanted.ports else instance.ports,
+            "held_gpus": instance.held_gpus | wanted.gpu_ids if wanted.gpu_ids else instance.held_gpus,
             "tasks": instance.tasks + 1,
         }
     )

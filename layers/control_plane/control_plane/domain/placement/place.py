@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from control_plane.domain.gpus import pinned_gpus
 from control_plane.domain.placement.filters import (
     Candidate,
     Demand,
@@ -33,6 +34,8 @@ class Placed:
     instance_id: str
     registration: int
     believed: Mapping[str, int] = field(default_factory=dict)
+    gpu_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of the instance's GPUs, those that each container gets."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def _placed(demand: Demand, candidate: Candidate) -> Placed:
     """What expressions say of attributes holds only as long as nobody changes these."""
     instance = candidate.instance
     believed = {"attributesVersion": instance.attributes_version or 0} if demand.constraints.expressions else {}
-    return Placed(instance.instance_id, instance.registration, believed)
+    return Placed(instance.instance_id, instance.registration, believed, pinned_gpus(instance, demand.gpus))
 
 
 def _unplaced(demand: Demand, fleet: Mapping[str, Candidate]) -> Unplaced:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from control_plane.domain.container_instance import port_names
+from control_plane.domain.gpus import EVERY, free_gpus
 from control_plane.domain.placement.filters import Candidate, Demand
 from control_plane.domain.placement.place import Unplaced
 
@@ -46,6 +47,7 @@ def _lacks(demand: Demand, candidate: Candidate, unplaced: Unplaced) -> list[str
         "RESOURCE:CPU": f"CPU: wants {wanted.cpu} units, has {instance.cpu} left",
         "RESOURCE:MEMORY": f"memory: wants {wanted.memory} MiB, has {instance.memory} left",
         "RESOURCE:PORTS": f"host ports in use: {', '.join(taken)}",
+        "RESOURCE:GPU": f"GPUs: wants {_gpus(demand)}, has {len(free_gpus(instance))} of {len(instance.gpus)} left",
         "ATTRIBUTE": f"attributes: {', '.join(missing)}",
         "AGENT": "its agent is not connected",
     }
@@ -57,3 +59,7 @@ def _lacks(demand: Demand, candidate: Candidate, unplaced: Unplaced) -> list[str
     expressions = [f"does not satisfy: {each}" for each in unplaced.unsatisfied.get(instance.instance_id, ())]
     distinct = ["holds a task of the group already"] if candidate.groups.get(demand.group) else []
     return [*found, *expressions, *(distinct if demand.constraints.distinct else [])]
+
+
+def _gpus(demand: Demand) -> str:
+    return "all" if EVERY in demand.gpus.values() else str(sum(demand.gpus.values()))

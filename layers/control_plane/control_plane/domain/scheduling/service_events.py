@@ -160,10 +160,24 @@ def short(service: Service, unplaced: Unplaced, *, now: datetime, new_id: NewId)
     )
 
 
+def not_launched(service: Service, error: str, *, now: datetime, new_id: NewId) -> ServiceEvent:
+    """A task that is not started, whatever container instances there are."""
+    return _action(
+        service,
+        f"failed to launch a task with (error {error})",
+        "SERVICE_TASK_CONFIGURATION_FAILURE",
+        now=now,
+        new_id=new_id,
+        event_type="ERROR",
+        reason=error,
+    )
+
+
 _LACKS: Mapping[str, str] = {
     "RESOURCE:CPU": "has insufficient CPU units available.",
     "RESOURCE:MEMORY": "has insufficient memory available.",
     "RESOURCE:PORTS": "is already using a port required by your task.",
+    "RESOURCE:GPU": "has insufficient GPU resources available.",
     "DAEMON": "waits for the task of a DAEMON service, for a minute at most.",
     "ATTRIBUTE": "is missing an attribute required by your task.",
 }
