@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,12 @@ from ecs_anywhere_agent.core.events import (
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.registry_auth import registry_auth
+from ecs_anywhere_agent.runtime.docker_actions import Actions
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
     Engine,
     EngineError,
-    EngineTimeoutError,
     EngineUnreachableError,
     Patience,
     find_engine,
@@ -53,21 +52,11 @@ from ecs_anywhere_agent.settings import DEFAULTS, Settings
 
 _log = logging.getLogger(__name__)
 
-_FINISHED_WITHIN_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
 
 
-def _patience(settings: Settings) -> Patience:
-    return Patience(
-        create=settings.container_create_timeout,
-        start=settings.container_start_timeout,
-        pull=settings.pull_timeout,
-        pull_silence=settings.pull_inactivity_timeout,
-    )
-
-
 class DockerRuntime:
-    """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
+    """See interface.py."""
 
     def __init__(
         self,
@@ -85,9 +74,8 @@ class DockerRuntime:
         self._info = info
         self._data_dir = str(data_dir.resolve())
         self._label = owner_label(self._data_dir)
-        self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
-        self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
         self._closing = threading.Event()
+        self._actions = Actions(self._do, self._closing)
         self._memory = ImageMemory(data_dir / FILE)
         credentials = registry_auth(settings).credentials
         self._images = Images(
@@ -96,14 +84,12 @@ class DockerRuntime:
         self._cleaning = ImageCleaning(engine, self._images, self._memory, settings)
         self._volumes = Volumes(engine, self._data_dir, match_shared=settings.shared_volumes_match)
         self._port_ranges = PortRanges()
-        self._gpus = GpuSettings.of()
+        self._gpus = GpuSettings(settings.gpus, settings.nvidia_runtime)
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
         """Created by this process, which has not tried to start them: nobody else does, so it need not ask."""
-        self._newest: dict[tuple[type[RuntimeAction], ContainerRef], RuntimeAction] = {}
-        """Of the actions that are not done yet."""
-        self._sight = Sight(engine, self._submit, self._closing)
+        self._sight = Sight(engine, self._actions.submit, self._closing)
         self._events = threading.Thread(target=self._watch, name="docker-events", daemon=True)
         self._watching = threading.Event()
 
@@ -119,7 +105,7 @@ class DockerRuntime:
     ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
-            engine = find_engine(_patience(settings))
+            engine = find_engine(Patience.of(settings))
             if endpoint is not None:
                 endpoint.serve_docker(engine.bridge_gateway())
             return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint)
@@ -149,14 +135,7 @@ class DockerRuntime:
         return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
-        with self._lock:
-            self._newest[type(action), action.ref] = action
-        self._submit_action(action)
-
-    def _submit_action(self, action: RuntimeAction) -> None:
-        pool = self._pulls if isinstance(action, PullImage) else self._calls
-        with suppress(RuntimeError):  # closed: the next agent gives the action again
-            pool.submit(self._work, action)
+        self._actions.begin(action)
 
     def owns_process(self, pid: int) -> bool:
         return False
@@ -172,45 +151,14 @@ class DockerRuntime:
 
     def close(self, *, finish: bool = False) -> None:
         if finish:
-            give_up = threading.Timer(_FINISHED_WITHIN_SECONDS, self._closing.set)
-            give_up.start()
-            self._calls.shutdown()
-            give_up.cancel()
+            self._actions.finish()
         self._closing.set()
-        for pool in (self._calls, self._pulls):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._actions.drop()
         self._engine.close()
-        for pool in (self._calls, self._pulls):
-            pool.shutdown(wait=True)
+        self._actions.wait()
         if self._events.is_alive():
             self._events.join(timeout=5)
         self._memory.close()
-
-    def _work(self, action: RuntimeAction) -> None:
-        while not self._closing.is_set():
-            try:
-                self._do(action)
-                self._is_done(action)
-                return
-            except EngineTimeoutError as error:
-                # A kill that hangs is given again by the core for ever: only the newest is tried again, and behind all
-                # others, since what hangs must not hold up what does not.
-                if self._is_newest(action):
-                    _log.warning("%s; trying again", error)
-                    self._submit_action(action)
-                return
-            except (EngineUnreachableError, EngineError) as error:
-                if not self._closing.wait(_RETRY_SECONDS):
-                    _log.warning("Docker did not do what it was asked (%s); trying again", error)
-
-    def _is_newest(self, action: RuntimeAction) -> bool:
-        with self._lock:
-            return self._newest.get((type(action), action.ref)) is action
-
-    def _is_done(self, action: RuntimeAction) -> None:
-        with self._lock:
-            if self._newest.get((type(action), action.ref)) is action:
-                del self._newest[type(action), action.ref]
 
     def _do(self, action: RuntimeAction) -> None:
         match action:
@@ -351,7 +299,3 @@ class DockerRuntime:
             return
         self._info = self._engine.info()
         self._sight.look_at_all()
-
-    def _submit(self, call: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # closed: the next agent looks at everything
-            self._calls.submit(call, *arguments)

@@ -12,8 +12,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
+
+from ecs_anywhere_agent.settings import Settings
 
 _DEFAULT_SOCKET = "/var/run/docker.sock"
 _TIMEOUT_SECONDS = 30.0
@@ -28,6 +30,15 @@ class Patience(NamedTuple):
     pull: float = 7200.0
     pull_silence: float = 60.0
     """How long a pull may make no progress."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            settings.container_create_timeout,
+            settings.container_start_timeout,
+            settings.pull_timeout,
+            settings.pull_inactivity_timeout,
+        )
 
 
 _PATIENCE = Patience()

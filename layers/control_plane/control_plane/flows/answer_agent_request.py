@@ -29,7 +29,6 @@ from control_plane.runtime import ControlPlane
 from control_plane.store import instance_presence, instances, tasks
 from ecs_protocol.messages import (
     AGENT_REQUEST,
-    AgentRequest,
     MAX_MESSAGE_BYTES,
     AgentRequest,
     Deregistered,
