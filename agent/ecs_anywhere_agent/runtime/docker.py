@@ -41,6 +41,7 @@ from ecs_anywhere_agent.runtime.docker_features import features_of
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
+from ecs_anywhere_agent.runtime.docker_pause import Pauses
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
 from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
@@ -83,6 +84,7 @@ class DockerRuntime:
         )
         self._cleaning = ImageCleaning(engine, self._images, self._memory, settings)
         self._volumes = Volumes(engine, self._data_dir, match_shared=settings.shared_volumes_match)
+        self._pauses = Pauses(engine, self._data_dir)
         self._port_ranges = PortRanges()
         self._gpus = GpuSettings(settings.gpus, settings.nvidia_runtime)
         self._task_cgroups = TaskCgroups.find(info)
@@ -122,6 +124,7 @@ class DockerRuntime:
         self._watching.wait(timeout=30)
         try:
             listed = self._engine.containers(self._label)
+            self._pauses.adopt(listed)
             self._volumes.remove_leftovers({ref.task_id for each in listed if (ref := ref_of(each["Labels"]))})
             snapshots = [self._sight.first_look(each) for each in listed]
         except (EngineUnreachableError, EngineError) as error:
@@ -208,6 +211,7 @@ class DockerRuntime:
         """What the container needs is made first."""
         ref, spec = action.ref, action.spec
         self._volumes.prepare(ref.task_id, spec)
+        spec = self._pauses.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
@@ -231,6 +235,7 @@ class DockerRuntime:
         with self._lock:
             self._never_started.discard(ref)
         self._volumes.remove_of(ref.task_id)
+        self._pauses.remove(ref.task_id)
         if self._task_cgroups is not None:
             self._task_cgroups.remove(ref.task_id)
 
@@ -257,8 +262,10 @@ class DockerRuntime:
             self._sight.tell(ref)
 
     def _try_to_start(self, ref: ContainerRef, container: str, inspected: dict[str, Any] | None = None) -> None:
-        if inspected is not None and self._task_cgroups is not None:
-            self._task_cgroups.restore(inspected)
+        if inspected is not None:
+            self._pauses.restore(inspected)
+            if self._task_cgroups is not None:
+                self._task_cgroups.restore(inspected)
         try:
             self._engine.start(container)
         except EngineError as error:

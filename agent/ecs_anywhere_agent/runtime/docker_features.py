@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ecs_anywhere_agent.runtime import pause_program
 from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS, VOLUME_DRIVER
 
 _JOURNAL = Path("/run/systemd/journal/socket")
@@ -43,5 +44,7 @@ def _of_machine(info: Mapping[str, Any], limits_tasks: bool, journal: Path) -> I
         yield "swap"
         if info.get("CgroupVersion") != "2":  # the second has nothing like it
             yield "swappiness"
+    if pause_program.is_known():
+        yield "task-namespaces"
     if limits_tasks:
         yield "task-limits"

@@ -91,7 +91,16 @@ INFO: dict[str, Any] = {
     "SwapLimit": True,
     "CgroupVersion": "1",
 }
-ALL = {"apparmor", "init-process", "swap", "swappiness", "task-limits", "log-driver-json-file", "log-driver-journald"}
+ALL = {
+    "apparmor",
+    "init-process",
+    "swap",
+    "swappiness",
+    "task-limits",
+    "task-namespaces",
+    "log-driver-json-file",
+    "log-driver-journald",
+}
 
 
 @pytest.mark.parametrize(

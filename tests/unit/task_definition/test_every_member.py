@@ -211,8 +211,6 @@ def runs_on_a_machine_of_today(made: Mapping[str, Any]) -> bool:
 NOWHERE = frozenset(
     [
         "task-role",
-        "pid-mode-task",
-        "ipc-mode-task",
         "fault-injection",
         "inference-accelerators",
         "proxy",
