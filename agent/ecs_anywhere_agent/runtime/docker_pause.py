@@ -36,23 +36,21 @@ class Pauses:
         """With Docker's words for the two modes. Safe to repeat. Raises EngineUnreachableError, EngineError."""
         if "task" not in {spec.linux.pid_mode, spec.linux.ipc_mode}:
             return spec
+        name = _name(task_id)
         with self._lock:
             self._tasks.add(task_id)
-        name = _name(task_id)
-        if self._engine.image(f"{_REPOSITORY}:{_TAG}") is None:
-            self._engine.import_image(_REPOSITORY, _TAG, pause_program.archive())
+            if self._engine.image(f"{_REPOSITORY}:{_TAG}") is None:
+                self._engine.import_image(_REPOSITORY, _TAG, pause_program.archive())
         try:
             self._engine.create(name, _config(task_id, spec, self._data_dir))
         except EngineError as error:
             if error.status != 409:  # there is one of that name: it is this task's
                 raise
         self._engine.start(name)
-        modes = {
-            member: f"{_OF_CONTAINER}{name}"
-            for member in ("pid_mode", "ipc_mode")
-            if getattr(spec.linux, member) == "task"
-        }
-        return spec._replace(linux=spec.linux._replace(**modes))
+        pid_mode, ipc_mode = (
+            f"{_OF_CONTAINER}{name}" if mode == "task" else mode for mode in (spec.linux.pid_mode, spec.linux.ipc_mode)
+        )
+        return spec._replace(linux=spec.linux._replace(pid_mode=pid_mode, ipc_mode=ipc_mode))
 
     def restore(self, inspected: Mapping[str, Any]) -> None:
         """Before a container is started again: a restart of the machine has ended its task's, too.
