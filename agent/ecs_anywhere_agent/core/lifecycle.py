@@ -19,6 +19,7 @@ from ecs_anywhere_agent.core.actions import (
 from ecs_anywhere_agent.core.contact import stops_at
 from ecs_anywhere_agent.core.credentials import why_waiting
 from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.events import Attempt
 from ecs_anywhere_agent.core.ordering import backwards, forwards, give_up, is_needed, may_go_on, timeouts
 from ecs_anywhere_agent.core.restarting import (
     begin_again,
@@ -40,7 +41,7 @@ CUT_OFF = "The container instance was cut off for longer than the task's stop-af
 
 _NOTHING_RUNS = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED, Phase.CREATED, Phase.ENDED})
 """Phases from which a container that should stop has stopped: a late answer to a pull changes nothing."""
-_CIRCUMSTANCES = ("container_instance_arn", "contact", "credentials", "cut_off", "offline_at", "rebooted")
+_CIRCUMSTANCES = ("container_instance_arn", "contact", "credentials", "cut_off", "duplicate", "offline_at", "rebooted")
 
 
 def advance(draft: Draft, task: Task) -> None:
@@ -161,9 +162,15 @@ def _decide_to_stop(draft: Draft, task: Task) -> Task:
     code, reason = (
         (StopCode.ESSENTIAL_CONTAINER_EXITED, ESSENTIAL_EXITED)
         if cause.has_started
-        else (StopCode.TASK_FAILED_TO_START, NOT_STARTED)
+        else (StopCode.TASK_FAILED_TO_START, _why_not_started(cause))
     )
     return replace(ending, stop_code=code, stopped_reason=reason)
+
+
+def _why_not_started(cause: Container) -> str:
+    """As with Amazon ECS, what the execution role could not fetch is the task's own reason."""
+    reason = cause.reason or NOT_STARTED
+    return reason if reason.startswith(Attempt.RESOURCES) else NOT_STARTED
 
 
 def _start(draft: Draft, task: Task) -> Task:
@@ -182,6 +189,8 @@ def _start_one(draft: Draft, task: Task, container: Container) -> Container:
         return container
     if task.stop_after is not None and draft.state.rebooted:
         return container  # who knows for how long the machine was off: its replacement may run already
+    if draft.state.duplicate:
+        return container
     if draft.state.offline_at is not None and container.phase is not Phase.ENDED:
         return container  # the disk may be an older one: the control plane is heard first, if it can be
     if container.phase is not Phase.ENDED and why_waiting(draft.state, task, draft.now):
@@ -198,7 +207,7 @@ def _start_one(draft: Draft, task: Task, container: Container) -> Container:
     if spec is None:
         return container
     if container.phase is Phase.WAITING:
-        draft.do(PullImage(ref, spec.image))
+        draft.do(PullImage(ref, spec.image, spec.registry))
         return replace(container, phase=Phase.PULLING)
     draft.do(CreateContainer(ref, spec))
     return replace(container, phase=Phase.CREATING)

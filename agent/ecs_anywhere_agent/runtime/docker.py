@@ -1,6 +1,7 @@
 """The Docker runtime."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,8 +27,11 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.endpoint.endpoint import Endpoint
+from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
 from ecs_anywhere_agent.registry_auth import registry_auth
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.docker_actions import Actions
+from ecs_anywhere_agent.runtime.docker_awslogs import AWSLOGS, completed
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -37,10 +41,10 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     Patience,
     find_engine,
 )
-from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
-from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options
 from ecs_anywhere_agent.runtime.docker_pause import Pauses
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
@@ -69,12 +73,15 @@ class DockerRuntime:
         *,
         settings: Settings = DEFAULTS,
         endpoint: Endpoint | None = None,
+        roles: ExecutionRoles | None = None,
     ) -> None:
+        """`roles`: None: nobody has one."""
         self._engine = engine
         self._endpoint = endpoint
         self._info = info
         self._data_dir = str(data_dir.resolve())
         self._label = owner_label(self._data_dir)
+        self._roles = roles or ExecutionRoles(HeldCredentials())
         self._closing = threading.Event()
         self._actions = Actions(self._do, self._closing)
         self._memory = ImageMemory(data_dir / FILE)
@@ -104,13 +111,17 @@ class DockerRuntime:
         pull_pause_seconds: float = 1.0,
         settings: Settings = DEFAULTS,
         endpoint: Endpoint | None = None,
+        roles: ExecutionRoles | None = None,
     ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine(Patience.of(settings))
+            info = engine.info()
             if endpoint is not None:
-                endpoint.serve_docker(engine.bridge_gateway())
-            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint)
+                endpoint.serve_docker(None if is_rootless(info) else engine.bridge_gateway())
+            return cls(
+                engine, info, data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint, roles=roles
+            )
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -133,9 +144,13 @@ class DockerRuntime:
 
     def facts(self) -> RuntimeFacts:
         gpu_ids = find_gpus(self._gpus, self._info)
-        features = features_of(self._info, limits_tasks=self._task_cgroups is not None, gpus=bool(gpu_ids))
-        served = frozenset() if self._endpoint is None else self._endpoint.features
-        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
+        features = features_of(
+            self._info,
+            limits_tasks=self._task_cgroups is not None,
+            gpus=bool(gpu_ids),
+            served=frozenset() if self._endpoint is None else self._endpoint.features,
+        )
+        return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
         self._actions.begin(action)
@@ -156,6 +171,7 @@ class DockerRuntime:
         if finish:
             self._actions.finish()
         self._closing.set()
+        self._roles.close()
         self._actions.drop()
         self._engine.close()
         self._actions.wait()
@@ -179,17 +195,31 @@ class DockerRuntime:
                 self._remove(action.ref)
 
     def _pull(self, action: PullImage) -> None:
+        registry = action.registry
         try:
-            image = self._images.obtain(action.image)
+            image = self._images.obtain(
+                action.image, lambda: None if registry is None else self._roles.login(action.ref.task_id, registry)
+            )
         except CannotPullError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.PULL, str(error)))
+            return
+        except NoEcrTokenError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.PULL_ECR, str(error)))
+            return
+        except CannotFetchError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
             return
         self._sight.emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
     def _create(self, action: CreateContainer) -> None:
         name = container_name(action.ref, action.spec)
         try:
-            container = self._engine.create(name, self._config(action))
+            fetched = self._roles.fetch(action.ref.task_id, action.spec)
+        except CannotFetchError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
+            return
+        try:
+            container = self._engine.create(name, self._config(action, fetched))
         except CannotCreateVolumeError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.CREATE_VOLUME, str(error)))
             return
@@ -197,7 +227,7 @@ class DockerRuntime:
             in_use = isinstance(error, EngineError) and error.status == 409
             existing = self._engine.inspect(name) if in_use else None
             if existing is None:
-                self._sight.emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
+                self._sight.emit(ActionFailed(action.ref, Attempt.CREATE, fetched.hidden_in(str(error))))
                 return
             self._sight.remember(action.ref, existing["Id"])
             self._sight.tell(action.ref)
@@ -207,15 +237,19 @@ class DockerRuntime:
             self._never_started.add(action.ref)
         self._sight.emit(ContainerChanged(ContainerSnapshot(action.ref, Condition.CREATED, runtime_id=container)))
 
-    def _config(self, action: CreateContainer) -> dict[str, Any]:
+    def _config(self, action: CreateContainer, fetched: Fetched) -> dict[str, Any]:
         """What the container needs is made first."""
-        ref, spec = action.ref, action.spec
+        ref, spec = action.ref, fetched.into(action.spec)
         self._volumes.prepare(ref.task_id, spec)
         spec = self._pauses.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
+        if spec.logs is not None and spec.logs.driver == AWSLOGS:
+            endpoint = None if spec.execution_role is None else self._endpoint
+            credentials = None if endpoint is None else endpoint.of_log_driver(ref.task_id)
+            spec = spec._replace(logs=completed(spec.logs, ref, credentials, os.environ))
         return container_config(
             ref,
             spec,
@@ -269,8 +303,11 @@ class DockerRuntime:
         try:
             self._engine.start(container)
         except EngineError as error:
-            if self._engine.inspect(container) is not None:
-                self._sight.emit(ActionFailed(ref, Attempt.START, str(error)))
+            failed = self._engine.inspect(container)
+            if failed is not None:
+                # The log driver is told its options only now.
+                reason = hidden(secret_log_options(failed), str(error))
+                self._sight.emit(ActionFailed(ref, Attempt.START, reason))
                 return
         self._sight.tell(ref)
 

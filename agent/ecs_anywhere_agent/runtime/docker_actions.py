@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from ecs_anywhere_agent.core.actions import PullImage, RuntimeAction
+from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, RuntimeAction
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker_engine import EngineError, EngineTimeoutError, EngineUnreachableError
 
@@ -17,7 +17,7 @@ _FINISHED_WITHIN_SECONDS = 30.0
 
 
 class Actions:
-    """On threads of its own; pulls, which may take long, on others than the rest."""
+    """On threads of its own; what may take long on others than the rest."""
 
     def __init__(self, do: Callable[[RuntimeAction], None], closing: threading.Event) -> None:
         """`do` raises EngineUnreachableError or EngineError for what is to be tried again."""
@@ -25,6 +25,8 @@ class Actions:
         self._closing = closing
         self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
         self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
+        self._fetches = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetch")
+        """For what is made only once AWS has answered, so that nothing else waits for the network."""
         self._lock = threading.Lock()
         self._newest: dict[tuple[type[RuntimeAction], ContainerRef], RuntimeAction] = {}
         """Of the actions that are not done yet."""
@@ -48,16 +50,22 @@ class Actions:
 
     def drop(self) -> None:
         """Nothing new is begun."""
-        for pool in (self._calls, self._pulls):
+        for pool in (self._calls, self._pulls, self._fetches):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def wait(self) -> None:
         """Until what was begun has ended."""
-        for pool in (self._calls, self._pulls):
+        for pool in (self._calls, self._pulls, self._fetches):
             pool.shutdown(wait=True)
 
     def _submit_action(self, action: RuntimeAction) -> None:
-        pool = self._pulls if isinstance(action, PullImage) else self._calls
+        match action:
+            case PullImage():
+                pool = self._pulls
+            case CreateContainer() if action.spec.needs_execution_role:
+                pool = self._fetches
+            case _:
+                pool = self._calls
         with suppress(RuntimeError):  # closed: the next agent gives the action again
             pool.submit(self._work, action)
 

@@ -4,6 +4,7 @@ The Engine takes one at 127.0.0.1 without TLS.
 """
 
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -18,8 +19,9 @@ from pathlib import Path
 import docker
 import pytest
 
-USER, PASSWORD = "me", "secret"
-_HTPASSWD = f"{USER}:$2b$04$dgdIDmP1/8jfQ.Weespo2Oq.09LOTtxfn9cxrXhlXUjfbnk6VBwIu\n"
+USERNAME, PASSWORD = "puller", "hunter2"
+_HTPASSWD = "puller:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n"
+"""bcrypt, the only form that it takes."""
 
 
 class Registry:
@@ -43,8 +45,11 @@ class Registry:
             f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {self._directory}/data}}}}\n"
             f"http: {{addr: {self.host}}}\n{auth}"
         )
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen([command, "serve", self._directory / "config.yml"], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [command, "serve", self._directory / "config.yml"], env=environment, stdout=log, stderr=log
+            )
         for _ in range(200):
             try:
                 urllib.request.urlopen(f"http://{self.host}/v2/", timeout=5).close()
@@ -72,7 +77,7 @@ class Registry:
         repository, _, tag = name.rpartition(":")
         repository = f"{self.host}/{repository}"
         self._client.api.import_image_from_data(archive.getvalue(), repository=repository, tag=tag)
-        auth = {"username": USER, "password": PASSWORD} if self._passwords else None
+        auth = {"username": USERNAME, "password": PASSWORD} if self._passwords else None
         told = list(self._client.api.push(repository, tag, stream=True, decode=True, auth_config=auth))
         errors = [each["error"] for each in told if "error" in each]
         assert not errors, errors
@@ -107,3 +112,10 @@ def registry(directory: Path, *, passwords: bool = False) -> Iterator[Registry]:
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def private(directory: Path) -> Iterator[str]:
+    """The address of one that wants a password. Skips where there is none."""
+    with registry(directory, passwords=True) as made:
+        yield made.host

@@ -15,7 +15,7 @@ from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError, Patience
 from ecs_anywhere_agent.runtime.docker_images import PullBehavior
 from ecs_anywhere_agent.settings import Settings
-from integration.agent.registry import PASSWORD, USER, Registry, registry
+from integration.agent.registry import PASSWORD, USERNAME, Registry, registry
 from integration.agent.runtimes import Driver
 from shows import shows
 
@@ -173,7 +173,7 @@ def test_a_registry_with_passwords(make: Make, closed_registry: Registry, passwo
     digest = closed_registry.push("app:1", "first")
     image = f"{closed_registry.host}/app:1"
     assert make(Settings()).fails(image).endswith("no basic auth credentials")
-    data = f'{{"http://{closed_registry.host}": {{"username": "{USER}", "password": "{password}"}}}}'
+    data = f'{{"http://{closed_registry.host}": {{"username": "{USERNAME}", "password": "{password}"}}}}'
     puller = make(Settings.model_validate({"registry_auth_type": "docker", "registry_auth_data": data}))
     if works:
         assert puller.digest(image) == digest
