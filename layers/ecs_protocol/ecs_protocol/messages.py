@@ -4,7 +4,7 @@ Each is one JSON object in camelCase with a `type` and a version `v`. Both sides
 know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
 
     agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
-                                          | RotateCertificate | DeregistrationNoted
+                                          | RotateCertificate | MessageRejected | DeregistrationNoted
     agent  ── topics.credentials ──────►  GetCredentials
     agent  ── topics.taskStateChanges ─►  TaskStateChanges
     agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe
@@ -231,6 +231,16 @@ class GetCredentials(_Request):
     wanted: tuple[CredentialsWanted, ...] = Field(min_length=1, max_length=MAX_CREDENTIALS_WANTED)
 
 
+class MessageRejected(_Request):
+    """A message of the control plane made no sense to the machine, or was not for it, and has changed nothing.
+
+    Not answered. At most one a minute: the log of the machine has all of them.
+    """
+
+    type: Literal["MessageRejected"] = "MessageRejected"
+    reason: str = Field(max_length=1000)
+
+
 class DeregistrationNoted(_Request):
     """The machine has heard that it is deregistered, and has done what follows; its certificate may be revoked.
 
@@ -249,6 +259,7 @@ AgentRequest = (
     | ReportOrphans
     | RotateCertificate
     | GetCredentials
+    | MessageRejected
     | DeregistrationNoted
 )
 AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(
