@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ecs_anywhere_agent.core.values import Container, Phase, Task
 from ecs_anywhere_agent.runtime import process_files
 from ecs_anywhere_agent.streams import session as streaming
-from ecs_anywhere_agent.streams.docker_exec import DockerExec
+from ecs_anywhere_agent.streams.docker_exec import DockerExec, end_leftovers
 from ecs_anywhere_agent.streams.inbox import Inbox
 from ecs_anywhere_agent.streams.log_source import LogSource
 from ecs_anywhere_agent.streams.pace import Pace
@@ -57,6 +57,7 @@ class OpenStreams:
         self._streams: dict[str, _Stream] = {}
         self._seen: deque[str] = deque(maxlen=_REMEMBERED)
         self._pace = Pace()
+        threading.Thread(target=end_leftovers, args=(data_dir,), name="stream-leftovers", daemon=True).start()
 
     def open(self, wanted: OpenStream, link: Link) -> None:
         """A stream whose id was used is not opened again."""
@@ -136,7 +137,7 @@ class OpenStreams:
         directory = self._data_dir / "containers" / wanted.task_id / container.name
         if (directory / process_files.SPEC).exists():
             return ProcessExec(directory, argv), runs
-        return DockerExec(container.runtime_id or "", argv), runs
+        return DockerExec(self._data_dir, container.runtime_id or "", argv), runs
 
 
 class _Stream:
