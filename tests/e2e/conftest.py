@@ -195,8 +195,22 @@ class Stack:
         for secret in manager.list_secrets()["SecretList"]:
             made_secrets.note_in(manager.get_secret_value(SecretId=secret["ARN"])["SecretString"])
 
+    def function_log(self, function: str) -> list[str]:
+        """What a function has written, by the emulator's CloudWatch Logs."""
+        pages = self.client("logs").get_paginator("filter_log_events")
+        found = pages.paginate(logGroupName=f"/aws/lambda/ecs-anywhere-{function}")
+        return [event["message"] for page in found for event in page["events"]]
+
+    def save_function_logs(self) -> None:
+        """Of the API's functions; the emulator's own log has the others', too."""
+        folder = self.state.parent / "logs"
+        folder.mkdir(exist_ok=True)
+        for group in self.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
+            function = group["logGroupName"].removeprefix("/aws/lambda/ecs-anywhere-")
+            (folder / f"{function}.log").write_text("\n".join(self.function_log(function)))
+
     def logs(self) -> list[Path]:
-        """Of the emulator with all functions, and of all agents."""
+        """Of the emulator, of all functions, and of all agents."""
         return sorted([*self.state.glob("*.log"), *self.state.parent.glob("*.log"), *self.state.parent.glob("logs/*")])
 
     def instance(self, agent: Agent) -> dict[str, Any]:
@@ -258,6 +272,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         with credentials_overheard(stack):
             yield stack
         stack.note_secrets()
+        stack.save_function_logs()
     finally:
         stack.down()
     assert made_secrets.shown(stack.logs()) == [], "a secret of this run is in a log"

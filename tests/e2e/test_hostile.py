@@ -34,6 +34,14 @@ from e2e.test_offline import on_machine
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
+AUDITED = (
+    "api-ecs",
+    "api-registration",
+    "queue-run-task",
+    "iot-register-container-instance",
+    "iot-task-state-change",
+)
+"""The functions that refuse something here."""
 TARGET = "AmazonEC2ContainerServiceV20141113."
 
 
@@ -60,10 +68,14 @@ class Field:
         )
 
     def audit(self) -> list[dict[str, Any]]:
-        """The audit log so far."""
-        lines = (self.stack.state / "emulator.log").read_text(errors="replace").splitlines()
-        found = [json.loads(line[line.index("{") :]) for line in lines if '"message":"Audit"' in line]
-        return [line for line in found if line["outcome"] == "refused"]
+        """What was refused so far, in the order of its time."""
+        found = [
+            json.loads(line)
+            for function in AUDITED
+            for line in self.stack.function_log(function)
+            if '"message":"Audit"' in line
+        ]
+        return sorted((each for each in found if each["outcome"] == "refused"), key=lambda each: each["timestamp"])
 
     def refusals(self, attack: Callable[[], None], count: int = 1) -> list[tuple[Any, ...]]:
         """The reasons of the refusals that an attack has led to, once B is found to be as it was."""
@@ -326,7 +338,7 @@ def test_a_flood_keeps_nobody_from_being_heard(field: Field) -> None:
     intruder = Intruder(field)
     try:
         reasons = field.refusals(
-            lambda: intruder.publish(intruder.a["topics"]["taskStateChanges"], *[stopped(field.task)] * 300), count=250
+            lambda: intruder.publish(intruder.a["topics"]["taskStateChanges"], *[stopped(field.task)] * 300), count=300
         )
     finally:
         intruder.leave()
