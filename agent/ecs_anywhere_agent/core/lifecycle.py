@@ -20,6 +20,7 @@ from ecs_anywhere_agent.core.contact import stops_at
 from ecs_anywhere_agent.core.credentials import why_waiting
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import Attempt
+from ecs_anywhere_agent.core.news import answer_when_due, worth_a_report
 from ecs_anywhere_agent.core.ordering import backwards, forwards, give_up, is_needed, may_go_on, timeouts
 from ecs_anywhere_agent.core.restarting import (
     begin_again,
@@ -51,7 +52,7 @@ def advance(draft: Draft, task: Task) -> None:
     """
     task = take_back(draft, task)
     if task.stopped:
-        _forget_when_due(draft, draft.put(_answer_when_due(draft, task)))
+        _forget_when_due(draft, draft.put(answer_when_due(draft, task)))
         return
     task = give_up(restart_by_policy(_plan(draft, task)), draft.now.elapsed)
     if begins_again(draft, task):
@@ -60,7 +61,7 @@ def advance(draft: Draft, task: Task) -> None:
         task = _decide_to_stop(draft, task)
         task = _stop(draft, task) if task.stopping else _start(draft, task)
         task = _status(draft, _note_times(task, draft.now))
-    draft.put(_worth_a_report(draft, task))
+    draft.put(worth_a_report(draft, task))
 
 
 def other_circumstances(one: State, other: State) -> bool:
@@ -284,6 +285,8 @@ def _keep_stopped(rules: Rules, task_id: str) -> float:
     return rules.keep_stopped + rules.keep_stopped_jitter * int(task_id[:8], 16) / 0x1_0000_0000
 
 
+<<<<<<< HEAD
+=======
 def _worth_a_report(draft: Draft, task: Task) -> Task:
     """RUNNING, STOPPED and what changes while RUNNING is reported at once; else where it stands, when that is due."""
     before = draft.before.tasks.get(task.task_id)
@@ -326,11 +329,12 @@ def _because(task: Task) -> str:
     exits = ", ".join(
         f"{container.name}: {container.reason or f'exit code {container.exit_code}'}"
         for container in task.containers
-        if container.reason is not None or container.exit_code is not None
+        if container.exit_code is not None or container.reason not in {None, task.stopped_reason}
     )
     return f" ({'; '.join(filter(None, (task.stopped_reason or 'told to stop', exits)))})"
 
 
+>>>>>>> work-d
 def _forget_when_due(draft: Draft, task: Task) -> None:
     """Containers go after their time; the task itself stays until the control plane has what became of it."""
     if task.forget_at is not None and task.forget_at > draft.now.elapsed:
