@@ -285,56 +285,6 @@ def _keep_stopped(rules: Rules, task_id: str) -> float:
     return rules.keep_stopped + rules.keep_stopped_jitter * int(task_id[:8], 16) / 0x1_0000_0000
 
 
-<<<<<<< HEAD
-=======
-def _worth_a_report(draft: Draft, task: Task) -> Task:
-    """RUNNING, STOPPED and what changes while RUNNING is reported at once; else where it stands, when that is due."""
-    before = draft.before.tasks.get(task.task_id)
-    advanced = before is None or before.last_status is not task.last_status
-    if advanced and task.last_status in {TaskStatus.RUNNING, TaskStatus.STOPPED}:
-        draft.log(f"task {task.task_id}: {task.last_status}{_because(task)}")
-        task = replace(task, revision=task.revision + 1)
-    elif before is not None and _has_news(draft, before, task):
-        task = replace(task, revision=task.revision + 1)
-    return _answer_when_due(draft, task)
-
-
-def _answer_when_due(draft: Draft, task: Task) -> Task:
-    if task.answer_at is not None and task.answer_at <= draft.now.elapsed:
-        unpublished = task.revision > task.published_revision
-        return replace(task, answer_at=None, revision=task.revision if unpublished else task.revision + 1)
-    return task
-
-
-def _shown(task: Task) -> tuple[object, ...]:
-    return (
-        task.restarts,
-        *(
-            (container.phase, container.runtime_id, container.exit_code, container.bindings, container.health)
-            for container in task.containers
-        ),
-    )
-
-
-def _has_news(draft: Draft, before: Task, task: Task) -> bool:
-    if task.last_status is TaskStatus.RUNNING:
-        return _shown(before) != _shown(task)
-    told = task.revision > 0
-    return told and why_waiting(draft.before, before, draft.now) != why_waiting(draft.state, task, draft.now)
-
-
-def _because(task: Task) -> str:
-    if not task.stopped:
-        return ""
-    exits = ", ".join(
-        f"{container.name}: {container.reason or f'exit code {container.exit_code}'}"
-        for container in task.containers
-        if container.exit_code is not None or container.reason not in {None, task.stopped_reason}
-    )
-    return f" ({'; '.join(filter(None, (task.stopped_reason or 'told to stop', exits)))})"
-
-
->>>>>>> work-d
 def _forget_when_due(draft: Draft, task: Task) -> None:
     """Containers go after their time; the task itself stays until the control plane has what became of it."""
     if task.forget_at is not None and task.forget_at > draft.now.elapsed:
