@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from ecs_protocol import messages, streams
 from ecs_protocol.messages import AGENT_REQUEST, CONTROL_PLANE_MESSAGE, Message
@@ -53,8 +53,15 @@ def test_what_has_a_type_is_told_apart_by_it(sample: Path) -> None:
     text = sample.read_text()
     if "type" not in json.loads(text) or sample.stem == "TaskStateChanges":
         return
-    readers = [reader for reader in READERS if sample.stem in str(reader.core_schema)]
-    assert type(readers[0].validate_json(text)).__name__ == sample.stem
+    assert sample.stem in {type(read).__name__ for reader in READERS for read in _read(reader, text)}
+
+
+def _read(reader: TypeAdapter[Any], text: str) -> list[Message]:
+    """One, or none if it is no message of this direction."""
+    try:
+        return [reader.validate_json(text)]
+    except ValidationError:
+        return []
 
 
 def test_a_machine_with_an_identity_of_an_earlier_release_asks_for_credentials_where_it_asks_for_all() -> None:
