@@ -193,6 +193,7 @@ _DECISIVE = {
     f"{CONTAINERS}.restartPolicy": f"{CONTAINERS}.restartPolicy.enabled",
     f"{CONTAINERS}.logConfiguration": f"{CONTAINERS}.logConfiguration.logDriver",
     f"{CONTAINERS}.resourceRequirements": f"{CONTAINERS}.resourceRequirements.type",
+    f"{CONTAINERS}.firelensConfiguration": f"{CONTAINERS}.firelensConfiguration.type",
 }
 """Structures that mean something with this member only."""
 

@@ -6,6 +6,13 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_para
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, cast
 
+from ecs_anywhere_agent.container_firelens import (
+    LogRouter,
+    UnusableLogOptionsError,
+    routing_of,
+    sends,
+    with_router,
+)
 from ecs_anywhere_agent.container_linux import Linux, linux_of
 from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
 from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
@@ -113,6 +120,10 @@ class ContainerSpec(NamedTuple):
     network: Network = Network()
     storage: Storage = Storage()
     logs: LogConfiguration | None = None
+    routes_logs: LogRouter | None = None
+    """It takes what other containers of the task write."""
+    log_router: str | None = None
+    """The container that takes what this one writes."""
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -151,6 +162,7 @@ def container_specs(
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
             raise UnusableTaskDefinitionError(f"networkMode {network_mode} is not available on this machine")
+        routing = routing_of(task_definition, network_mode, cluster=cluster, task_arn=task_arn, revision=revision)
         specs = []
         for definition in task_definition["containerDefinitions"]:
             container = {**definition, **_overridden(definition, by_name.get(definition["name"], {}))}
@@ -164,7 +176,7 @@ def container_specs(
                 stop_timeout=int(container.get("stopTimeout") or default_stop_timeout),
                 restart=restart,
                 stop_after=stop_after,
-                depends_on=dependencies_of(container),
+                depends_on=with_router(dependencies_of(container), container, routing),
                 gpu_ids=tuple((gpu_ids or {}).get(container["name"], ())),
             )
             specs.append(
@@ -191,9 +203,13 @@ def container_specs(
                     network=network_of(container, network_mode),
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
+                    routes_logs=routing.router if routing and routing.name == container["name"] else None,
+                    log_router=routing.name if routing and sends(container) else None,
                 )
             )
         _check_order(specs)
+    except UnusableLogOptionsError as error:
+        raise UnusableTaskDefinitionError(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableTaskDefinitionError(f"the task definition cannot be read: {error!r}") from error
     return tuple(specs)

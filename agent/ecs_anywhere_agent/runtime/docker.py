@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.core.actions import (
     CreateContainer,
     PullImage,
@@ -36,9 +37,10 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
-from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, task_label
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
 from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
@@ -68,6 +70,9 @@ class DockerRuntime:
         self._volumes = Volumes(engine, self._data_dir)
         self._port_ranges = PortRanges()
         self._gpus = GpuSettings.of()
+        self._router_files = RouterFiles(
+            self._data_dir, has_containers=lambda task_id: bool(engine.containers(task_label(task_id)))
+        )
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
@@ -99,7 +104,9 @@ class DockerRuntime:
         self._watching.wait(timeout=30)
         try:
             listed = self._engine.containers(self._label)
-            self._volumes.remove_leftovers({ref.task_id for each in listed if (ref := ref_of(each["Labels"]))})
+            task_ids = {ref.task_id for each in listed if (ref := ref_of(each["Labels"]))}
+            self._volumes.remove_leftovers(task_ids)
+            self._router_files.remove_leftovers(task_ids)
             snapshots = [self._sight.first_look(each) for each in listed]
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(f"Docker stopped answering ({error}); start it and try again") from error
@@ -107,7 +114,12 @@ class DockerRuntime:
 
     def facts(self) -> RuntimeFacts:
         gpu_ids = find_gpus(self._gpus, self._info)
-        features = features_of(self._info, limits_tasks=self._task_cgroups is not None, gpus=bool(gpu_ids))
+        features = features_of(
+            self._info,
+            limits_tasks=self._task_cgroups is not None,
+            gpus=bool(gpu_ids),
+            routes_logs=can_route_logs(self._data_dir),
+        )
         return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
@@ -212,6 +224,8 @@ class DockerRuntime:
         """What the container needs is made first."""
         ref, spec = action.ref, action.spec
         self._volumes.prepare(ref.task_id, spec)
+        if spec.routes_logs:
+            self._router_files.prepare(ref.task_id, spec.routes_logs)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         return container_config(
@@ -221,7 +235,15 @@ class DockerRuntime:
             cgroup_parent=parent,
             range_starts=starts,
             gpu_runtime=self._gpus.runtime,
+            log_router_address=self._address_of_router(ref, spec),
         )
+
+    def _address_of_router(self, ref: ContainerRef, spec: ContainerSpec) -> str | None:
+        """None where the container has none, shares the machine's network with it, or does not wait for it."""
+        if spec.log_router is None or spec.network_mode != "bridge":
+            return None
+        router = self._sight.inspect(ContainerRef(ref.task_id, spec.log_router))
+        return (router or {}).get("NetworkSettings", {}).get("IPAddress") or None
 
     def _remove(self, ref: ContainerRef) -> None:
         """With the last of its containers goes what is the task's own."""
@@ -233,6 +255,7 @@ class DockerRuntime:
         with self._lock:
             self._never_started.discard(ref)
         self._volumes.remove_of(ref.task_id)
+        self._router_files.remove_of(ref.task_id)
         if self._task_cgroups is not None:
             self._task_cgroups.remove(ref.task_id)
 

@@ -12,15 +12,24 @@ from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS, VOLUME_DRIVE
 _JOURNAL = Path("/run/systemd/journal/socket")
 _NEEDS_CREDENTIALS = "awslogs"
 """It logs with the execution role's, which an agent does not have yet."""
+_ROUTES_LOGS = frozenset({"firelens", "log-driver-awsfirelens"})
+"""Through the Engine's own driver for Fluentd."""
 
 
 def features_of(
-    info: Mapping[str, Any], *, limits_tasks: bool, gpus: bool = False, journal: Path = _JOURNAL
+    info: Mapping[str, Any],
+    *,
+    limits_tasks: bool,
+    gpus: bool = False,
+    routes_logs: bool = False,
+    journal: Path = _JOURNAL,
 ) -> frozenset[str]:
     """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task; `gpus`: there are some
-    that it can give to containers."""
+    that it can give to containers; `routes_logs`: it has a place for the sockets of log routers."""
+    of_machine = frozenset(_of_machine(info, limits_tasks, journal))
     of_gpus = frozenset({"gpu"} if gpus else ())
-    return DOCKER_FEATURES | of_gpus | frozenset(_of_machine(info, limits_tasks, journal))
+    of_routers = _ROUTES_LOGS if routes_logs and "log-driver-fluentd" in of_machine else frozenset()
+    return DOCKER_FEATURES | of_machine | of_gpus | of_routers
 
 
 def _of_machine(info: Mapping[str, Any], limits_tasks: bool, journal: Path) -> Iterator[str]:

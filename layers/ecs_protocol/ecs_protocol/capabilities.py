@@ -41,7 +41,7 @@ DOCKER_FEATURES = _words(
 
 DOCKER_FEATURES_OF_SOME = _words(
     """init-process swap swappiness task-limits apparmor selinux gpu log-driver-fluentd log-driver-gelf
-    log-driver-journald log-driver-json-file log-driver-splunk log-driver-syslog"""
+    log-driver-journald log-driver-json-file log-driver-splunk log-driver-syslog log-driver-awsfirelens firelens"""
 )
 """What it can do where the Engine and the machine let it."""
 
@@ -162,6 +162,12 @@ def _routes_logs_as_another_user(definition: TaskDefinition) -> bool:
     )
 
 
+def _includes_yaml(definition: TaskDefinition) -> bool:
+    """What is generated is no YAML, and Fluent Bit includes no YAML in that."""
+    values = (_at(each, "firelensConfiguration.options.config-file-value") for each in _containers(definition))
+    return any(value.lower().endswith((".yaml", ".yml")) for value in values if value)
+
+
 def _begins(path: str, *prefixes: str) -> Requirement:
     return lambda definition: any(
         text.startswith(prefixes) for container in _containers(definition) for text in _at(container, path) or ()
@@ -252,8 +258,12 @@ CAPABILITIES: tuple[Capability, ...] = (
         "firelens",
     ),
     _needs(
-        f"{_ECS}firelens.options.config.s3", _some("firelensConfiguration.options.config-file-type", "s3"), "firelens"
+        f"{_ECS}firelens.options.config.s3",
+        _some("firelensConfiguration.options.config-file-type", "s3"),
+        "firelens",
+        "firelens-s3",
     ),
+    _needs(f"{_OWN}firelens-yaml", _includes_yaml, "firelens-yaml"),
     _needs(f"{_ECS}firelens.non-root-user", _routes_logs_as_another_user, "firelens"),
     # The order of containers, and what they share.
     _needs(f"{_ECS}container-ordering", _container("dependsOn", "startTimeout"), "container-ordering"),

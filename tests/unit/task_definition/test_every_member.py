@@ -72,6 +72,13 @@ def volume(**members: Any) -> dict[str, Any]:
 
 SIDE = container(name="side", essential=False)
 ROUTED = container(logConfiguration={"logDriver": "awsfirelens", "options": {"Name": "stdout"}})
+
+
+def routed_with(kind: str, where: str) -> dict[str, Any]:
+    options = {"config-file-type": kind, "config-file-value": where}
+    return request(ROUTED, container(name="side", firelensConfiguration={"type": "fluentbit", "options": options}))
+
+
 ACCELERATED = {"inferenceAccelerators": [{"deviceName": "eia", "deviceType": "eia1.medium"}]}
 PROPERTIES = [
     {"name": name, "value": "1"} for name in ("ProxyIngressPort", "ProxyEgressPort", "AppPorts", "IgnoredUID")
@@ -182,6 +189,16 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
         ROUTED, container(name="side", firelensConfiguration={"type": "fluentbit", "options": {"a": "b"}})
     ),
     "firelens-fluentd": request(ROUTED, container(name="side", firelensConfiguration={"type": "fluentd"})),
+    "firelens-as-another-user": request(
+        ROUTED, container(name="side", user="1234:5678", firelensConfiguration={"type": "fluentbit"})
+    ),
+    "firelens-with-a-buffer": request(
+        container(logConfiguration={"logDriver": "awsfirelens", "options": {"log-driver-buffer-limit": "2097152"}}),
+        container(name="side", firelensConfiguration={"type": "fluentbit"}),
+    ),
+    "firelens-with-a-file": routed_with("file", "/own.conf"),
+    "firelens-with-a-file-of-s3": routed_with("s3", ARN),
+    "firelens-with-yaml": routed_with("file", "/own.YAML"),
     **{
         f"log-driver-{driver}": request(container(logConfiguration={"logDriver": driver, "options": {"tag": "web"}}))
         for driver in ("fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
@@ -231,8 +248,8 @@ NOWHERE = frozenset(
         "secrets-of-systems-manager",
         "log-secrets",
         "neuron",
-        "firelens",
-        "firelens-fluentd",
+        "firelens-with-a-file-of-s3",
+        "firelens-with-yaml",
         "log-driver-awslogs",
         "image-of-ecr-that-a-role-pulls",
         "windows",

@@ -45,6 +45,7 @@ HONOURED = (
     | _of(f"{_C}.systemControls", "namespace value")
     | _of(f"{_C}.logConfiguration", "logDriver options")
     | _of(f"{_C}.resourceRequirements", "value type")
+    | _of(f"{_C}.firelensConfiguration", "type options")
 )
 """Each as far as its capability is announced: not every runtime and machine has it (docs/task-definition.md)."""
 
@@ -77,7 +78,6 @@ CAPABLE = (
     | _of(f"{_C}.environmentFiles", "value type")
     | _of(f"{_C}.secrets", "name valueFrom")
     | _of(f"{_C}.logConfiguration.secretOptions", "name valueFrom")
-    | _of(f"{_C}.firelensConfiguration", "type options")
 )
 
 MEMBERS = HONOURED | HARMLESS.keys() | CAPABLE

@@ -1,0 +1,154 @@
+"""FireLens on the real Engine: what a container writes comes to the task's log router through a socket of the task's.
+
+In the place of Fluent Bit and Fluentd, whose images are not here, stands this machine's Python in a container: it makes
+the socket where they would, and shows what the Engine sends there.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.runtime.docker_engine import Engine
+from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
+from integration.agent.docker_containers import Containers, closing
+from integration.agent.runtimes import TASK_ID
+from shows import shows
+
+pytestmark = pytest.mark.docker
+
+ROUTER = """
+import os, socket
+print(open(os.environ["CONFIGURATION"]).read(), flush=True)
+server = socket.socket(socket.AF_UNIX)
+server.bind("/var/run/fluent.sock")
+server.listen()
+print("uid", os.getuid(), "listens", flush=True)
+connection, _ = server.accept()
+while received := connection.recv(65536):
+    print(received, flush=True)
+"""
+PYTHON = ("/usr", "/lib", "/lib64", sys.base_prefix)
+VOLUMES = [{"name": f"python{number}", "host": {"sourcePath": path}} for number, path in enumerate(PYTHON)]
+MOUNTS = [
+    {"sourceVolume": f"python{number}", "containerPath": path, "readOnly": True} for number, path in enumerate(PYTHON)
+]
+
+
+@pytest.fixture
+def containers(engine: Engine) -> Iterator[Containers]:
+    """In a directory with a short path: that of a socket in it has 107 bytes at most."""
+    with TemporaryDirectory() as data_dir, closing(Containers(engine, Path(data_dir))) as made:
+        yield made
+
+
+def a_router(kind: str, **members: Any) -> dict[str, Any]:
+    where = {"fluentbit": "/fluent-bit/etc/fluent-bit.conf", "fluentd": "/fluentd/etc/fluent.conf"}[kind]
+    return {
+        "name": "log_router",
+        "command": [os.path.realpath(sys.executable), "-c", ROUTER],
+        "environment": [{"name": "CONFIGURATION", "value": where}],
+        "firelensConfiguration": {"type": kind, "options": {"enable-ecs-log-metadata": "true"}},
+        "mountPoints": MOUNTS,
+        **members,
+    }
+
+
+def an_app(options: dict[str, str]) -> dict[str, Any]:
+    command = "echo host=$FLUENT_HOST port=$FLUENT_PORT; echo written; sleep 60"
+    return {
+        "command": ["sh", "-c", command],
+        "logConfiguration": {"logDriver": "awsfirelens", "options": options},
+    }
+
+
+def said(containers: Containers, container: str, wanted: str) -> str:
+    """All that a container has written, once this is among it."""
+    deadline = time.monotonic() + 30
+    while True:
+        logs = containers.engine.logs(container, tty=False, tail=None, follow=False)
+        text = b"".join(content for _, content in logs).decode()
+        if wanted in text or time.monotonic() > deadline:
+            assert wanted in text
+            return text
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "user", "options"),
+    [
+        pytest.param("fluentbit", None, {"Name": "null"}, id="fluent-bit"),
+        pytest.param("fluentbit", "1234:5678", {"Name": "null"}, id="not-as-root"),
+        pytest.param("fluentd", None, {"@type": "null"}, id="fluentd"),
+    ],
+)
+@shows("firelensConfiguration.type", "firelensConfiguration.options", "logConfiguration.logDriver")
+def test_what_a_container_writes_comes_to_the_log_router(
+    containers: Containers, kind: str, user: str | None, options: dict[str, str]
+) -> None:
+    router = a_router(kind, **({"user": user} if user else {}))
+    started = containers.start(router, volumes=VOLUMES)
+    routers_id = started["log_router"].runtime_id
+    assert routers_id is not None
+    said(containers, routers_id, f"uid {(user or '0').partition(':')[0]} listens")
+    # The definition is the whole task's; its other container is made now.
+    specs = containers.specs(router, an_app(options), volumes=VOLUMES)
+    app = containers.driver.start(specs["main"], ContainerRef(TASK_ID, "main"))
+    address = containers.inspect(started["log_router"])["NetworkSettings"]["IPAddress"]
+    text = said(containers, routers_id, "written")
+    assert f"host={address} port=24224" in text
+    assert f"main-firelens-{TASK_ID}" in text
+    assert app.runtime_id is not None
+    assert app.runtime_id in text
+    containers.driver.stop(kill=True)
+
+
+def test_the_router_reads_what_the_agent_wrote(containers: Containers) -> None:
+    specs = containers.specs(a_router("fluentbit"), an_app({"Name": "null"}), volumes=VOLUMES)
+    router = containers.driver.start(specs["log_router"], ContainerRef(TASK_ID, "log_router"))
+    assert router.runtime_id is not None
+    assert specs["log_router"].routes_logs is not None
+    text = said(containers, router.runtime_id, "listens")
+    assert text.startswith(specs["log_router"].routes_logs.configuration)
+    assert "Match main-firelens*" in text
+
+
+def test_its_files_go_with_the_last_container_of_the_task(containers: Containers) -> None:
+    directory = containers.data_dir / "firelens" / TASK_ID
+    made = containers.start(a_router("fluentbit"), {"name": "main", "command": ["sleep", "60"]}, volumes=VOLUMES)
+    assert (directory / "socket").stat().st_mode & 0o777 == 0o777
+    assert directory.stat().st_mode & 0o777 == 0o700
+    containers.remove(["log_router"])
+    _gone(containers, made["log_router"].runtime_id)
+    assert directory.exists()
+    containers.remove(["main"])
+    _gone(containers, made["main"].runtime_id)
+    deadline = time.monotonic() + 10
+    while directory.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not directory.exists()
+
+
+def _gone(containers: Containers, runtime_id: str | None) -> None:
+    deadline = time.monotonic() + 10
+    while containers.engine.inspect(runtime_id or "") is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_a_killed_agent_left_is_removed(tmp_path: Path) -> None:
+    for task_id in ("a" * 32, "b" * 32):
+        (tmp_path / "firelens" / task_id / "socket").mkdir(parents=True)
+    RouterFiles(str(tmp_path), has_containers=lambda _: True).remove_leftovers({"a" * 32})
+    assert [each.name for each in (tmp_path / "firelens").iterdir()] == ["a" * 32]
+
+
+def test_a_path_that_no_socket_can_have(tmp_path: Path) -> None:
+    assert can_route_logs("/var/lib/ecs-anywhere-agent")
+    assert not can_route_logs("/" + "d" * 60)
