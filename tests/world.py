@@ -5,6 +5,7 @@ is lost, repeated or late.
 """
 
 import copy
+import io
 import itertools
 import json
 import random
@@ -18,6 +19,7 @@ from control_plane.domain.arns import Arns
 from control_plane.domain.authorization import Caller, Policy, Statement
 from control_plane.domain.inbox import Envelope, InstanceLook, Presence, ServiceKey, StreamRecord, TaskKey
 from control_plane.flows.answer_agent_request import answer_agent_request
+from control_plane.flows.check_roles import check_roles
 from control_plane.flows.clusters import create_cluster
 from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.note_presence import note_presence
@@ -31,6 +33,8 @@ from control_plane.flows.task_definitions import register_task_definition
 from control_plane.gateways.administrator_key import AdministratorKey
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import Certificate, RegistryBusyError
+from control_plane.gateways.role_broker import RoleBroker
+from control_plane.gateways.roles import Roles
 from control_plane.gateways.signing_keys import SigningKeys
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, policies
@@ -137,6 +141,7 @@ class FakeQueues:
     events: list[Mapping[str, Any]] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+    credentials: list[Envelope] = field(default_factory=list)
 
     def wake_services(self, keys: Sequence[tuple[ServiceKey, str]]) -> None:
         self.services += keys
@@ -153,6 +158,9 @@ class FakeQueues:
 
     def run_waiting(self, request_ids: Sequence[str]) -> None:
         self.waiting += request_ids
+
+    def hand_on(self, request: Envelope) -> None:
+        self.credentials.append(request)
 
     def give_up_event(self, event: str) -> None:
         self.given_up.append(event)
@@ -230,6 +238,50 @@ class FakeSecrets:
         return {"SecretString": json.dumps(self.versions[SecretId][-age])}
 
 
+@dataclass
+class FakeSts:
+    """Stands for boto3's sts client: every role trusts it, but for those that do not."""
+
+    untrusting: set[str] = field(default_factory=set)
+    failing: str | None = None
+    """With which error each call fails."""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def assume_role(self, **call: Any) -> dict[str, Any]:
+        self.calls.append(call)
+        if self.failing is not None:
+            raise _client_error("AssumeRole", self.failing)
+        if call["RoleArn"] in self.untrusting:
+            raise _client_error("AssumeRole", "AccessDenied")
+        number = len(self.calls)
+        return {
+            "Credentials": {
+                "AccessKeyId": f"ASIA{number}",
+                "SecretAccessKey": f"secret-{number}",
+                "SessionToken": f"token-{number}",
+                "Expiration": START + timedelta(seconds=call["DurationSeconds"]),
+            }
+        }
+
+
+class FakeLambda:
+    """Stands for boto3's lambda client: invokes the function that assumes roles."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.invoked = 0
+        self.error: str | None = None
+
+    def invoke(self, FunctionName: str, Payload: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        del FunctionName
+        self.invoked += 1
+        if self.error is not None:
+            raise _client_error("Invoke", self.error)
+        asked = json.loads(Payload)
+        refused = check_roles(self._world.cp, asked["cluster"], asked["roles"])
+        return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps({"refused": refused}).encode())}
+
+
 def _client_error(operation: str, code: str = "ServiceUnavailable") -> Exception:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - only where it is raised
 
@@ -249,6 +301,8 @@ class World:
         self.queues = FakeQueues()
         self.registry = FakeRegistry()
         self.secrets = FakeSecrets()
+        self.sts = FakeSts()
+        self.lambdas = FakeLambda(self)
         self.cp = self.function()
         self.sessions: dict[str, int] = {}
         self.silent: set[str] = set()
@@ -266,6 +320,8 @@ class World:
             queues=self.queues,  # type: ignore[arg-type]
             administrator_key=AdministratorKey(self.secrets, "administrator", lambda: self.now),
             signing_keys=SigningKeys(self.secrets, "signing", lambda: self.now),
+            roles=Roles(self.sts),
+            role_broker=RoleBroker(self.lambdas, "credentials", lambda: self.now),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
             random=self.random.random,

@@ -2,18 +2,27 @@
 
 import logging
 import queue
+import random
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from ecs_anywhere_agent.clock import Clock
 from ecs_anywhere_agent.connection import Contact
 from ecs_anywhere_agent.core import Rules, State, next_due, step
-from ecs_anywhere_agent.core.actions import Action, Log, PublishReports, PublishRequest
-from ecs_anywhere_agent.core.events import AgentStarted, Event, InventoryTaken, TimerFired
-from ecs_anywhere_agent.core.values import Instant
+from ecs_anywhere_agent.core.actions import Action, DropCredentials, Log, PublishReports, PublishRequest
+from ecs_anywhere_agent.core.events import (
+    AgentStarted,
+    Event,
+    InventoryTaken,
+    MessageReceived,
+    TimerFired,
+)
+from ecs_anywhere_agent.core.values import Instant, Task
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.interface import Runtime
 from ecs_anywhere_agent.store import Store
-from ecs_protocol.messages import AgentRequest, HostPort, TaskStateChanges
+from ecs_protocol.messages import AgentRequest, HostPort, TaskCredentials, TaskStateChanges
 
 _log = logging.getLogger("ecs_anywhere_agent")
 
@@ -23,10 +32,13 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
 class Agent:
     """Serialises `step`: events may come from any thread, everything else happens on the thread that calls `run`."""
 
-    def __init__(self, store: Store, runtime: Runtime, rules: Rules) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, rules: Rules, credentials: HeldCredentials | None = None
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._rules = rules
+        self._credentials = credentials or HeldCredentials()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         # Queues, since one may be put to while a signal interrupts the very wait for it, which a lock would not bear.
         self._end: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -44,6 +56,10 @@ class Agent:
         """The newest state; any thread may read it."""
         return self._state
 
+    def task(self, task_id: str) -> Task | None:
+        """As it is now; any thread may ask."""
+        return self._state.tasks.get(task_id)
+
     @property
     def contact(self) -> Contact:
         """What is known of the connection; any thread may read it."""
@@ -58,11 +74,21 @@ class Agent:
         """On the agent's clocks; any thread may ask."""
         return self._clock.now()
 
+    def cut_off_since(self) -> datetime | None:
+        """On the wall clock as it goes now; None: connected. Any thread may ask."""
+        contact, now = self._contact, self.now()
+        return None if contact.connected else now.wall - timedelta(seconds=now.elapsed - contact.since)
+
     def own_ports(self) -> frozenset[HostPort]:
         return self._state.host_ports()
 
     def emit(self, event: Event) -> None:
-        self._events.put(event)
+        match event:
+            case MessageReceived(message=TaskCredentials() as received):
+                # They stay out of the state, which is stored, and out of whatever is logged.
+                self._events.put(self._credentials.receive(received, random.random()))
+            case _:
+                self._events.put(event)
 
     def end(self) -> None:
         """Make `run` return; what runs keeps running. May be called from a signal handler."""
@@ -131,6 +157,8 @@ class Agent:
                 self._request(action.message)
             case PublishReports():
                 self._report(action.token, action.message)
+            case DropCredentials():
+                self._credentials.drop(action.task_id)
             case Log():
                 _log.info("%s", action.text)
             case _:

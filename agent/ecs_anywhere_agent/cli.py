@@ -3,23 +3,27 @@
 import importlib
 import json
 import logging
+import os
 import signal
-import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from ecs_anywhere_agent import __version__
+from ecs_anywhere_agent.agent_log import start_log
 from ecs_anywhere_agent.commands.options import DURATION, data_dir_option, or_exit, output_option
-from ecs_anywhere_agent.core import Rules
 from ecs_anywhere_agent.fingerprint import read_marks
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.registering import check_endpoint, register, usable_identity
 from ecs_anywhere_agent.running import run_agent, stop_tasks
 from ecs_anywhere_agent.same_machine import StoredActivation, compared, remember, set_aside, store_activation
+from ecs_anywhere_agent.settings import SettingsError, export, find_settings
+from ecs_anywhere_agent.settings.model import PULL_BEHAVIORS
 from ecs_anywhere_agent.single import only_one
 from ecs_protocol.messages import Attribute, Identity
 
+_log = logging.getLogger("ecs_anywhere_agent")
 _ELSEWHERE = {
     "logs": "ecs_anywhere_agent.commands.logs",
     "status": "ecs_anywhere_agent.commands.status",
@@ -57,6 +61,8 @@ class _Commands(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """Join this machine to an ECS Anywhere control plane and run its tasks."""
+    with suppress(SettingsError):  # that is the matter of `run`, which says so
+        export(find_settings().settings, os.environ)
 
 
 @main.command("register")
@@ -129,41 +135,15 @@ def register_command(
 )
 @click.option("--attribute", "attributes", type=_Attribute(), multiple=True, help="A custom attribute; repeatable.")
 @click.option("--keep-alive", type=click.IntRange(30, 1200), default=30, show_default=True, help="MQTT, in seconds.")
-@click.option(
-    "--reserved-memory",
-    type=click.IntRange(min=0),
-    envvar="ECS_RESERVED_MEMORY",
-    help="MiB not offered to tasks. [default: a sixteenth of the memory, 64 to 512]",
-)
-@click.option(
-    "--task-cleanup-wait",
-    type=DURATION,
-    default="3h",
-    show_default=True,
-    envvar="ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION",
-    help="How long a stopped task's containers are kept.",
-)
-@click.option(
-    "--image-pull-behavior",
-    type=click.Choice(["default", "always", "once", "prefer-cached"]),
-    default="default",
-    show_default=True,
-    envvar="ECS_IMAGE_PULL_BEHAVIOR",
-    help="When images are pulled; default: each time, and if that fails, what is there is used.",
-)
-@click.option(
-    "--container-stop-timeout",
-    type=DURATION,
-    default="30s",
-    show_default=True,
-    envvar="ECS_CONTAINER_STOP_TIMEOUT",
-    help="For containers without a stopTimeout.",
-)
+@click.option("--reserved-memory", type=click.IntRange(0, 65535), help="ECS_RESERVED_MEMORY, in MiB.")
+@click.option("--task-cleanup-wait", type=DURATION, help="ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION.")
+@click.option("--image-pull-behavior", type=click.Choice(PULL_BEHAVIORS), help="ECS_IMAGE_PULL_BEHAVIOR.")
+@click.option("--container-stop-timeout", type=DURATION, help="ECS_CONTAINER_STOP_TIMEOUT.")
 @click.option(
     "--pull-dependent-containers-upfront",
     is_flag=True,
-    envvar="ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT",
-    help="Pull the images of containers before what they depend on is as it should be.",
+    default=None,
+    help="ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT.",
 )
 @click.option("--same-machine", is_flag=True, help="It has other parts, but is the one that was registered; once.")
 @click.option("--keep-tasks", is_flag=True, help="When the instance is deregistered, let its tasks run on.")
@@ -174,33 +154,45 @@ def run_command(
     attributes: tuple[Attribute, ...],
     keep_alive: int,
     reserved_memory: int | None,
-    task_cleanup_wait: float,
-    image_pull_behavior: str,
-    container_stop_timeout: float,
-    pull_dependent_containers_upfront: bool,
+    task_cleanup_wait: float | None,
+    image_pull_behavior: str | None,
+    container_stop_timeout: float | None,
+    pull_dependent_containers_upfront: bool | None,
     same_machine: bool,
     keep_tasks: bool,
 ) -> None:
-    """Connect, and run what the control plane asks for, until SIGTERM or SIGINT; tasks keep running then."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    or_exit(
-        lambda: run_agent(
+    """Connect, and run what the control plane asks for, until SIGTERM or SIGINT; tasks keep running then.
+
+    Settings are options, variables of the environment and lines of /etc/ecs-anywhere/agent.config, in this order:
+    those of Amazon's agent, as docs/agent-settings.md lists them.
+    """
+    given = {
+        "reserved_memory": reserved_memory,
+        "task_cleanup_wait": task_cleanup_wait,
+        "pull_behavior": image_pull_behavior,
+        "container_stop_timeout": container_stop_timeout,
+        "pull_upfront": pull_dependent_containers_upfront,
+    }
+
+    def work() -> None:
+        found = find_settings()
+        settings = found.settings.model_copy(update={name: each for name, each in given.items() if each is not None})
+        start_log(settings)
+        for level, lines in ((logging.WARNING, found.warnings), (logging.INFO, found.notes)):
+            for line in lines:
+                _log.log(level, "settings: %s", line)
+        run_agent(
             data_dir,
             runtime,
             attributes,
+            settings,
             keep_alive_seconds=keep_alive,
-            reserved_memory=reserved_memory,
-            rules=Rules(
-                keep_stopped=task_cleanup_wait,
-                stop_timeout=max(round(container_stop_timeout), 1),
-                pull_upfront=pull_dependent_containers_upfront,
-            ),
-            pull=image_pull_behavior,
             keep_tasks=keep_tasks,
             same_machine=same_machine,
             end_on=(signal.SIGTERM, signal.SIGINT),
         )
-    )
+
+    or_exit(work)
 
 
 @main.command("stop-tasks")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from ecs_anywhere_agent.core.events import (
     Connected,
     ContactProved,
+    CredentialsReceived,
     Disconnected,
     Event,
     MessageReceived,
@@ -36,7 +37,7 @@ class Contact:
                 return replace(self, problem=event.reason)
             case ContactProved():
                 return replace(self, last_exchange=event.began)
-            case MessageReceived() | ReportAcknowledged():
+            case MessageReceived() | CredentialsReceived() | ReportAcknowledged():
                 return replace(self, last_exchange=elapsed)
             case _:
                 return self

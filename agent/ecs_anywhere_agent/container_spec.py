@@ -17,6 +17,7 @@ from ecs_anywhere_agent.container_linux import Linux, linux_of
 from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
 from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
 from ecs_anywhere_agent.container_storage import Storage, storage_of
+from ecs_protocol.roles import roles_of
 
 DEFAULT_STOP_TIMEOUT_SECONDS = 30
 """For a stopTimeout that is unset or 0, as with Amazon's agent."""
@@ -124,6 +125,8 @@ class ContainerSpec(NamedTuple):
     """It takes what other containers of the task write."""
     log_router: str | None = None
     """The container that takes what this one writes."""
+    acts_as: str | None = None
+    """The task's role."""
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -154,10 +157,7 @@ def container_specs(
     """
     try:
         by_name = {str(entry.get("name")): entry for entry in overrides.get("containerOverrides") or ()}
-        limits = TaskLimits(
-            _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
-            _mebibytes(overrides.get("memory") or task_definition.get("memory")),
-        )
+        limits = task_limits(task_definition, overrides)
         revision = f"{task_definition['family']}:{task_definition['revision']}"
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
@@ -205,6 +205,7 @@ def container_specs(
                     logs=_logs(container.get("logConfiguration") or {}),
                     routes_logs=routing.router if routing and routing.name == container["name"] else None,
                     log_router=routing.name if routing and sends(container) else None,
+                    acts_as=roles_of(task_definition, overrides).get("task"),
                 )
             )
         _check_order(specs)
@@ -213,6 +214,14 @@ def container_specs(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableTaskDefinitionError(f"the task definition cannot be read: {error!r}") from error
     return tuple(specs)
+
+
+def task_limits(task_definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> TaskLimits:
+    """Raises ValueError."""
+    return TaskLimits(
+        _cpu_units(overrides.get("cpu") or task_definition.get("cpu")),
+        _mebibytes(overrides.get("memory") or task_definition.get("memory")),
+    )
 
 
 def _check_order(specs: Sequence[ContainerSpec]) -> None:

@@ -30,11 +30,13 @@ def describe_machine(
     own_ports: frozenset[HostPort],
     owns_process: Callable[[int], bool],
     reserved_memory: int | None,
+    reserved_ports: Iterable[HostPort] = (),
+    withheld: frozenset[str] = frozenset(),
 ) -> RegisterContainerInstance:
     """The registration of this machine now; its request id is a placeholder.
 
-    `attributes` are custom ones, a later one replaces an earlier one of the same name.
-    `reserved_memory` is in MiB; None: the default.
+    `attributes` are custom ones, a later one replaces an earlier one of the same name. `reserved_memory` is in MiB;
+    None: the default. `withheld` are features that its owner keeps from tasks.
     """
     total = psutil.virtual_memory().total // _MEBIBYTE
     reserve = default_reserved_memory(total) if reserved_memory is None else reserved_memory
@@ -46,7 +48,7 @@ def describe_machine(
         *runtime.attributes,
     )
     named = {attribute.name: attribute for attribute in (*attributes, *own)}
-    features = runtime.features | {f"cpu-{architecture}"}
+    features = (runtime.features - withheld) | {f"cpu-{architecture}"}
     registration = RegisterContainerInstance(
         request_id="-",
         digest="-",
@@ -54,7 +56,7 @@ def describe_machine(
         docker_version=runtime.docker_version,
         cpu=(os.cpu_count() or 1) * 1024,
         memory=max(total - reserve, 0),
-        ports_in_use=ports_in_use(own_ports, owns_process),
+        ports_in_use=_sorted({*ports_in_use(own_ports, owns_process), *reserved_ports}),
         gpu_ids=runtime.gpu_ids,
         attributes=(*capability_attributes(features), *(named[name] for name in sorted(named))),
     )
@@ -85,8 +87,12 @@ def ports_in_use(own_ports: frozenset[HostPort], owns_process: Callable[[int], b
         host_port = HostPort(port=port, protocol="tcp" if connection.type == socket.SOCK_STREAM else "udp")
         ours = host_port in own_ports or (connection.pid is not None and owns_process(connection.pid))
         if listens and not ours:
-            found.add((host_port.protocol, host_port.port))
-    return tuple(HostPort(port=port, protocol=protocol) for protocol, port in sorted(found))
+            found.add(host_port)
+    return _sorted(found)
+
+
+def _sorted(ports: Iterable[HostPort]) -> tuple[HostPort, ...]:
+    return tuple(sorted(ports, key=lambda each: (each.protocol, each.port)))
 
 
 def _ephemeral_ports() -> range:

@@ -29,12 +29,16 @@ from ecs_anywhere_agent.core.events import (
 from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_anywhere_agent.reconnecting import LASTING_SECONDS, BackOff, Outcome
 from ecs_anywhere_agent.rotating import Rotation
+from ecs_anywhere_agent.streams.open_streams import OpenStreams
 from ecs_protocol.messages import (
     CONTROL_PLANE_MESSAGE,
     AgentRequest,
     ControlPlaneMessage,
     Deregistered,
+    GetCredentials,
     Identity,
+    OpenExec,
+    OpenLogs,
     RegisterContainerInstance,
     TaskStateChanges,
 )
@@ -86,11 +90,13 @@ class MqttLink:
         describe: Callable[[], RegisterContainerInstance],
         emit: Callable[[Event], None],
         elapsed: Callable[[], float],
+        streams: OpenStreams,
         deregistered: Callable[[], None] = lambda: None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._identity = identity
         self._rotation = rotation
+        self._streams = streams
         self._deregistered = deregistered
         self._elapsed = elapsed
         self._wall = wall
@@ -106,10 +112,28 @@ class MqttLink:
         self._thread.start()
 
     def request(self, message: AgentRequest) -> None:
-        self._publish(self._identity.topics.requests, message.to_json(), None)
+        topics = self._identity.topics
+        topic = topics.credentials if isinstance(message, GetCredentials) else None
+        self._publish(topic or topics.requests, message.to_json(), None)
 
     def report(self, token: int, message: TaskStateChanges) -> None:
         self._publish(self._identity.topics.task_state_changes, message.to_json(), token)
+
+    def publish(self, topic: str, payload: str) -> None:
+        """Of a stream; lost without a connection, with which streams end."""
+        self._publish(topic, payload, None)
+
+    def subscribe(self, topic: str) -> None:
+        with self._lock:
+            session = self._session
+        if session is not None:
+            session.client.subscribe(topic, qos=1)
+
+    def unsubscribe(self, topic: str) -> None:
+        with self._lock:
+            session = self._session
+        if session is not None:
+            session.client.unsubscribe(topic)
 
     def say(self, message: AgentRequest, timeout: float) -> bool:
         """A request that is not answered. Whether the broker has acknowledged it."""
@@ -141,6 +165,7 @@ class MqttLink:
                 describe=self._describe,
                 emit=self._emit,
                 elapsed=self._elapsed,
+                received=self._received,
                 deregistered=self._deregistered,
             )
             with self._lock:
@@ -149,12 +174,28 @@ class MqttLink:
             outcome = session.live(self._keep_alive, self._closing)
             with self._lock:
                 self._session = None
+            self._streams.cut("its machine has lost its connection")
             back_off = back_off.after(outcome)
             wait = back_off.wait(outcome, random.uniform)
             if session.clock_unset:
                 self._wait_for_the_time(clock, wait)
             else:
                 self._closing.wait(wait)
+
+    def _received(self, topic: str, payload: bytes) -> ControlPlaneMessage | None:
+        """What comes from the control plane; None: what an operator says, or nothing that can be read."""
+        if self._streams.received(topic, payload):
+            return None
+        try:
+            message = CONTROL_PLANE_MESSAGE.validate_json(payload)
+        except ValidationError as error:
+            # Without what it holds, which may be credentials.
+            problems = error.errors(include_input=False, include_url=False)
+            _log.warning("ignored a message that this agent does not understand: %s", problems)
+            return None
+        if isinstance(message, OpenLogs | OpenExec):
+            self._streams.open(message, self)
+        return message
 
     def _wait_for_the_time(self, clock: float, at_most: float) -> None:
         """A clock that was set makes a try worth while at once."""
@@ -178,10 +219,12 @@ class _Session:
         describe: Callable[[], RegisterContainerInstance],
         emit: Callable[[Event], None],
         elapsed: Callable[[], float],
+        received: Callable[[str, bytes], ControlPlaneMessage | None],
         deregistered: Callable[[], None],
     ) -> None:
         self._identity = identity
         self._rotation = rotation
+        self._read = received
         self._deregistered = deregistered
         self._describe = describe
         self._emit = emit
@@ -302,10 +345,8 @@ class _Session:
             self._rotate()
 
     def _received(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        try:
-            received = CONTROL_PLANE_MESSAGE.validate_json(message.payload)
-        except ValidationError as error:
-            _log.warning("ignored a message that this agent does not understand: %s", error)
+        received = self._read(message.topic, bytes(message.payload))
+        if received is None:
             return
         self._emit(MessageReceived(received))
         if isinstance(received, Deregistered):

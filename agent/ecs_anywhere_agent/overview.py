@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ecs_anywhere_agent import __version__
 from ecs_anywhere_agent.agent import Agent
+from ecs_anywhere_agent.core.credentials import why_waiting
 from ecs_anywhere_agent.core.events import StopAsked
 from ecs_anywhere_agent.core.values import Container, Instant, State, Task
 from ecs_anywhere_agent.local_api import RefusedError
+
+_NEVER = Instant(0.0, datetime(1970, 1, 1, tzinfo=UTC))
 
 
 def answers(agent: Agent, cluster: str) -> dict[str, Callable[[Any], Any]]:
@@ -36,7 +39,7 @@ def answers(agent: Agent, cluster: str) -> dict[str, Callable[[Any], Any]]:
                 "problem": contact.problem,
                 "lastExchangeAt": None if contact.last_exchange is None else _wall(contact.last_exchange, now),
             },
-            **of_state(state),
+            **of_state(state, now),
         }
 
     def stop(task_id: object) -> dict[str, Any]:
@@ -48,15 +51,15 @@ def answers(agent: Agent, cluster: str) -> dict[str, Callable[[Any], Any]]:
     return {"status": status, "stop": stop}
 
 
-def of_state(state: State) -> dict[str, Any]:
-    """What can be said without a running agent, too."""
+def of_state(state: State, now: Instant = _NEVER) -> dict[str, Any]:
+    """What can be said without a running agent, too, which holds no credentials at any time."""
     return {
         "unsentReports": sum(not _reported(task) and task.orphan is None for task in state.tasks.values()),
-        "tasks": [_of_task(task) for task in state.tasks.values()],
+        "tasks": [_of_task(task, why_waiting(state, task, now)) for task in state.tasks.values()],
     }
 
 
-def _of_task(task: Task) -> dict[str, Any]:
+def _of_task(task: Task, waiting: str | None) -> dict[str, Any]:
     return {
         "taskId": task.task_id,
         "taskDefinition": task.task_definition,
@@ -65,6 +68,7 @@ def _of_task(task: Task) -> dict[str, Any]:
         "lastStatus": task.last_status,
         "orphan": task.orphan is not None,
         "reported": _reported(task),
+        "waiting": waiting,
         "restarts": 0 if task.restarts is None else task.restarts.count,
         "containers": [_of_container(container) for container in task.containers],
     }

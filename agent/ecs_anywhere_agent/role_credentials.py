@@ -6,7 +6,9 @@ Whoever makes containers reads the execution role's here, and the local endpoint
 import threading
 from collections.abc import Iterable
 
-from ecs_protocol.messages import RoleCredentials, RoleKind
+from ecs_anywhere_agent.core.events import CredentialsReceived
+from ecs_anywhere_agent.core.roles import RoleRef
+from ecs_protocol.messages import RoleCredentials, RoleKind, TaskCredentials
 
 
 class HeldCredentials:
@@ -23,6 +25,15 @@ class HeldCredentials:
                 held = self._held.get((each.task_id, each.role))
                 if held is None or held.expiration <= each.expiration:
                     self._held[each.task_id, each.role] = each
+
+    def receive(self, message: TaskCredentials, jitter: float) -> CredentialsReceived:
+        """Hold what has come. Answers what the core is told of it."""
+        self.put(message.credentials)
+        return CredentialsReceived(
+            tuple((RoleRef(each.task_id, each.role), each.expiration) for each in message.credentials),
+            tuple((RoleRef(each.task_id, each.role), each.reason) for each in message.refused),
+            jitter,
+        )
 
     def get(self, task_id: str, role: RoleKind) -> RoleCredentials | None:
         """The newest that came, which may have expired; None: none has come."""

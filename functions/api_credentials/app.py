@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.errors import EcsError
+from control_plane.flows import audit
 from control_plane.flows.log_in import log_in
 from control_plane.runtime import control_plane
 
@@ -22,7 +23,14 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """
     iam = event["requestContext"].get("authorizer", {}).get("iam") or {}
     if not iam.get("userArn"):
-        logger.warning("Refused a request without an IAM identity")
+        audit.refused(
+            control_plane(),
+            principal=None,
+            action="ecs-anywhere:LogIn",
+            resource=str(event["routeKey"]),
+            source=str(event["requestContext"].get("http", {}).get("sourceIp", "")),
+            reason="no IAM identity that API Gateway has proven",
+        )
         return _answer(403, {"message": "Forbidden"})
     duration = (event.get("queryStringParameters") or {}).get("durationSeconds")
     administrator = event["routeKey"] == ADMINISTRATOR_ROUTE

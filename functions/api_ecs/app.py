@@ -157,7 +157,7 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
         headers=headers,
         body=body,
     )
-    caller = authenticate(cp, signed)
+    caller = authenticate(cp, signed, source=event["requestContext"]["http"].get("sourceIp", ""))
     line |= {"principal": caller.principal, "accessKeyId": caller.access_key_id}
     line["operation"] = operation = operation_of(headers.get("x-amz-target"))
     return carry_out(cp, operation, body, caller=caller)

@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
+from control_plane.flows import audit
 from control_plane.flows.activate import ActivationError, activate
 from control_plane.runtime import control_plane
 from ecs_protocol.messages import ActivateRequest, ActivationRefused, Message
@@ -21,7 +22,15 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     source = event.get("requestContext", {}).get("http", {}).get("sourceIp", "")
     try:
         identity = activate(control_plane(), ActivateRequest.from_json(text), source)
-    except ValidationError:
+    except ValidationError as error:
+        audit.refused(
+            control_plane(),
+            principal=None,
+            action="ecs-anywhere:Activate",
+            resource="*",
+            source=source,
+            reason=f"no activation request of this protocol: {audit.first(error)}",
+        )
         return _refused(400, "InvalidRequest", "The body is not an activation request of this protocol.")
     except ActivationError as error:
         return _refused(error.status, error.error, error.message, error.retry_after)

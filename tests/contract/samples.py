@@ -22,6 +22,11 @@ def sample(function: str, case: str) -> dict[str, Any]:
     return event
 
 
+def queued(function: str) -> list[str]:
+    """The cases that SQS brings."""
+    return [case for case in cases(function) if "Records" in sample(function, case)]
+
+
 def bodies(function: str, case: str) -> list[str]:
     """Of the messages of an SQS event."""
     return [record["body"] for record in sample(function, case)["Records"]]

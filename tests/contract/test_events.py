@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contract.samples import FUNCTIONS, INSTANCE, PRINCIPAL, ROOT, TASK, bodies, cases, sample
+from contract.samples import FUNCTIONS, INSTANCE, PRINCIPAL, ROOT, TASK, bodies, cases, queued, sample
 from contract.the_template import of_type, referred, resolved
 from control_plane.domain.container_instance import Registration
 from control_plane.domain.inbox import InstanceLook, Look, ServiceKey, TaskKey
@@ -28,6 +28,7 @@ POISON = "one_of_two_is_poison"
 
 QUEUES: dict[str, Callable[[str], Any]] = {
     "iot_connectivity": inbox.presence,
+    "iot_credentials": inbox.envelope,
     "iot_register_container_instance": inbox.envelope,
     "iot_task_state_change": inbox.envelope,
     "queue_agent_commands": inbox.agent_command,
@@ -55,7 +56,7 @@ def test_every_function_has_samples_and_nothing_else_has() -> None:
 @pytest.mark.parametrize("function", QUEUES)
 def test_messages_are_what_sqs_brings(function: str) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html"""
-    for case in cases(function):
+    for case in queued(function):
         records = sample(function, case)["Records"]
         assert len({record["messageId"] for record in records}) == len(records)
         for record in records:
@@ -69,7 +70,7 @@ def test_messages_are_what_sqs_brings(function: str) -> None:
 
 @pytest.mark.parametrize(("function", "read"), QUEUES.items())
 def test_messages_can_be_read(function: str, read: Callable[[str], Any]) -> None:
-    for case in cases(function):
+    for case in queued(function):
         if case != POISON:
             assert all(read(body) for body in bodies(function, case))
 
@@ -82,14 +83,14 @@ def test_poison_is_poison(function: str) -> None:
     assert QUEUES[function](sound)
 
 
-@pytest.mark.parametrize("function", ["iot_register_container_instance", "iot_task_state_change"])
+@pytest.mark.parametrize("function", ["iot_credentials", "iot_register_container_instance", "iot_task_state_change"])
 def test_an_envelope_has_what_the_rule_selects(function: str) -> None:
     [sql] = [
         rule["TopicRulePayload"]["Sql"]["Fn::Sub"]
         for rule in of_type("AWS::IoT::TopicRule").values()
         if {referred(rule["TopicRulePayload"]["Actions"][0]["Sqs"]["QueueUrl"])} & _logical_queues(function)
     ]
-    for case in cases(function):
+    for case in queued(function):
         body = bodies(function, case)[-1]
         assert list(json.loads(body)) == re.findall(r" AS (\w+)", sql)
         envelope = inbox.envelope(body)

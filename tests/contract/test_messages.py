@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from ecs_protocol import messages
+from ecs_protocol import messages, streams
 from ecs_protocol.messages import AGENT_REQUEST, CONTROL_PLANE_MESSAGE, Message
+from ecs_protocol.streams import FROM_MACHINE, TO_MACHINE
 
 RELEASES = Path(__file__).parent / "messages"
 SAMPLES = sorted(RELEASES.glob("*/*.json"))
-READERS: tuple[TypeAdapter[Any], ...] = (AGENT_REQUEST, CONTROL_PLANE_MESSAGE)
+READERS: tuple[TypeAdapter[Any], ...] = (AGENT_REQUEST, CONTROL_PLANE_MESSAGE, TO_MACHINE, FROM_MACHINE)
 
 
 def _type(sample: Path) -> type[Message]:
-    found: type[Message] = getattr(messages, sample.stem)
+    found: type[Message] = getattr(messages, sample.stem, None) or getattr(streams, sample.stem)
     return found
 
 
@@ -38,7 +39,7 @@ def test_a_member_of_a_later_release_is_ignored(sample: Path) -> None:
 def test_each_message_has_a_sample() -> None:
     wire = {
         name
-        for name, each in vars(messages).items()
+        for name, each in {**vars(messages), **vars(streams)}.items()
         if isinstance(each, type)
         and issubclass(each, Message)
         and "v" in each.model_fields

@@ -82,7 +82,8 @@ def test_iam_decides_who_logs_in_and_nothing_of_it_is_there_where_iam_does_not()
     conditional = {
         name for name, each in template()["Resources"].items() if each.get("Condition") == "HasIamCredentials"
     }
-    assert conditional == {name for name in template()["Resources"] if "Credentials" in name}
+    of_logging_in = re.compile(r"(Api|Administrator)?Credentials(Integration|Route|Permission|Role|Log)?")
+    assert conditional == {name for name in template()["Resources"] if of_logging_in.fullmatch(name)}
 
 
 def test_nobody_may_do_all_of_anything() -> None:
@@ -240,6 +241,7 @@ def test_stored_items_have_the_keys_that_the_table_asks_for(world: World, moto_d
     [
         ("AgentRequestRule", "agent_request", topics(PREFIX, THING).requests),
         ("TaskStateChangeRule", "task_state_change", topics(PREFIX, THING).task_state_changes),
+        ("CredentialsRule", "credentials", topics(PREFIX, THING).credentials),
     ],
 )
 def test_a_rule_takes_what_agents_publish(rule: str, what: str, topic: str) -> None:
@@ -260,6 +262,21 @@ def test_a_rule_takes_what_agents_publish(rule: str, what: str, topic: str) -> N
         "receivedAt": "timestamp()",
         "payload": "encode(*, 'base64')",
     }
+
+
+def test_only_one_function_may_assume_roles_and_only_those_under_the_path_or_with_the_tag() -> None:
+    may = {
+        (role, resolved(statement["Resource"], TaskRolePath="/work/"), str(resolved(statement.get("Condition"))))
+        for role, statement in statements()
+        if {"sts:AssumeRole", "sts:TagSession"} & set(as_list(statement["Action"]))
+    }
+    arn = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role"
+    tagged = {"StringEquals": {"aws:ResourceTag/ecs-anywhere": "TaskRoleTag"}}
+    assert may == {
+        ("IotCredentialsRole", f"{arn}/work/*", "None"),
+        ("IotCredentialsRole", f"{arn}/*", str(tagged)),
+    }
+    assert template()["Parameters"]["TaskRolePath"]["Default"] == "/ecs-anywhere/"
 
 
 @pytest.mark.parametrize(("rule", "event"), [("ConnectedRule", "connected"), ("DisconnectedRule", "disconnected")])
@@ -296,7 +313,7 @@ def test_an_agent_may_use_its_own_topics_and_no_others() -> None:
     own = topics(PREFIX, THING)
     assert allowed == {
         "iot:Connect": [f"client/{THING}"],
-        "iot:Publish": [f"topic/{own.requests}", f"topic/{own.task_state_changes}"],
+        "iot:Publish": [f"topic/{own.requests}", f"topic/{own.task_state_changes}", f"topic/{own.credentials}"],
         "iot:Subscribe": [f"topicfilter/{own.commands}"],
         "iot:Receive": [f"topic/{own.commands}"],
     }

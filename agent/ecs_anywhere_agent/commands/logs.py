@@ -1,9 +1,6 @@
 """`logs`: what a task's containers have written."""
 
-import queue
 import sys
-import threading
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,11 +8,9 @@ import click
 from ecs_anywhere_agent.commands.finding import find_task
 from ecs_anywhere_agent.commands.options import data_dir_option
 from ecs_anywhere_agent.container_logs import ContainerLog, UnreadableLogError, Written, find_logs
+from ecs_anywhere_agent.several_logs import read_several
 
 _INTERRUPTED = 130
-_PIECES_AHEAD = 64
-
-Named = tuple[str, Written]
 
 
 @click.command("logs")
@@ -36,12 +31,8 @@ def command(
     """
     try:
         logs = _of_task(data_dir, task, container)
-        if len(logs) == 1:
-            for written in logs[0].read(tail, follow):
-                _write(written)
-            return
-        pieces = _together(logs, tail) if follow else _one_after_the_other(logs, tail)
-        for written in by_line(pieces, max(len(log.ref.name) for log in logs)):
+        pieces = logs[0].read(tail, follow) if len(logs) == 1 else read_several(logs, tail, follow)
+        for written in pieces:
             _write(written)
     except UnreadableLogError as error:
         raise click.ClickException(str(error)) from error
@@ -80,52 +71,3 @@ def _write(written: Written) -> None:
     stream = sys.stderr if written.to_stderr else sys.stdout
     stream.buffer.write(written.content)
     stream.buffer.flush()
-
-
-def _one_after_the_other(logs: Sequence[ContainerLog], tail: int | None) -> Iterator[Named]:
-    for log in logs:
-        for written in log.read(tail, False):
-            yield log.ref.name, written
-
-
-def _together(logs: Sequence[ContainerLog], tail: int | None) -> Iterator[Named]:
-    """As it comes. The threads end with their containers, or with the command."""
-    pieces: queue.Queue[Named | UnreadableLogError | OSError | None] = queue.Queue(_PIECES_AHEAD)
-
-    def follow(log: ContainerLog) -> None:
-        try:
-            for written in log.read(tail, True):
-                pieces.put((log.ref.name, written))
-            pieces.put(None)
-        except (UnreadableLogError, OSError) as error:
-            pieces.put(error)
-
-    for log in logs:
-        threading.Thread(target=follow, args=(log,), daemon=True).start()
-    unfinished = len(logs)
-    while unfinished:
-        piece = pieces.get()
-        if isinstance(piece, Exception):
-            raise piece
-        if piece is None:
-            unfinished -= 1
-        else:
-            yield piece
-
-
-def by_line(pieces: Iterator[Named], width: int) -> Iterator[Written]:
-    """Whole lines, each with its container's name. Pure."""
-    begun: dict[tuple[str, bool], bytes] = {}
-    for name, written in pieces:
-        *lines, begun[name, written.to_stderr] = (begun.get((name, written.to_stderr), b"") + written.content).split(
-            b"\n"
-        )
-        for line in lines:
-            yield Written(written.to_stderr, _prefix(name, width) + line + b"\n")
-    for (name, to_stderr), line in begun.items():
-        if line:
-            yield Written(to_stderr, _prefix(name, width) + line + b"\n")
-
-
-def _prefix(name: str, width: int) -> bytes:
-    return f"{name.ljust(width)} | ".encode()

@@ -11,6 +11,8 @@ from ecs_anywhere_agent.local_api import AgentNotRunningError, LocalApiError
 from ecs_anywhere_agent.registering import RegistrationError, default_data_dir
 from ecs_anywhere_agent.runtime.interface import RuntimeUnavailableError
 from ecs_anywhere_agent.same_machine import OtherMachineError
+from ecs_anywhere_agent.settings import SettingsError, find_settings
+from ecs_anywhere_agent.settings.values import duration
 from ecs_anywhere_agent.single import AlreadyRunningError
 
 Result = TypeVar("Result")
@@ -23,15 +25,26 @@ _PROBLEMS = (
     AlreadyRunningError,
     AgentNotRunningError,
     LocalApiError,
+    SettingsError,
 )
+
+
+def _data_dir() -> Path:
+    """Settings that cannot be read are the matter of `run`, which says so."""
+    try:
+        of_settings = find_settings().settings.data_dir
+    except SettingsError:
+        of_settings = None
+    return Path(of_settings) if of_settings else default_data_dir()
+
 
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    default=default_data_dir,
+    default=_data_dir,
     envvar="ECS_ANYWHERE_AGENT_DATA_DIR",
     help="Where the agent keeps its identity, its state and the files of process tasks. "
-    "[default: ~/.local/state/ecs-anywhere-agent]",
+    "[default: ECS_DATADIR, or ~/.local/state/ecs-anywhere-agent]",
 )
 output_option = click.option(
     "--output",
@@ -49,11 +62,10 @@ class _Duration(click.ParamType):
         if isinstance(value, (int, float)):
             return float(value)
         text = str(value)
-        unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
         try:
-            return float(text[:-1]) * unit if unit else float(text)
-        except ValueError:
-            self.fail(f"{value!r} is not a duration such as 90, 90s, 10m or 3h", param, ctx)
+            return float(text) if text.isascii() and text.isdigit() else duration(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 DURATION = _Duration()

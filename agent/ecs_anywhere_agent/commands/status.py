@@ -95,6 +95,8 @@ def lines(status: dict[str, Any], data_dir: Path, now: datetime) -> Iterator[str
     )
     yield ""
     yield from _task_lines(status["tasks"]) if status["tasks"] else ("No tasks.",)
+    short = short_ids([task["taskId"] for task in status["tasks"]])
+    yield from (f"{short[task['taskId']]}: {task['waiting']}" for task in status["tasks"] if task.get("waiting"))
     if not status["agent"]["running"]:
         yield f"\nAs the last agent has stored it. Start it: ecs-anywhere-agent run --data-dir {data_dir}"
 

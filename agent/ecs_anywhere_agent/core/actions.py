@@ -71,6 +71,13 @@ class RemoveContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class DropCredentials:
+    """The task has no use for its roles' credentials any more. Not answered."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """A line for whoever watches the agent."""
 
@@ -78,4 +85,4 @@ class Log:
 
 
 RuntimeAction = PullImage | CreateContainer | StartContainer | RestartContainer | StopContainer | RemoveContainer
-Action = PublishRequest | PublishReports | RuntimeAction | Log
+Action = PublishRequest | PublishReports | RuntimeAction | DropCredentials | Log

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from ecs_anywhere_agent.container_spec import Origin
+from ecs_anywhere_agent.core.roles import RoleRef
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_protocol.messages import ControlPlaneMessage, NetworkBinding, RegisterContainerInstance
 from ecs_protocol.statuses import HealthStatus
@@ -119,6 +120,18 @@ class MessageReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialsReceived:
+    """Credentials of tasks' roles have come: the driver holds them, and the core knows only whose they are."""
+
+    held: tuple[tuple[RoleRef, datetime], ...]
+    """Until when each is good, by the control plane's clock."""
+    refused: tuple[tuple[RoleRef, str], ...] = ()
+    """Those that there are none for, and why."""
+    jitter: float = 0.0
+    """0 to 1, random: when they are asked for anew, so that the machines of a fleet do not all ask at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportAcknowledged:
     """The broker has acknowledged (PUBACK) what PublishReports with this token published."""
 
@@ -140,6 +153,11 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskNearlyFull:
+    """What is kept only for whoever looks for a cause must not be kept any longer."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """It is `next_due(state)` or later."""
 
@@ -154,8 +172,10 @@ Event = (
     | Disconnected
     | NotConnected
     | MessageReceived
+    | CredentialsReceived
     | ReportAcknowledged
     | ContactProved
     | StopAsked
+    | DiskNearlyFull
     | TimerFired
 )

@@ -17,6 +17,7 @@ from ecs_anywhere_agent.core.actions import (
     StopContainer,
 )
 from ecs_anywhere_agent.core.contact import stops_at
+from ecs_anywhere_agent.core.credentials import why_waiting
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.ordering import backwards, forwards, give_up, is_needed, may_go_on, timeouts
 from ecs_anywhere_agent.core.restarting import (
@@ -27,7 +28,10 @@ from ecs_anywhere_agent.core.restarting import (
     restart_by_policy,
     take_back,
 )
-from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, State, Task, update
+from ecs_anywhere_agent.core.roles import Role
+from ecs_anywhere_agent.core.values import Container, ContainerRef, Instant, Phase, Rules, State, Task, update
+from ecs_protocol.capabilities import required_attributes
+from ecs_protocol.roles import needed_roles
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 
 NOT_STARTED = "Task failed to start"
@@ -36,7 +40,7 @@ CUT_OFF = "The container instance was cut off for longer than the task's stop-af
 
 _NOTHING_RUNS = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED, Phase.CREATED, Phase.ENDED})
 """Phases from which a container that should stop has stopped: a late answer to a pull changes nothing."""
-_CIRCUMSTANCES = ("container_instance_arn", "contact", "cut_off", "offline_at", "rebooted")
+_CIRCUMSTANCES = ("container_instance_arn", "contact", "credentials", "cut_off", "offline_at", "rebooted")
 
 
 def advance(draft: Draft, task: Task) -> None:
@@ -88,6 +92,7 @@ def _plan(draft: Draft, task: Task) -> Task:
     if task.task_definition not in draft.state.task_definitions:
         return task
     try:
+        _refuse_what_is_withheld(draft, task)
         specs = _specs(draft, task)
     except UnusableTaskDefinitionError as error:
         return replace(
@@ -109,7 +114,17 @@ def _plan(draft: Draft, task: Task) -> Task:
         )
         for spec in specs
     )
-    return replace(task, planned=True, containers=(*containers, *known.values()))
+    needed = needed_roles(draft.state.task_definitions[task.task_definition], task.command.overrides)
+    roles = tuple(Role(kind, arn) for kind, arn in needed.items())
+    return replace(task, planned=True, containers=(*containers, *known.values()), roles=roles)
+
+
+def _refuse_what_is_withheld(draft: Draft, task: Task) -> None:
+    """It is not announced: only a control plane that is not itself, or has not heard of it yet, sends such a task."""
+    required = required_attributes(draft.state.task_definitions[task.task_definition]) if draft.rules.withheld else ()
+    withheld = sorted(draft.rules.withheld.intersection(required))
+    if withheld:
+        raise UnusableTaskDefinitionError(f"this machine's owner does not allow {', '.join(withheld)}")
 
 
 def _specs(draft: Draft, task: Task) -> tuple[ContainerSpec, ...]:
@@ -169,6 +184,8 @@ def _start_one(draft: Draft, task: Task, container: Container) -> Container:
         return container  # who knows for how long the machine was off: its replacement may run already
     if draft.state.offline_at is not None and container.phase is not Phase.ENDED:
         return container  # the disk may be an older one: the control plane is heard first, if it can be
+    if container.phase is not Phase.ENDED and why_waiting(draft.state, task, draft.now):
+        return container  # for credentials
     if container.phase is Phase.ENDED:
         draft.do(RestartContainer(ref))
         return replace(container, phase=Phase.RESTARTING)
@@ -240,7 +257,7 @@ def _status(draft: Draft, task: Task) -> Task:
                 task,
                 last_status=TaskStatus.STOPPED,
                 stopped_at=draft.now.wall,
-                forget_at=draft.now.elapsed + draft.rules.keep_stopped,
+                forget_at=draft.now.elapsed + _keep_stopped(draft.rules, task.task_id),
             )
         answer_at = draft.now.elapsed + draft.rules.answer_after
         return (
@@ -253,6 +270,11 @@ def _status(draft: Draft, task: Task) -> Task:
     return task
 
 
+def _keep_stopped(rules: Rules, task_id: str) -> float:
+    """A task's id is random, and always gives the same."""
+    return rules.keep_stopped + rules.keep_stopped_jitter * int(task_id[:8], 16) / 0x1_0000_0000
+
+
 def _worth_a_report(draft: Draft, task: Task) -> Task:
     """RUNNING, STOPPED and what changes while RUNNING is reported at once; else where it stands, when that is due."""
     before = draft.before.tasks.get(task.task_id)
@@ -260,7 +282,7 @@ def _worth_a_report(draft: Draft, task: Task) -> Task:
     if advanced and task.last_status in {TaskStatus.RUNNING, TaskStatus.STOPPED}:
         draft.log(f"task {task.task_id}: {task.last_status}{_because(task)}")
         task = replace(task, revision=task.revision + 1)
-    elif task.last_status is TaskStatus.RUNNING and before is not None and _shown(before) != _shown(task):
+    elif before is not None and _has_news(draft, before, task):
         task = replace(task, revision=task.revision + 1)
     return _answer_when_due(draft, task)
 
@@ -280,6 +302,13 @@ def _shown(task: Task) -> tuple[object, ...]:
             for container in task.containers
         ),
     )
+
+
+def _has_news(draft: Draft, before: Task, task: Task) -> bool:
+    if task.last_status is TaskStatus.RUNNING:
+        return _shown(before) != _shown(task)
+    told = task.revision > 0
+    return told and why_waiting(draft.before, before, draft.now) != why_waiting(draft.state, task, draft.now)
 
 
 def _because(task: Task) -> str:

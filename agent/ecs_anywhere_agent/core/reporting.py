@@ -5,6 +5,7 @@ from dataclasses import replace
 from ecs_anywhere_agent.core.actions import PublishReports
 from ecs_anywhere_agent.core.asking import asked_for
 from ecs_anywhere_agent.core.contact import note_contact
+from ecs_anywhere_agent.core.credentials import why_waiting
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.ordering import may_go_on
 from ecs_anywhere_agent.core.values import Container, Instant, Link, Phase, Publishing, State, Task
@@ -27,7 +28,7 @@ def publish(draft: Draft) -> None:
         if not _to_publish(link, task):
             continue
         number = task.number + 1
-        report = report_of(task, link.epoch, number)
+        report = report_of(task, link.epoch, number, why_waiting(draft.state, task, draft.now))
         size += len(report.to_json().encode()) + 1
         if reports and (size > MAX_MESSAGE_BYTES or len(reports) == _MOST_REPORTS):
             break
@@ -100,7 +101,8 @@ def publish_again_when_due(draft: Draft) -> None:
     draft.change_link(publishing=None, publish_gap=min(link.publish_gap * 2, draft.rules.longest_gap))
 
 
-def report_of(task: Task, epoch: int, number: int) -> TaskReport:
+def report_of(task: Task, epoch: int, number: int, waiting: str | None = None) -> TaskReport:
+    """`waiting`: what keeps it from starting."""
     stopped = task.last_status is TaskStatus.STOPPED
     return TaskReport(
         task_id=task.task_id,
@@ -110,7 +112,7 @@ def report_of(task: Task, epoch: int, number: int) -> TaskReport:
         last_status=task.last_status,
         stop_code=task.stop_code if stopped else None,
         stopped_reason=task.stopped_reason if stopped else None,
-        containers=tuple(_container(task, container) for container in task.containers),
+        containers=tuple(_container(task, container, waiting) for container in task.containers),
         pull_started_at=task.pull_started_at,
         pull_stopped_at=task.pull_stopped_at,
         started_at=task.started_at,
@@ -121,14 +123,14 @@ def report_of(task: Task, epoch: int, number: int) -> TaskReport:
     )
 
 
-def _container(task: Task, container: Container) -> ContainerReport:
+def _container(task: Task, container: Container, waiting: str | None) -> ContainerReport:
     """One that is to be started again counts as running, unless it has to wait for another one first."""
     waits = container.phase is Phase.ENDED and not may_go_on(task, container)
     return ContainerReport(
         name=container.name,
         last_status=TaskStatus.PENDING if waits else _STATUS.get(container.phase, TaskStatus.PENDING),
         exit_code=container.exit_code,
-        reason=container.reason,
+        reason=container.reason or (None if container.has_started else waiting),
         runtime_id=container.runtime_id,
         image_digest=container.image_digest,
         network_bindings=container.bindings,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ecs_anywhere_agent.core import asking, contact, desired, observation, orphans, reconciling, reporting
+from ecs_anywhere_agent.core import asking, contact, credentials, desired, observation, orphans, reconciling, reporting
 from ecs_anywhere_agent.core.actions import Action
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import (
@@ -12,7 +12,9 @@ from ecs_anywhere_agent.core.events import (
     Connected,
     ContactProved,
     ContainerChanged,
+    CredentialsReceived,
     Disconnected,
+    DiskNearlyFull,
     Event,
     ImagePulled,
     InventoryTaken,
@@ -24,7 +26,7 @@ from ecs_anywhere_agent.core.events import (
     TimerFired,
 )
 from ecs_anywhere_agent.core.lifecycle import advance, dues, is_due, other_circumstances
-from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State
+from ecs_anywhere_agent.core.values import Instant, Orphan, Rules, State, update
 from ecs_protocol.messages import (
     ControlPlaneMessage,
     OrphansNoted,
@@ -57,15 +59,18 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
             advance(draft, task)
     asking.ask_for_what_is_missing(draft)
     asking.send_what_is_due(draft)
+    credentials.ask_for_what_is_missing(draft)
     orphans.tell(draft)
     reporting.publish(draft)
+    credentials.drop_what_is_over(draft)
     return draft.state, tuple(draft.actions)
 
 
 def next_due(state: State) -> float | None:
     """When TimerFired is wanted, on the clock of Instant.elapsed; None: an event must come first."""
     of_tasks = (due for task in state.tasks.values() for due in dues(state, task))
-    all_dues = (state.offline_at, contact.asks_at(state), reporting.company_due(state), *of_tasks, *_link_dues(state))
+    of_link = (*_link_dues(state), *credentials.dues(state))
+    all_dues = (state.offline_at, contact.asks_at(state), reporting.company_due(state), *of_tasks, *of_link)
     return min((due for due in all_dues if due is not None), default=None)
 
 
@@ -83,22 +88,32 @@ def _take_in(draft: Draft, event: Event) -> None:
             _start(draft, event)
         case InventoryTaken() | ContainerChanged() | ImagePulled() | ActionFailed():
             _take_in_observation(draft, event)
+        case Connected() | Disconnected() | NotConnected() | ContactProved():
+            _take_in_contact(draft, event)
+        case MessageReceived():
+            _take_in_message(draft, event.message)
+        case ReportAcknowledged():
+            reporting.acknowledge(draft, event.token)
+        case StopAsked():
+            desired.stop_here(draft, event.task_id)
+        case CredentialsReceived():
+            credentials.receive(draft, event)
+        case DiskNearlyFull():
+            _keep_no_longer(draft)
+        case TimerFired():
+            pass
+
+
+def _take_in_contact(draft: Draft, event: Connected | Disconnected | NotConnected | ContactProved) -> None:
+    match event:
         case Connected():
             reconciling.open_link(draft, event)
         case Disconnected():
             reconciling.close_link(draft)
         case NotConnected():
             contact.miss_connection(draft, event)
-        case MessageReceived():
-            _take_in_message(draft, event.message)
-        case ReportAcknowledged():
-            reporting.acknowledge(draft, event.token)
         case ContactProved():
             contact.note_contact(draft, event.began)
-        case StopAsked():
-            desired.stop_here(draft, event.task_id)
-        case TimerFired():
-            pass
 
 
 def _take_in_observation(draft: Draft, event: Observation) -> None:
@@ -129,9 +144,16 @@ def _take_in_message(draft: Draft, message: ControlPlaneMessage) -> None:
             reconciling.refused(draft, message)
 
 
+def _keep_no_longer(draft: Draft) -> None:
+    """The containers of stopped tasks, which are not needed for anything that should run."""
+    for task in draft.tasks():
+        if task.stopped and not task.removed and task.forget_at is not None:
+            draft.put(update(task, forget_at=min(task.forget_at, draft.now.elapsed)))
+
+
 def _start(draft: Draft, event: AgentStarted) -> None:
     """Under a new identity nobody in the cloud answers for what an earlier one started: it is kept, as orphans."""
-    draft.change(link=None, rebooted=draft.state.rebooted or event.rebooted)
+    draft.change(link=None, credentials={}, rebooted=draft.state.rebooted or event.rebooted)
     contact.expect_connection(draft)
     draft.drop_expired_memories()
     known = draft.state.container_instance_arn

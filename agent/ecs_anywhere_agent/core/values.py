@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ecs_anywhere_agent.container_order import Dependency
 from ecs_anywhere_agent.container_spec import DEFAULT_STOP_TIMEOUT_SECONDS, Origin, RestartPolicy
+from ecs_anywhere_agent.core.roles import Credentials, Role, RoleRef
 from ecs_protocol.messages import (
     HostPort,
     NetworkBinding,
@@ -123,6 +124,7 @@ class Task:
     containers: tuple[Container, ...] = ()
     planned: bool = False
     """Every container of the task definition is in `containers`."""
+    roles: tuple[Role, ...] = ()
     orphan: Orphan | None = None
     listed: bool = False
     """The newest whole list names it."""
@@ -222,6 +224,7 @@ class Link:
     """By epoch, then by page: a request that arrives twice is answered twice, under two epochs."""
     asks: Mapping[str, Ask] = field(default_factory=dict)
     """By `task/<id>` or `definition/<family:revision>`."""
+    credential_asks: Mapping[RoleRef, Ask] = field(default_factory=dict)
     publishing: Publishing | None = None
     publish_gap: float = 0.0
     company_until: float = 0.0
@@ -232,8 +235,8 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything. All but `link`, `offline_at` and `cut_off` is stored before the actions of the step that made it are
-    carried out."""
+    """Everything. All but `link`, `offline_at`, `cut_off` and `credentials` is stored before the actions of the step
+    that made it are carried out."""
 
     container_instance_arn: str = ""
     tasks: Mapping[str, Task] = field(default_factory=dict)
@@ -252,6 +255,7 @@ class State:
     offline_at: float | None = None
     """When a machine without a connection counts as cut off."""
     cut_off: bool = False
+    credentials: Mapping[RoleRef, Credentials] = field(default_factory=dict)
     link: Link | None = None
 
     def host_ports(self) -> frozenset[HostPort]:
@@ -287,9 +291,18 @@ class Rules:
     longest_refusal_gap: float = 3600.0
     first_orphans_gap: float = 10.0
     longest_orphans_gap: float = 3600.0
+    first_credentials_gap: float = 10.0
+    longest_credentials_gap: float = 300.0
+    refused_credentials_gap: float = 60.0
+    credentials_company: float = 600.0
+    """What would be renewed within this time is renewed with the others."""
     kill_again_after: float = 30.0
     keep_stopped: float = 3 * 3600.0
     """How long a stopped task's containers stay for whoever looks for the cause; as long as with Amazon's agent."""
+    keep_stopped_jitter: float = 0.0
+    """For each task, up to so much longer."""
+    withheld: frozenset[str] = frozenset()
+    """Attributes of what the machine's owner keeps from tasks, whoever sends them."""
     stop_timeout: int = DEFAULT_STOP_TIMEOUT_SECONDS
     """For containers that say none."""
     pull_upfront: bool = False

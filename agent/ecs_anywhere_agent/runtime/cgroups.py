@@ -7,15 +7,19 @@
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
+
+import psutil
 
 from ecs_anywhere_agent.container_spec import MIN_CPU_SHARES, ContainerSpec, TaskLimits
 from ecs_anywhere_agent.core.values import ContainerRef
 
 _EMPTYING_SECONDS = 2.0
 _MEBIBYTE = 1024 * 1024
+_NANOSECONDS = 1_000_000_000
 _PERIOD_MICROSECONDS = 100_000
 
 
@@ -39,6 +43,16 @@ class Limits(NamedTuple):
             return None
         shares = max(limits.cpu or 0, MIN_CPU_SHARES)
         return cls(shares, cpu_limit=limits.cpu, memory_limit=limits.memory, may_swap=True)
+
+
+class Usage(NamedTuple):
+    """What a container uses, or has used."""
+
+    cpu_nanoseconds: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    """Without one of its own: the machine's memory."""
+    processes: int
 
 
 class Cgroups(NamedTuple):
@@ -106,6 +120,27 @@ class Cgroups(NamedTuple):
                     return int(count) > 0
         return False
 
+    def usage(self, ref: ContainerRef) -> Usage:
+        """Raises OSError, ValueError."""
+        cpu, memory = self._directories(ref)
+        pids = [int(pid) for pid in (cpu / "cgroup.procs").read_text().split()]
+        if self.version == 1:
+            used, limit = "memory.usage_in_bytes", "memory.limit_in_bytes"
+            accounted = cpu / "cpuacct.usage"  # not there where the two controllers are mounted apart
+            nanoseconds = int(accounted.read_text()) if accounted.exists() else _cpu_nanoseconds(pids)
+        else:
+            used, limit = "memory.current", "memory.max"
+            counts = dict(line.split() for line in (cpu / "cpu.stat").read_text().splitlines())
+            nanoseconds = int(counts["usage_usec"]) * 1000
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        given = (memory / limit).read_text().strip()
+        return Usage(
+            cpu_nanoseconds=nanoseconds,
+            memory_bytes=int((memory / used).read_text()),
+            memory_limit_bytes=machine if given == "max" else min(int(given), machine),
+            processes=len(pids),
+        )
+
     def _directories(self, ref: ContainerRef) -> tuple[Path, Path]:
         within = self.memory / ref.task_id
         name = f"{ref.task_id}/{ref.name}" if within.is_dir() else f"{ref.task_id}-{ref.name}"
@@ -140,6 +175,15 @@ class Cgroups(NamedTuple):
                     (directory / "memory.swap.max").write_text("0")
         if limits.memory_reservation:
             (directory / "memory.low").write_text(str(limits.memory_reservation * _MEBIBYTE))
+
+
+def _cpu_nanoseconds(pids: Iterable[int]) -> int:
+    """Of processes that run, and of their children that have ended."""
+    seconds = 0.0
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            seconds += sum(psutil.Process(pid).cpu_times()[:4])
+    return round(seconds * _NANOSECONDS)
 
 
 def find_cgroups(root: Path = Path("/sys/fs/cgroup")) -> Cgroups | None:

@@ -27,6 +27,8 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
+from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -34,18 +36,22 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     EngineError,
     EngineTimeoutError,
     EngineUnreachableError,
+    Patience,
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of
 from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
-from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
-from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
+from ecs_anywhere_agent.runtime.docker_gpus import find_gpus
+from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, task_label
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
 from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
 from ecs_anywhere_agent.runtime.docker_volumes import CannotCreateVolumeError, Volumes
+from ecs_anywhere_agent.runtime.image_cleaning import ImageCleaning
+from ecs_anywhere_agent.runtime.image_memory import FILE, ImageMemory
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts, RuntimeUnavailableError
+from ecs_anywhere_agent.settings import DEFAULTS, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -53,23 +59,46 @@ _FINISHED_WITHIN_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
 
 
+def _patience(settings: Settings) -> Patience:
+    return Patience(
+        create=settings.container_create_timeout,
+        start=settings.container_start_timeout,
+        pull=settings.pull_timeout,
+        pull_silence=settings.pull_inactivity_timeout,
+    )
+
+
 class DockerRuntime:
     """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
 
     def __init__(
-        self, engine: Engine, info: dict[str, Any], data_dir: Path, pull: PullBehavior, pull_pause_seconds: float
+        self,
+        engine: Engine,
+        info: dict[str, Any],
+        data_dir: Path,
+        pull: PullBehavior,
+        pull_pause_seconds: float,
+        *,
+        settings: Settings = DEFAULTS,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self._engine = engine
+        self._endpoint = endpoint
         self._info = info
         self._data_dir = str(data_dir.resolve())
         self._label = owner_label(self._data_dir)
         self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
         self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
         self._closing = threading.Event()
-        self._images = Images(engine, pull, pull_pause_seconds, self._closing)
-        self._volumes = Volumes(engine, self._data_dir)
+        self._memory = ImageMemory(data_dir / FILE)
+        credentials = registry_auth(settings).credentials
+        self._images = Images(
+            engine, pull, pull_pause_seconds, self._closing, memory=self._memory, credentials=credentials
+        )
+        self._cleaning = ImageCleaning(engine, self._images, self._memory, settings)
+        self._volumes = Volumes(engine, self._data_dir, match_shared=settings.shared_volumes_match)
         self._port_ranges = PortRanges()
-        self._gpus = GpuSettings.of()
+        self._settings = settings
         self._router_files = RouterFiles(
             self._data_dir, has_containers=lambda task_id: bool(engine.containers(task_label(task_id)))
         )
@@ -85,12 +114,20 @@ class DockerRuntime:
 
     @classmethod
     def connect(
-        cls, data_dir: Path, *, pull: PullBehavior = PullBehavior.DEFAULT, pull_pause_seconds: float = 1.0
+        cls,
+        data_dir: Path,
+        *,
+        pull: PullBehavior = PullBehavior.DEFAULT,
+        pull_pause_seconds: float = 1.0,
+        settings: Settings = DEFAULTS,
+        endpoint: Endpoint | None = None,
     ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
-            engine = find_engine()
-            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds)
+            engine = find_engine(_patience(settings))
+            if endpoint is not None:
+                endpoint.serve_docker(engine.bridge_gateway())
+            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint)
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -113,14 +150,15 @@ class DockerRuntime:
         return tuple(snapshot for snapshot in snapshots if snapshot is not None)
 
     def facts(self) -> RuntimeFacts:
-        gpu_ids = find_gpus(self._gpus, self._info)
+        gpu_ids = find_gpus(self._settings.gpus, self._settings.nvidia_runtime, self._info)
         features = features_of(
             self._info,
             limits_tasks=self._task_cgroups is not None,
             gpus=bool(gpu_ids),
             routes_logs=can_route_logs(self._data_dir),
         )
-        return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
+        served = frozenset() if self._endpoint is None else self._endpoint.features
+        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:
@@ -134,6 +172,15 @@ class DockerRuntime:
 
     def owns_process(self, pid: int) -> bool:
         return False
+
+    def storage(self) -> Path | None:
+        return Path(self._info["DockerRootDir"])
+
+    def clean_up(self, needed_images: Callable[[], frozenset[str]], pressed: Callable[[], bool] | None) -> None:
+        try:
+            self._cleaning.clean(needed_images, pressed)
+        except (EngineUnreachableError, EngineError) as error:
+            _log.info("images were not cleaned up: %s", error)
 
     def close(self, *, finish: bool = False) -> None:
         if finish:
@@ -149,6 +196,7 @@ class DockerRuntime:
             pool.shutdown(wait=True)
         if self._events.is_alive():
             self._events.join(timeout=5)
+        self._memory.close()
 
     def _work(self, action: RuntimeAction) -> None:
         while not self._closing.is_set():
@@ -228,13 +276,15 @@ class DockerRuntime:
             self._router_files.prepare(ref.task_id, spec.routes_logs)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
+        if self._endpoint is not None:
+            spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
         return container_config(
             ref,
             spec,
             self._data_dir,
             cgroup_parent=parent,
             range_starts=starts,
-            gpu_runtime=self._gpus.runtime,
+            gpu_runtime=self._settings.nvidia_runtime,
             log_router_address=self._address_of_router(ref, spec),
         )
 

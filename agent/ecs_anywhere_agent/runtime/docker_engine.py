@@ -4,21 +4,33 @@ A client of its own because the agent must fit on a small machine: Docker's SDK 
 resident memory, this 1. https://docs.docker.com/reference/api/engine/
 """
 
+import base64
 import http.client
 import json
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 _DEFAULT_SOCKET = "/var/run/docker.sock"
 _TIMEOUT_SECONDS = 30.0
-_CREATE_SECONDS, _START_SECONDS, _REMOVE_SECONDS = 240.0, 180.0, 300.0
-"""What takes the Engine long on a small machine; all as with Amazon's agent."""
-_SILENCE_SECONDS = 600.0
-"""How long a pull may make no progress."""
+_REMOVE_SECONDS = 300.0
+
+
+class Patience(NamedTuple):
+    """How long the Engine may take for what takes long on a small machine, in seconds; all as with Amazon's agent."""
+
+    create: float = 240.0
+    start: float = 180.0
+    pull: float = 7200.0
+    pull_silence: float = 60.0
+    """How long a pull may make no progress."""
+
+
+_PATIENCE = Patience()
 
 
 class EngineUnreachableError(Exception):
@@ -43,9 +55,12 @@ class Engine:
     Every call may raise EngineUnreachableError; those that may be refused EngineError.
     """
 
-    def __init__(self, socket_path: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, socket_path: str, timeout_seconds: float = _TIMEOUT_SECONDS, patience: Patience = _PATIENCE
+    ) -> None:
         self.socket_path = socket_path
         self._timeout = timeout_seconds
+        self._patience = patience
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._closed = False
@@ -66,16 +81,32 @@ class Engine:
 
     def create(self, name: str, config: Mapping[str, Any]) -> str:
         """The new container's id."""
-        return str(self._call("POST", "/containers/create", {"name": name}, config, timeout=_CREATE_SECONDS)["Id"])
+        answer = self._call("POST", "/containers/create", {"name": name}, config, timeout=self._patience.create)
+        return str(answer["Id"])
 
     def start(self, container: str) -> None:
-        self._call("POST", f"/containers/{container}/start", timeout=_START_SECONDS)
+        self._call("POST", f"/containers/{container}/start", timeout=self._patience.start)
 
     def kill(self, container: str, signal: str) -> None:
         self._call("POST", f"/containers/{container}/kill", {"signal": signal})
 
     def remove(self, container: str) -> None:
         self._call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"}, timeout=_REMOVE_SECONDS)
+
+    def stats(self, container: str) -> dict[str, Any] | None:
+        """What it uses, from two samples a second apart."""
+        return self._found(f"/containers/{quote(container)}/stats", {"stream": "false"})
+
+    def bridge_gateway(self) -> str | None:
+        """The machine's address in the network of containers in network mode bridge; None: there is none."""
+        network = self._found("/networks/bridge") or {}
+        for config in (network.get("IPAM") or {}).get("Config") or ():
+            if config.get("Gateway"):
+                return str(config["Gateway"])
+            if config.get("Subnet"):  # some versions do not say it: it is the first address then
+                first = int.from_bytes(socket.inet_aton(config["Subnet"].partition("/")[0])) + 1
+                return socket.inet_ntoa(first.to_bytes(4))
+        return None
 
     def volume(self, name: str) -> dict[str, Any] | None:
         return self._found(f"/volumes/{quote(name)}")
@@ -87,7 +118,7 @@ class Engine:
 
     def create_volume(self, config: Mapping[str, Any]) -> None:
         """Unless there is one of that name."""
-        self._call("POST", "/volumes/create", body=config, timeout=_CREATE_SECONDS)
+        self._call("POST", "/volumes/create", body=config, timeout=self._patience.create)
 
     def remove_volume(self, name: str) -> None:
         """Refused while a container has it, running or not."""
@@ -96,12 +127,43 @@ class Engine:
     def image(self, image: str) -> dict[str, Any] | None:
         return self._found(f"/images/{quote(image)}/json")
 
-    def pull(self, image: str) -> None:
-        """Without credentials."""
-        query = _reference(image)
-        for progress in self._stream("POST", "/images/create", query, _SILENCE_SECONDS):
-            if "error" in progress:
-                raise EngineError(500, str(progress["error"]))
+    def images(self) -> list[dict[str, Any]]:
+        """All that are not only a layer of another, in few words: their Id, RepoTags, RepoDigests, Size, Created."""
+        found: list[dict[str, Any]] = self._call("GET", "/images/json")
+        return found
+
+    def all_containers(self) -> list[dict[str, Any]]:
+        """Anybody's, running or not, in few words: their Id, ImageID, Labels, State."""
+        found: list[dict[str, Any]] = self._call("GET", "/containers/json", {"all": "1"})
+        return found
+
+    def remove_image(self, reference: str) -> None:
+        """By a name: that name, and the image with its last one. Refused if a container has the image."""
+        self._call("DELETE", f"/images/{quote(reference)}", timeout=_REMOVE_SECONDS)
+
+    def pull(
+        self,
+        image: str,
+        credentials: Mapping[str, str] | None = None,
+        told: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    ) -> None:
+        """`credentials` are Docker's AuthConfig; `told` gets each of the Engine's words of progress."""
+        auth = None if credentials is None else base64.urlsafe_b64encode(json.dumps(dict(credentials)).encode())
+        headers = {} if auth is None else {"X-Registry-Auth": auth.decode()}
+        give_up_at = time.monotonic() + self._patience.pull
+        stream = self._stream("POST", "/images/create", _reference(image), self._patience.pull_silence, headers=headers)
+        try:
+            for progress in stream:
+                if "error" in progress:
+                    raise EngineError(500, str(progress["error"]))
+                if time.monotonic() > give_up_at:
+                    waited = f"{self._patience.pull:g} s"
+                    raise EngineError(504, f"Could not transition to pulled; timed out after waiting {waited}")
+                told(progress)
+        except EngineTimeoutError as error:
+            raise EngineError(504, "inactivity time exceeded timeout while pulling image") from error
+        finally:
+            stream.close()
 
     def events(self, label: str) -> Iterator[dict[str, Any]]:
         """Ends when the Engine does. The first item is empty: from then on nothing is missed."""
@@ -118,9 +180,9 @@ class Engine:
                 except OSError:
                     continue
 
-    def _found(self, path: str) -> dict[str, Any] | None:
+    def _found(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._call("GET", path)
+            found: dict[str, Any] = self._call("GET", path, query)
         except EngineError as error:
             if error.status == 404:
                 return None
@@ -157,15 +219,18 @@ class Engine:
         timeout: float | None,
         *,
         announce: bool = False,
-    ) -> Iterator[dict[str, Any]]:
+        headers: Mapping[str, str] | None = None,
+    ) -> Generator[dict[str, Any]]:
         connection = self._connect(timeout)
         try:
-            answer = self._send(connection, method, path, query, None)
+            answer = self._send(connection, method, path, query, None, headers=headers)
             if announce:
                 yield {}
             while line := answer.readline():
                 if line.strip():
                     yield json.loads(line)
+        except TimeoutError as error:
+            raise EngineTimeoutError(f"{self.socket_path}: silent for {timeout:g} s after {method} {path}") from error
         except (OSError, http.client.HTTPException) as error:
             raise EngineUnreachableError(f"{self.socket_path}: {error!r}") from error
         finally:
@@ -195,11 +260,17 @@ class Engine:
 
     @staticmethod
     def _send(
-        connection: http.client.HTTPConnection, method: str, path: str, query: Mapping[str, str] | None, body: Any
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
         content = None if body is None else json.dumps(body)
-        headers = {} if content is None else {"Content-Type": "application/json"}
-        connection.request(method, f"{path}?{urlencode(query or {})}", content, headers)
+        kind = {} if content is None else {"Content-Type": "application/json"}
+        connection.request(method, f"{path}?{urlencode(query or {})}", content, {**kind, **(headers or {})})
         answer = connection.getresponse()
         if answer.status >= 400:
             text = answer.read()
@@ -210,12 +281,16 @@ class Engine:
             raise EngineError(answer.status, message)
         return answer
 
-    def logs(self, container: str, *, tty: bool, tail: int | None, follow: bool) -> Iterator[tuple[bool, bytes]]:
+    def logs(
+        self, container: str, *, tty: bool, tail: int | None, follow: bool, since: float | None = None
+    ) -> Iterator[tuple[bool, bytes]]:
         """(whether it is of stderr, what was written); a terminal does not tell the two apart.
 
         https://docs.docker.com/reference/api/engine/version/v1.50/#tag/Container/operation/ContainerAttach
         """
         query = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail), "follow": str(int(follow))}
+        if since is not None:
+            query["since"] = f"{since:.9f}"
         connection = self._connect(None if follow else self._timeout)
         try:
             answer = self._send(connection, "GET", f"/containers/{container}/logs", query, None)
@@ -230,12 +305,12 @@ class Engine:
             self._release(connection)
 
 
-def find_engine() -> Engine:
+def find_engine(patience: Patience = _PATIENCE) -> Engine:
     """The one that DOCKER_HOST names, else that of the system. Raises EngineUnreachableError."""
     host = os.environ.get("DOCKER_HOST", f"unix://{_DEFAULT_SOCKET}")
     if not host.startswith("unix://"):
         raise EngineUnreachableError(f"DOCKER_HOST is {host}, but only an Engine on this machine (unix://) can be used")
-    return Engine(host.removeprefix("unix://"))
+    return Engine(host.removeprefix("unix://"), patience=patience)
 
 
 def _reference(image: str) -> dict[str, str]:

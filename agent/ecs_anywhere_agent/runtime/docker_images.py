@@ -3,19 +3,29 @@
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html (ECS_IMAGE_PULL_BEHAVIOR)
 """
 
+import logging
+import math
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any
 
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError
+from ecs_anywhere_agent.runtime.image_memory import ImageMemory
+from ecs_anywhere_agent.runtime.image_names import listed_name
+from ecs_anywhere_agent.runtime.pull_progress import PullProgress
 
+_log = logging.getLogger(__name__)
 _ATTEMPTS = 5
 _HOPELESS = {400, 401, 403, 404}
 """Statuses with which a registry's answer is final."""
+_NO_CREDENTIALS = ("no basic auth credentials", "unauthorized: ", "denied: ")
+"""Words of a registry's final answer to which the Engine gives a status of its own."""
 
 Image = Mapping[str, Any]
+Credentials = Callable[[str], Mapping[str, str] | None]
 
 
 class PullBehavior(StrEnum):
@@ -26,7 +36,7 @@ class PullBehavior(StrEnum):
     ALWAYS = "always"
     """Each time; if that fails, the task does not start."""
     ONCE = "once"
-    """Unless the image on the machine came from a registry."""
+    """Unless a task has pulled it before and it is still there."""
     PREFER_CACHED = "prefer-cached"
     """Only if there is none on the machine."""
 
@@ -35,40 +45,106 @@ class CannotPullError(Exception):
     """The image is not there and cannot be had; the text says why."""
 
 
+def variables_of(image: Image | None) -> frozenset[str]:
+    """The names of what an image sets in its containers' environment."""
+    set_by_image = ((image or {}).get("Config") or {}).get("Env") or ()
+    return frozenset(each.partition("=")[0] for each in set_by_image)
+
+
 class Images:
     """Any number of threads may ask for the same image: it is pulled once at a time, for all who wait for it."""
 
-    def __init__(self, engine: Engine, behavior: PullBehavior, pause_seconds: float, closing: threading.Event) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        behavior: PullBehavior,
+        pause_seconds: float,
+        closing: threading.Event,
+        *,
+        memory: ImageMemory,
+        credentials: Credentials = lambda _: None,
+    ) -> None:
         """The pause before a failed pull is tried again doubles each time, until `closing`."""
         self._engine = engine
         self._behavior = behavior
         self._pause = pause_seconds
         self._closing = closing
+        self._memory = memory
+        self._credentials = credentials
         self._lock = threading.Lock()
         self._pulling: dict[str, Future[None]] = {}
+        self._removing: dict[str, Future[None]] = {}
+        self._asked_for: dict[str, float] = {}
+        """When a task last wanted it, by its name as Docker lists it."""
 
     def obtain(self, name: str) -> Image | None:
         """What the Engine says of the image, once it is there; None: removed meanwhile.
 
         Raises CannotPullError, EngineUnreachableError, EngineError.
         """
+        listed = listed_name(name)
+        self._wait_for_removal(listed)
         cached = self._engine.image(name)
-        if cached is not None and self._suffices(cached):
+        if cached is not None and self._suffices(cached, listed):
             return cached
         try:
             # What is there already is reason enough not to make a task wait for a registry that does not answer.
             spare = cached is not None and self._behavior is not PullBehavior.ALWAYS
             self._pull(name, attempts=1 if spare else _ATTEMPTS)
-        except CannotPullError:
+        except CannotPullError as error:
             if cached is None or self._behavior is PullBehavior.ALWAYS:
                 raise
+            _log.info("image %s cannot be pulled, what is there is used: %s", name, error)
+            self._memory.used(listed, cached["Id"], time.time())
             return cached
-        return self._engine.image(name)
+        image = self._engine.image(name)
+        if image is not None:
+            was_there = cached is not None and cached["Id"] == image["Id"]
+            self._memory.pulled(listed, image["Id"], time.time(), was_there=was_there)
+        return image
 
-    def _suffices(self, cached: Image) -> bool:
-        if self._behavior is PullBehavior.ONCE:
-            return bool(cached.get("RepoDigests"))
-        return self._behavior is PullBehavior.PREFER_CACHED
+    def remove(self, reference: str, since: float) -> bool:
+        """Take a name from an image, and the image with its last one. False: a task wants it.
+
+        `since`: when, on time.monotonic(), it was looked at what tasks need. Who asks for it meanwhile waits, and pulls
+        it again. Raises EngineUnreachableError, EngineError.
+
+            cleaning    looks at what is needed ──────────► remove: asked for since then? stays : goes
+            a task              obtain: asked for ─► pull ─► create: the container holds it
+        """
+        with self._lock:
+            if reference in self._removing or self._asked_for.get(reference, -math.inf) >= since:
+                return False
+            mine: Future[None] = Future()
+            self._removing[reference] = mine
+        try:
+            self._engine.remove_image(reference)
+        finally:
+            with self._lock:
+                del self._removing[reference]
+                self._asked_for.pop(reference, None)
+            mine.set_result(None)
+        return True
+
+    def _wait_for_removal(self, listed: str) -> None:
+        with self._lock:
+            on_its_way = self._removing.get(listed)
+        if on_its_way is not None:
+            on_its_way.result()
+        with self._lock:
+            self._asked_for[listed] = time.monotonic()
+
+    def _suffices(self, cached: Image, listed: str) -> bool:
+        match self._behavior:
+            case PullBehavior.ONCE:
+                if not self._memory.was_pulled(listed):
+                    return False
+            case PullBehavior.PREFER_CACHED:
+                pass
+            case _:
+                return False
+        self._memory.used(listed, cached["Id"], time.time())
+        return True
 
     def _pull(self, name: str, attempts: int) -> None:
         with self._lock:
@@ -95,10 +171,16 @@ class Images:
     def _try_to_pull(self, name: str, attempts: int) -> None:
         for attempt in range(1, attempts + 1):
             try:
-                self._engine.pull(name)
+                self._engine.pull(name, self._credentials(name), PullProgress(name, time.monotonic).told)
                 return
             except EngineError as error:
-                if error.status in _HOPELESS or attempt == attempts or self._closing.is_set():
+                if self._is_final(error) or attempt == attempts or self._closing.is_set():
                     retried = f"pull image manifest has been retried {attempt - 1} time(s): " if attempt > 1 else ""
-                    raise CannotPullError(f"{retried}{error}") from error
-                self._closing.wait(self._pause * 2 ** (attempt - 1))
+                    raise CannotPullError(f"{retried}Error response from daemon: {error}") from error
+                pause = self._pause * 2 ** (attempt - 1)
+                _log.info("image %s: %s; trying again in %g s", name, error, pause)
+                self._closing.wait(pause)
+
+    @staticmethod
+    def _is_final(error: EngineError) -> bool:
+        return error.status in _HOPELESS or any(words in str(error) for words in _NO_CREDENTIALS)

@@ -27,6 +27,11 @@ def task_id_of(labels: Mapping[str, str]) -> str | None:
     return labels.get(f"{_OWN}task-id")
 
 
+def without_own(labels: Mapping[str, str]) -> dict[str, str]:
+    """What Amazon's agent would have written, and the task definition."""
+    return {name: value for name, value in labels.items() if not name.startswith(_OWN)}
+
+
 def task_labels(task_id: str, data_dir: str) -> dict[str, str]:
     return dict(each.split("=", 1) for each in (task_label(task_id), owner_label(data_dir)))
 
@@ -35,6 +40,11 @@ def ref_of(labels: Mapping[str, str]) -> ContainerRef | None:
     """None: not a container that an agent made."""
     task_id, name = task_id_of(labels), labels.get(f"{_AMAZON}container-name")
     return ContainerRef(task_id, name) if task_id and name else None
+
+
+def is_of_ecs(labels: Mapping[str, str]) -> bool:
+    """An agent made the container, this one, another one of ours, or Amazon's."""
+    return any(name.startswith(_AMAZON) for name in labels)
 
 
 def container_labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> dict[str, str]:

@@ -4,9 +4,11 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/docker-volumes.html
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from ecs_anywhere_agent.container_spec import ContainerSpec
+from ecs_anywhere_agent.container_storage import DockerVolume
 from ecs_anywhere_agent.runtime.docker_config import volume_config, volume_name
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, task_id_of, task_label
@@ -21,9 +23,11 @@ class CannotCreateVolumeError(Exception):
 class Volumes:
     """Of one Engine, those that this agent's tasks use."""
 
-    def __init__(self, engine: Engine, data_dir: str) -> None:
+    def __init__(self, engine: Engine, data_dir: str, *, match_shared: bool = False) -> None:
+        """`match_shared`: a shared volume that is there must be as the task definition has it, not only its name."""
         self._engine = engine
         self._data_dir = data_dir
+        self._match_shared = match_shared
 
     def prepare(self, task_id: str, spec: ContainerSpec) -> None:
         """Safe to repeat: the Engine answers a second creation with the volume that is there.
@@ -33,7 +37,10 @@ class Volumes:
         for volume in spec.storage.docker_volumes:
             name = volume_name(task_id, spec, volume)
             try:
-                if volume.shared and self._engine.volume(name) is not None:
+                found = self._engine.volume(name) if volume.shared else None
+                if found is not None:
+                    if self._match_shared:
+                        _require_match(found, volume)
                     continue
                 if not volume.autoprovision:
                     raise CannotCreateVolumeError(
@@ -65,3 +72,16 @@ class Volumes:
             self._engine.remove_volume(name)
         except EngineError as error:
             _log.debug("volume %s stays: %s", name, error)
+
+
+def _require_match(found: Mapping[str, Any], volume: DockerVolume) -> None:
+    """In the words of Amazon's agent. Raises CannotCreateVolumeError."""
+    for what, existing, expected in (
+        ("labels", found.get("Labels"), volume.labels),
+        ("options", found.get("Options"), volume.driver_options),
+    ):
+        if dict(existing or {}) != dict(expected):
+            raise CannotCreateVolumeError(
+                f"intialize volume: non-autoprovisioned volume does not match existing volume {what}: "
+                f"existing: {dict(existing or {})}, expected: {dict(expected)}"
+            )

@@ -1,6 +1,7 @@
 """What the agent wants of whatever runs containers."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ecs_anywhere_agent.core.actions import RuntimeAction
@@ -41,6 +42,15 @@ class Runtime(Protocol):
 
     def owns_process(self, pid: int) -> bool:
         """Whether the process belongs to a container whose ports are the machine's: they are not "in use"."""
+
+    def storage(self) -> Path | None:
+        """Where it keeps what may fill the disk, if that is not the data directory."""
+
+    def clean_up(self, needed_images: Callable[[], frozenset[str]], pressed: Callable[[], bool] | None) -> None:
+        """Remove images that are not among those needed, by any thread but one at a time.
+
+        `pressed`: the disk is nearly full; it says whether it still is. None: it is not.
+        """
 
     def close(self, *, finish: bool = False) -> None:
         """Stop observing; what runs keeps running. `finish`: what was asked for is done first, if that is possible."""

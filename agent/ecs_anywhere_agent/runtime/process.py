@@ -34,6 +34,7 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.runtime import launching, process_files
 from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
 from ecs_anywhere_agent.runtime.exits import ExitWatcher
@@ -49,8 +50,9 @@ NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 class ProcessRuntime:
     """See the module."""
 
-    def __init__(self, data_dir: Path, cgroups: Cgroups | None) -> None:
+    def __init__(self, data_dir: Path, cgroups: Cgroups | None, endpoint: Endpoint | None = None) -> None:
         self._root = data_dir / "containers"
+        self._endpoint = endpoint
         self._cgroups = cgroups
         self._emit: Emit = lambda _: None
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="process")
@@ -77,7 +79,8 @@ class ProcessRuntime:
 
     def facts(self) -> RuntimeFacts:
         may = {"other-user": os.geteuid() == 0, "task-limits": self._cgroups is not None}
-        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able}
+        served = frozenset() if self._endpoint is None else self._endpoint.features
+        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able} | served
         return RuntimeFacts(features, attributes=() if self._cgroups else (NO_LIMITS,))
 
     def perform(self, action: RuntimeAction) -> None:
@@ -105,6 +108,12 @@ class ProcessRuntime:
                 return session in self._sessions.values()
         return False
 
+    def storage(self) -> Path | None:
+        return None
+
+    def clean_up(self, needed_images: Callable[[], frozenset[str]], pressed: Callable[[], bool] | None) -> None:
+        """There are no images."""
+
     def close(self, *, finish: bool = False) -> None:
         del finish  # it always is
         self._threads.shutdown(wait=True)
@@ -128,7 +137,8 @@ class ProcessRuntime:
                 if self._cgroups:
                     of_task = Limits.of_task(action.spec.task_limits)
                     procs = self._cgroups.make(action.ref, Limits.of(action.spec), of_task)
-                spec = launching.prepare(action.spec, procs)
+                told = action.spec if self._endpoint is None else self._endpoint.told(action.ref, action.spec)
+                spec = launching.prepare(told, procs)
                 process_files.write(directory / process_files.SPEC, json.dumps(spec))
         except (OSError, launching.NotRunnableError) as error:
             self._emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))

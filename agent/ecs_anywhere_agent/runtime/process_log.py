@@ -1,7 +1,7 @@
 """Reading what a container of the process runtime has written."""
 
 import os
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,11 +13,15 @@ _BLOCK = 65536
 _PAUSE_SECONDS = 0.1
 
 
-def read_log(directory: Path, *, tail: int | None, follow: bool) -> Iterator[bytes]:
-    """All, or the last lines of it; with `follow`, also what comes until the container has ended or is removed."""
+def read_log(
+    directory: Path, *, tail: int | None, follow: bool, closed: threading.Event | None = None
+) -> Iterator[bytes]:
+    """All, or the last lines of it; with `follow`, also what comes until the container has ended or is removed, or
+    nobody wants more."""
     log = directory / process_files.LOG
-    while follow and not log.exists() and not _ended(directory):
-        time.sleep(_PAUSE_SECONDS)
+    closed = closed or threading.Event()
+    while follow and not log.exists() and not _ended(directory) and not closed.is_set():
+        closed.wait(_PAUSE_SECONDS)
     try:
         file = log.open("rb")
     except FileNotFoundError:
@@ -27,14 +31,14 @@ def read_log(directory: Path, *, tail: int | None, follow: bool) -> Iterator[byt
             file.seek(start_of_last(tail, file))
         while True:
             # Asked before reading: what was written before the end is read after it.
-            last = not follow or _ended(directory)
+            last = not follow or closed.is_set() or _ended(directory)
             if os.fstat(file.fileno()).st_size < file.tell():
                 file.seek(0)  # somebody has emptied it
             while block := file.read(_BLOCK):
                 yield block
             if last:
                 return
-            time.sleep(_PAUSE_SECONDS)
+            closed.wait(_PAUSE_SECONDS)
 
 
 def start_of_last(lines: int, file: BinaryIO) -> int:

@@ -1,5 +1,6 @@
 """The composition root: what flows are given, and the only reader of the environment."""
 
+import gc
 import os
 import time
 import uuid
@@ -21,12 +22,18 @@ from control_plane.gateways.agents import AgentGateway
 from control_plane.gateways.event_bus import EventBus
 from control_plane.gateways.identities import IdentityRegistry
 from control_plane.gateways.queues import Queues
+from control_plane.gateways.role_broker import RoleBroker
+from control_plane.gateways.roles import Roles
 from control_plane.gateways.signing_keys import SigningKeys
-from control_plane.store.cache import Definitions, Fleet
+from control_plane.store.cache import Definitions
+from control_plane.store.fleet import Fleet
+from control_plane.store.fleet_changes import FollowedClusters
 from control_plane.store.principals import Principals
 from control_plane.store.table import Table
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=10)
+_ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=8)
+"""For what a caller waits for, and can do without."""
 
 
 @dataclass
@@ -47,6 +54,10 @@ class ControlPlane:
     """Only for the function that verifies signatures, which is the one that answers lists."""
     signing_keys: SigningKeys
     """Only for that one, and the one that makes keys."""
+    roles: Roles
+    """Only for the function that gives credentials of tasks' roles."""
+    role_broker: RoleBroker
+    """That function, for those that start tasks."""
     mqtt_ca_base64: str = ""
     agent_poll_endpoint: str = ""
     """Where Amazon's own agent is spoken to; empty: nowhere."""
@@ -81,17 +92,26 @@ class ControlPlane:
     def fleet(self) -> Fleet:
         return Fleet(self.table)
 
+    @cached_property
+    def followed_clusters(self) -> FollowedClusters:
+        return FollowedClusters(self.table)
+
 
 class _Client:
     """A boto3 client that is made at its first call."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, config: Config = _CONFIG) -> None:
         self._service = service
+        self._config = config
 
     @cached_property
     def _made(self) -> Any:
         make: Any = boto3.client  # its overloads want a literal name
-        return make(self._service, config=_CONFIG)
+        client = make(self._service, config=self._config)
+        # What is there by now lives as long as the function. Were it not set aside, the collector would go through all
+        # of it several times while a large fleet is read, which then takes twice as long.
+        gc.freeze()
+        return client
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
@@ -116,6 +136,7 @@ def control_plane() -> ControlPlane:
             agent_commands=env("AGENT_COMMANDS_QUEUE_URL", ""),
             events=env("EVENTS_QUEUE_URL", ""),
             run_task=env("RUN_TASK_QUEUE_URL", ""),
+            credentials=env("CREDENTIALS_QUEUE_URL", ""),
             run_task_dead_letters=env("RUN_TASK_DLQ_QUEUE_URL", ""),
             prefix=env("PREFIX", ""),
         ),
@@ -124,6 +145,10 @@ def control_plane() -> ControlPlane:
         ),
         signing_keys=SigningKeys(
             _Client("secretsmanager"), env("SIGNING_KEY_SECRET_ARN", ""), lambda: datetime.now(UTC)
+        ),
+        roles=Roles(_Client("sts")),
+        role_broker=RoleBroker(
+            _Client("lambda", _ONE_TRY), env("CREDENTIALS_FUNCTION_NAME", ""), lambda: datetime.now(UTC)
         ),
         limits=Limits(
             mass_disconnect=int(env("MASS_DISCONNECT_PERCENT", "50")),

@@ -21,6 +21,9 @@ _AMAZON = "com.amazonaws.ecs.capability."
 _ECS = "ecs.capability."
 _OWN = "ecs-anywhere.capability."
 
+EXECUTE_COMMAND = f"{_ECS}execute-command"
+"""What a task that is started with enableExecuteCommand asks for; no task definition can."""
+
 
 VOLUME_DRIVER = "volume-driver-"
 """The feature of a driver of Docker volumes is this and its name."""
@@ -35,7 +38,7 @@ DOCKER_FEATURES = _words(
     extra-hosts hostname disable-networking other-user health-check restart-policy privileged read-only-root-filesystem
     security-options interactive pseudo-terminal ulimits system-controls kernel-capabilities devices shared-memory tmpfs
     shared-namespaces bind-mounts docker-volumes volume-driver-local volumes-from
-    container-ordering"""
+    container-ordering execute-command"""
 )
 """What the Docker runtime can do on every machine."""
 
@@ -45,7 +48,9 @@ DOCKER_FEATURES_OF_SOME = _words(
 )
 """What it can do where the Engine and the machine let it."""
 
-PROCESS_FEATURES = _words("process external network-mode-host health-check restart-policy container-ordering")
+PROCESS_FEATURES = _words(
+    "process external network-mode-host health-check restart-policy container-ordering execute-command"
+)
 """What the process runtime can do on every machine."""
 
 PROCESS_FEATURES_OF_SOME = _words("other-user task-limits")
@@ -200,6 +205,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     ),
     _needs(f"{_AMAZON}docker-remote-api.1.18", _container("dockerLabels", "ulimits"), "docker"),
     _needs(f"{_ECS}container-health-check", _checks_health, "health-check"),
+    _needs(EXECUTE_COMMAND, lambda _: False, "execute-command"),
     _needs(f"{_ECS}container-restart-policy", _container("restartPolicy.enabled"), "restart-policy"),
     _needs(f"{_OWN}port-mapping", _maps_ports, "port-mapping"),
     _needs(f"{_OWN}container-user", _container("user"), "other-user"),

@@ -4,11 +4,14 @@ Each is one JSON object in camelCase with a `type` and a version `v`. Both sides
 know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
 
     agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
-                                          | RotateCertificate | GetCredentials | DeregistrationNoted
+                                          | RotateCertificate | DeregistrationNoted
+    agent  ── topics.credentials ──────►  GetCredentials
     agent  ── topics.taskStateChanges ─►  TaskStateChanges
     agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe
                                           | Refused | RotationRequired | CertificateIssued | TaskCredentials
-                                          | Deregistered
+                                          | Deregistered | OpenLogs | OpenExec
+
+What is said in a stream that OpenLogs or OpenExec opens is in streams.py.
 """
 
 from datetime import UTC, datetime
@@ -40,6 +43,9 @@ PinnedGpus = dict[str, tuple[GpuId, ...]]
 
 MAX_GPUS = 32
 """Of one machine."""
+
+SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""Of a stream: 128 random bits, used once."""
 
 
 class Message(BaseModel):
@@ -353,6 +359,8 @@ class TaskCommand(Message):
     starts the same containers again."""
     stop_after: int | None = Field(default=None, ge=1)
     """Seconds after which a machine that is cut off stops the task by itself."""
+    enable_execute_command: bool | None = None
+    """Whether OpenExec may name it; None: no."""
 
 
 class TaskCommands(Message):
@@ -455,6 +463,38 @@ class Deregistered(Message):
     type: Literal["Deregistered"] = "Deregistered"
 
 
+class _OpenStream(Message):
+    """Opens a stream on the machine's own topics (names.stream_topic), if it is not open: nothing is answered there
+    before an operator attaches."""
+
+    v: int = 1
+    session_id: SessionId
+    task_id: TaskId
+    container: str | None = Field(default=None, max_length=255)
+    """None: the task's only one; of logs all of them."""
+    seconds: int = Field(ge=1)
+    """How long it may last: durations mean the same to a machine whose clock is wrong."""
+
+
+class OpenLogs(_OpenStream):
+    """What a task's containers have written, and, with `follow`, write until they end."""
+
+    type: Literal["OpenLogs"] = "OpenLogs"
+    follow: bool = False
+    tail: int | None = Field(default=None, ge=0)
+    """Only the last lines of each container."""
+    since_seconds: int | None = Field(default=None, ge=1)
+    """Only what is not older."""
+
+
+class OpenExec(_OpenStream):
+    """A command in a running container of a task that was started with enableExecuteCommand."""
+
+    type: Literal["OpenExec"] = "OpenExec"
+    command: str = Field(min_length=1, max_length=8192)
+    """Split into words as a shell does, and run without one."""
+
+
 ControlPlaneMessage = (
     RegistrationRequired
     | Reconciliation
@@ -466,6 +506,8 @@ ControlPlaneMessage = (
     | CertificateIssued
     | TaskCredentials
     | Deregistered
+    | OpenLogs
+    | OpenExec
 )
 CONTROL_PLANE_MESSAGE: TypeAdapter[ControlPlaneMessage] = TypeAdapter(
     Annotated[ControlPlaneMessage, Field(discriminator="type")]
@@ -491,6 +533,8 @@ class Topics(Message):
     requests: str
     task_state_changes: str
     commands: str
+    credentials: str | None = None
+    """Where GetCredentials goes; None, as to a machine of a release that had no such topic: to `requests`."""
 
 
 class Identity(Message):

@@ -25,4 +25,15 @@ def topics(prefix: str, thing: str) -> Topics:
         requests=f"$aws/rules/{rule_name(prefix, 'agent_request')}/{prefix}/{thing}/request",
         task_state_changes=f"$aws/rules/{rule_name(prefix, 'task_state_change')}/{prefix}/{thing}/task-state-change",
         commands=f"{prefix}/{thing}/commands",
+        credentials=f"$aws/rules/{rule_name(prefix, 'credentials')}/{prefix}/{thing}/credentials",
     )
+
+
+def stream_topic(commands: str, session_id: str) -> str:
+    """Below which a stream's two topics are: beside the machine's commands, so that it can only speak as itself."""
+    return f"{commands.removesuffix('/commands')}/streams/{session_id}"
+
+
+def stream_client_id(prefix: str, session_id: str) -> str:
+    """An operator's MQTT client id; it looks like no thing's, so that no rule about machines hears of it."""
+    return f"{prefix}-stream-{session_id}"

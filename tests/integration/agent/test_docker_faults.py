@@ -19,7 +19,7 @@ from ecs_anywhere_agent.core.actions import CreateContainer, StartContainer, Sto
 from ecs_anywhere_agent.core.events import Condition, ContainerChanged, ContainerSnapshot
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
-from ecs_anywhere_agent.runtime.docker_engine import Engine
+from ecs_anywhere_agent.runtime.docker_engine import Engine, Patience
 from ecs_anywhere_agent.runtime.docker_images import PullBehavior
 from integration.agent.conftest import give_image
 from integration.agent.runtimes import REF, Driver, eventually, spec
@@ -98,7 +98,7 @@ def make(engine: Engine, hanging: HangingEngine, tmp_path: Path) -> Iterator[Cal
     drivers = []
 
     def make_driver() -> Driver:
-        slow = Engine(hanging.path, timeout_seconds=HANGS_SECONDS)
+        slow = Engine(hanging.path, HANGS_SECONDS, Patience(create=HANGS_SECONDS, start=HANGS_SECONDS))
         drivers.append(Driver(DockerRuntime(slow, INFO, tmp_path, PullBehavior.DEFAULT, 0.01)))
         return drivers[-1]
 
@@ -145,10 +145,8 @@ def test_a_kill_that_hangs_is_not_piled_up(make: Callable[[], Driver], hanging: 
 @pytest.mark.parametrize("call", ["create", "start"])
 @pytest.mark.parametrize("done", [False, True], ids=["not-done", "done"])
 def test_a_call_that_hangs_is_done_once(
-    make: Callable[[], Driver], hanging: HangingEngine, monkeypatch: pytest.MonkeyPatch, call: str, done: bool
+    make: Callable[[], Driver], hanging: HangingEngine, call: str, done: bool
 ) -> None:
-    for name in ("_CREATE_SECONDS", "_START_SECONDS"):
-        monkeypatch.setattr(f"ecs_anywhere_agent.runtime.docker_engine.{name}", HANGS_SECONDS)
     driver = make()
     setattr(hanging, "after" if done else "before", f"POST /containers/(.*/)?{call}")
     driver.runtime.perform(CreateContainer(REF, spec("sh", "-c", "echo run >>/tmp/runs; exec sleep 1000")))

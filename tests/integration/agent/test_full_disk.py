@@ -1,7 +1,7 @@
 """A disk that is full: nothing is done that cannot be stored, and all of it once it can."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,12 @@ class Runtime:
     def owns_process(self, pid: int) -> bool:
         del pid
         return False
+
+    def storage(self) -> Path | None:
+        return None
+
+    def clean_up(self, needed_images: Callable[[], frozenset[str]], pressed: Callable[[], bool] | None) -> None:
+        del needed_images, pressed
 
     def close(self, *, finish: bool = False) -> None:
         del finish

@@ -31,6 +31,7 @@ from ecs_anywhere_agent.core.events import (
 from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
 from ecs_anywhere_agent.rotating import Rotation
+from ecs_anywhere_agent.streams.open_streams import OpenStreams
 from ecs_protocol.messages import Identity, Probe, Reconcile, RegisterContainerInstance, TaskReport, TaskStateChanges
 from ecs_protocol.statuses import TaskStatus
 from integration.agent.conftest import THING, Broker
@@ -56,6 +57,7 @@ def make_link(
         describe=describe,
         emit=events.put,
         elapsed=time.monotonic,
+        streams=OpenStreams(files.certificate.parent, identity.topics.commands, lambda _: None),
         wall=wall,
     )
 

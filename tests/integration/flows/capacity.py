@@ -33,6 +33,8 @@ def _size(value: Mapping[str, Any]) -> int:
             return len(content.encode())
         case "N":
             return len(content.lstrip("-").replace(".", "").strip("0")) // 2 + 2
+        case "B":
+            return len(content)
         case "BOOL" | "NULL":
             return 1
         case "M":

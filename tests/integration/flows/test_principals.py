@@ -145,9 +145,9 @@ def test_a_caller_without_policies_may_nothing(inhabited: World) -> None:
     )
 
 
-def test_a_refusal_is_a_line_in_the_log(inhabited: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_is_a_line_in_the_audit_log(inhabited: World, caplog: pytest.LogCaptureFixture) -> None:
     refusal(inhabited, "ListTasks", Caller(principal="ci", access_key_id="ECSA1"))
-    [line] = [vars(record) for record in caplog.records if record.message == "Access denied"]
+    [line] = [vars(record) for record in caplog.records if record.message == "Audit"]
     assert {name: line[name] for name in ("principal", "accessKeyId", "action", "resource", "reason")} == {
         "principal": "ci",
         "accessKeyId": "ECSA1",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from ecs_anywhere_agent.commands import logs, status, stop
+from ecs_anywhere_agent.commands import status, stop
 from ecs_anywhere_agent.commands.finding import find_task, short_ids
 from ecs_anywhere_agent.commands.layout import columns, duration
 from ecs_anywhere_agent.connection import Contact
@@ -26,6 +26,7 @@ from ecs_anywhere_agent.core.events import (
 from ecs_anywhere_agent.core.values import Container, Orphan, Phase, State, Task
 from ecs_anywhere_agent.overview import of_state
 from ecs_anywhere_agent.runtime.process_log import start_of_last
+from ecs_anywhere_agent.several_logs import by_line
 from ecs_protocol.messages import Probe
 from ecs_protocol.statuses import HealthStatus, TaskStatus
 from unit.agent.world import command, registration, task_id
@@ -256,7 +257,7 @@ def test_lines_of_several_containers_stay_whole() -> None:
         yield "main", Written(False, b"o\n\nthr")
         yield "main", Written(True, b"!\n")
 
-    assert list(logs.by_line(pieces(), 4)) == [
+    assert list(by_line(pieces(), 4)) == [
         Written(False, b"main | one\n"),
         Written(False, b"db   | ready\n"),
         Written(False, b"main | two\n"),

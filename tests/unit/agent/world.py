@@ -14,6 +14,7 @@ from ecs_anywhere_agent.core import Instant, Rules, State, next_due, step
 from ecs_anywhere_agent.core.actions import (
     Action,
     CreateContainer,
+    DropCredentials,
     PublishReports,
     PublishRequest,
     PullImage,
@@ -42,10 +43,13 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.core.lifecycle import advance
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_protocol.messages import (
     AgentRequest,
     ControlPlaneMessage,
+    CredentialsRefused,
     DescribeTasks,
+    GetCredentials,
     ListedTask,
     OrphansNoted,
     Reconcile,
@@ -53,8 +57,10 @@ from ecs_protocol.messages import (
     RegisterContainerInstance,
     RegistrationRequired,
     ReportOrphans,
+    RoleCredentials,
     TaskCommand,
     TaskCommands,
+    TaskCredentials,
     TaskReport,
 )
 from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, HealthStatus, TaskStatus
@@ -213,6 +219,10 @@ class Cloud:
     digest: str | None = None
     page_size: int = 2
     definition: dict[str, Any] = field(default_factory=lambda: DEFINITION)
+    refuses_credentials: str | None = None
+    """Why it gives none."""
+    wall: datetime = START
+    """What its clock says."""
 
     def run(self, number: int, **members: Any) -> TaskCommands:
         self.tasks[task_id(number)] = CloudTask(members=members)
@@ -250,12 +260,35 @@ class Cloud:
                         unknown_tasks=tuple(task for task in request.task_ids if task not in self.tasks),
                     )
                 ]
+            case GetCredentials():
+                return [self._credentials(request)]
             case ReportOrphans():
                 return [OrphansNoted(request_id=request.request_id)]
             case RegisterContainerInstance():
                 self.digest = request.digest
         self.epoch += 1
         return list(self._list(request.request_id))
+
+    def _credentials(self, request: GetCredentials) -> TaskCredentials:
+        reason = self.refuses_credentials
+        if reason is not None:
+            refused = [
+                CredentialsRefused(task_id=each.task_id, role=each.role, reason=reason) for each in request.wanted
+            ]
+            return TaskCredentials(request_id=request.request_id, refused=tuple(refused))
+        given = [
+            RoleCredentials(
+                task_id=each.task_id,
+                role=each.role,
+                role_arn="arn:aws:iam::000000000000:role/ecs-anywhere/app",
+                access_key_id=request.request_id,
+                secret_access_key="secret",
+                session_token="token",
+                expiration=self.wall + timedelta(hours=1),
+            )
+            for each in request.wanted
+        ]
+        return TaskCredentials(request_id=request.request_id, credentials=tuple(given))
 
     def take(self, report: TaskReport) -> list[TaskCommands]:
         """What is answered: a task that was said to end, and has come back, is to stop."""
@@ -313,6 +346,8 @@ class Machine:
         self.cloud = cloud
         self.rules = rules or Rules()
         self.runtime = Runtime()
+        self.held = HeldCredentials()
+        self.asked: list[GetCredentials] = []
         self.stored = State()
         self.state = State()
         self.events: list[Event] = []
@@ -331,7 +366,8 @@ class Machine:
         """The agent starts, after a crash or with the machine."""
         if rebooted:
             self.runtime.reboot()
-        self.state = replace(self.stored, link=None, offline_at=None, cut_off=False)
+        self.state = replace(self.stored, link=None, offline_at=None, cut_off=False, credentials={})
+        self.held = HeldCredentials()
         self.events = []
         self.connected = False
         self.take(AgentStarted(ARN, rebooted))
@@ -363,7 +399,7 @@ class Machine:
                 self.told_to_stop.update(
                     line.task_id for line in message.tasks if line.desired_status is DesiredStatus.STOPPED
                 )
-            self.take(MessageReceived(message))
+            self.take(self._heard(message))
 
     def drain(self) -> None:
         """Until nothing is to be done now."""
@@ -395,10 +431,15 @@ class Machine:
         match action:
             case PublishRequest():
                 self.published += 1
+                if isinstance(action.message, GetCredentials):
+                    self.asked.append(action.message)
                 if self.connected and not self.lose(action.message):
+                    self.cloud.wall = instant(self.now).wall
                     self.events.extend(
-                        MessageReceived(answer) for answer in self.cloud.answer(action.message) if not self.lose(answer)
+                        self._heard(answer) for answer in self.cloud.answer(action.message) if not self.lose(answer)
                     )
+            case DropCredentials():
+                self.held.drop(action.task_id)
             case PublishReports():
                 self.published += 1
                 if self.connected and not self.lose(action.message):
@@ -412,6 +453,12 @@ class Machine:
                     self._check_start(action.ref)
                 if event is not None:
                     self.events.append(event)
+
+    def _heard(self, message: ControlPlaneMessage) -> Event:
+        """As the agent's loop takes it in."""
+        if isinstance(message, TaskCredentials):
+            return self.held.receive(message, jitter=0.5)
+        return MessageReceived(message)
 
     def _check_rest(self, state: State) -> None:
         """A step takes every task as far as it can go, also those that it does not look at."""

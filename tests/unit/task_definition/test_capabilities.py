@@ -129,6 +129,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
         "ecs.capability.docker-plugin.local",
+        "ecs.capability.execute-command",
         "ecs.capability.external",
         "ecs.capability.network.container-port-range",
         "ecs.capability.pid-ipc-namespace-sharing",
@@ -161,6 +162,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs.capability.container-health-check",
         "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
+        "ecs.capability.execute-command",
         "ecs.capability.external",
     )
 

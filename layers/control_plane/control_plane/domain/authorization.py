@@ -49,6 +49,8 @@ class Caller(Entity):
     clusters: tuple[str, ...] = ()
     """The scope of the key that signed: of clusters, only these; none: no scope."""
     agent_of: AgentOf | None = None
+    source: str = ""
+    """Where the request came from, for the audit log."""
 
 
 class Statement(Entity):

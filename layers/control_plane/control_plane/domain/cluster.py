@@ -32,6 +32,8 @@ class Cluster(Entity):
     name: str
     status: ClusterStatus = ClusterStatus.ACTIVE
     shards: frozenset[int] = frozenset()
+    followed_since: datetime | None = None
+    """Since when the changes of its instances are logged (store/fleet_changes.py): it is large enough for that."""
     daemons: frozenset[str] = frozenset()
     """Names of its DAEMON services that are ACTIVE, which are to look at each instance that joins."""
     resumed_at: datetime | None = None

@@ -118,6 +118,8 @@ class Service(Entity):
     """As the ECS API has them; domain/placement/rules.py reads them."""
     managed_tags: bool | None = None
     """Whether its tasks get Amazon ECS's own tags, too; None: no."""
+    execute_command: bool | None = None
+    """Whether commands may be run in the tasks that it starts; None: no."""
     capacity_provider_strategy: Strategy = ()
     """By which its tasks are started; empty: by launch type EXTERNAL."""
     created_at: datetime

@@ -48,7 +48,7 @@ def describe_service(
         "enableECSManagedTags": bool(service.managed_tags),
         **present({"healthCheckGracePeriodSeconds": service.health_check_grace_period_seconds}),
         "propagateTags": service.propagate_tags or "NONE",
-        "enableExecuteCommand": False,
+        "enableExecuteCommand": bool(service.execute_command),
         "tags": in_the_api(service.tags) if with_tags else [],
     }
 

@@ -88,6 +88,8 @@ class Task(Entity):
     stop_code: StopCode | None = None
     stopped_reason: str | None = None
     restarts: RestartsInPlace | None = None
+    execute_command: bool | None = None
+    """Whether commands may be run in it, as ECS's enableExecuteCommand; None: no."""
     protected_until: datetime | None = None
     """Until when neither scaling in nor a deployment stops it."""
 

@@ -48,7 +48,7 @@ def describe_task(
             "overrides": _overrides(task, definition),
             "attachments": [],
             "attributes": _task_attributes(task, instance),
-            "enableExecuteCommand": False,
+            "enableExecuteCommand": bool(task.execute_command),
             "tags": in_the_api(task.tags) if with_tags else [],
             "version": task.version,
             "createdAt": task.created_at,
@@ -118,6 +118,7 @@ def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[D
                     "reason": report.reason,
                     "networkBindings": [binding.described() for binding in report.network_bindings],
                     "networkInterfaces": [],
+                    "managedAgents": _managed_agents(task, status) if task.execute_command else None,
                     "healthStatus": str(report.health_status),
                     "cpu": str(each.get("cpu", 0)),
                     "memory": str(each["memory"]) if "memory" in each else None,
@@ -127,6 +128,16 @@ def _containers(task: Task, definition: Mapping[str, Any], arns: Arns) -> list[D
             )
         )
     return described
+
+
+def _managed_agents(task: Task, status: TaskStatus) -> list[Described]:
+    """Our agent is what runs commands in a container: it is there while the container is.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ManagedAgent.html
+    """
+    agent_status = status if status in {TaskStatus.RUNNING, TaskStatus.STOPPED} else TaskStatus.PENDING
+    since = task.started_at if status is TaskStatus.RUNNING else None
+    return [present({"name": "ExecuteCommandAgent", "lastStatus": str(agent_status), "lastStartedAt": since})]
 
 
 def is_pending(task: Task) -> bool:

@@ -19,6 +19,7 @@ from control_plane.domain.attempts import Of, seconds_to_wait, source_of
 from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.races import ItemChangedError
 from control_plane.domain.signing_request import SigningRequestError, public_key_digest
+from control_plane.flows import audit
 from control_plane.flows.activations import code_digest
 from control_plane.flows.again import until_won
 from control_plane.gateways.identities import Certificate, RegistryBusyError
@@ -46,8 +47,23 @@ class ActivationError(Exception):
 
 
 def activate(cp: ControlPlane, request: ActivateRequest, source_address: str) -> Identity:
-    """`source_address` is who called, as API Gateway saw it. Raises ActivationError."""
-    activation = _allowed(cp, request, source_of(source_address))
+    """`source_address` is who called, as API Gateway saw it. Raises ActivationError; the audit log has it."""
+    try:
+        return _activate(cp, request, source_of(source_address))
+    except ActivationError as error:
+        audit.refused(
+            cp,
+            principal=None,
+            action="ecs-anywhere:Activate",
+            resource=request.activation_id,
+            source=source_address,
+            reason=f"{error.error}: {error.message}",
+        )
+        raise
+
+
+def _activate(cp: ControlPlane, request: ActivateRequest, source: str) -> Identity:
+    activation = _allowed(cp, request, source)
     try:
         key_digest = public_key_digest(request.csr)
         return _identity(cp, activation, request.csr, key_digest)

@@ -33,6 +33,7 @@ from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.state_change import StateChange, change_of_container, change_of_task, report_of
 from control_plane.domain.tags import checked
 from control_plane.domain.task import Task, apply_report
+from control_plane.flows import audit
 from control_plane.flows.again import until_answered
 from control_plane.flows.register_container_instance import register
 from control_plane.flows.submit_task_state_change import commit_changes
@@ -138,8 +139,14 @@ def _own_task(cp: ControlPlane, own: AgentOf, named: str) -> Task:
     elsewhere = cluster_of(named) not in {None, own.cluster}
     task = tasks.load(cp.table, own.cluster, task_id) if looks_like_an_id(task_id) and not elsewhere else None
     if task is None or task.instance_id != own.instance_id:
-        extra = {"task": named[:300], "instance": own.instance_id}
-        logger.warning("Refused a report of a task that is not the sender's", extra=extra)
+        audit.refused(
+            cp,
+            principal=cp.arns.container_instance(own.cluster, own.instance_id),
+            action="ecs:SubmitTaskStateChange",
+            resource=named,
+            source="",
+            reason="no task of this container instance",
+        )
         raise InvalidParameterException("The referenced task was not found on this container instance.")
     return task
 

@@ -17,6 +17,7 @@ from control_plane.domain.container_instance import (
 from control_plane.domain.errors import ClusterNotFoundException
 from control_plane.domain.identity import ROTATION_GAP, InstanceIdentity
 from control_plane.domain.inbox import Envelope
+from control_plane.flows import audit
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
 from control_plane.flows.farewell import let_go
@@ -33,6 +34,7 @@ from ecs_protocol.messages import (
     Deregistered,
     DeregistrationNoted,
     DescribeTasks,
+    GetCredentials,
     ListedTask,
     Probe,
     Reconcile,
@@ -59,11 +61,18 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
     try:
         request = AGENT_REQUEST.validate_json(envelope.payload)
     except ValidationError as error:
-        logger.warning("Dropped what is no request", extra={"instance": sender.instance_id, "error": str(error)})
+        audit.refused_message(cp, envelope, f"no request of this protocol: {audit.first(error)}")
         return
     if sender.deregistered_at is not None:
+        if not isinstance(request, DeregistrationNoted):
+            audit.refused_message(cp, envelope, "its instance is deregistered")
         _answer_deregistered(cp, sender, request)
         return
+    _answer(cp, sender, request, envelope)
+    note_certificate_in_use(cp, sender, envelope.principal)
+
+
+def _answer(cp: ControlPlane, sender: InstanceIdentity, request: AgentRequest, envelope: Envelope) -> None:
     match request:
         case Reconcile():
             until_won(cp, lambda _attempt: _reconcile(cp, sender, request, envelope.received_at))
@@ -77,9 +86,10 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
             # An old copy of a request may name a key that the machine does not have any more.
             if cp.clock() < envelope.received_at + ROTATION_GAP:
                 rotate_certificate(cp, sender, request)
+        case GetCredentials():
+            cp.queues.hand_on(envelope)  # of a machine whose identity is older than the topic for it
         case DeregistrationNoted():
             logger.warning("An instance that is not deregistered says so", extra={"instance": sender.instance_id})
-    note_certificate_in_use(cp, sender, envelope.principal)
 
 
 def proves_presence(instance: ContainerInstance, received_at: datetime) -> bool:

@@ -2,16 +2,17 @@
 
 from control_plane.domain.access_key import looks_like_an_access_key_id, secret_of
 from control_plane.domain.authorization import Caller
-from control_plane.domain.errors import ExpiredTokenException
+from control_plane.domain.errors import EcsError, ExpiredTokenException
 from control_plane.domain.session_key import claims_of, made_with, session_secret_of
-from control_plane.gateways.sigv4 import SignedRequest, verify
+from control_plane.flows import audit
+from control_plane.gateways.sigv4 import SignedRequest, claimed_access_key_id, verify
 from control_plane.runtime import ControlPlane
 
 ADMINISTRATOR = "administrator"
 
 
-def authenticate(cp: ControlPlane, request: SignedRequest) -> Caller:
-    """Raises the errors of gateways/sigv4.py.
+def authenticate(cp: ControlPlane, request: SignedRequest, *, source: str = "") -> Caller:
+    """`source` is where the request came from. Raises the errors of gateways/sigv4.py; each is in the audit log.
 
     A key of the table costs one read of it, which is remembered (store/principals.py); one with a session token none.
     """
@@ -40,11 +41,23 @@ def authenticate(cp: ControlPlane, request: SignedRequest) -> Caller:
         found[access_key_id] = claims.caller()
         return session_secret_of(signing_key, token)
 
-    signed_by = verify(
-        request,
-        secret_of=secret_of_caller,
-        secret_of_session=secret_of_session,
-        region=cp.arns.region,
-        now=cp.clock(),
-    )
-    return found[signed_by]
+    try:
+        signed_by = verify(
+            request,
+            secret_of=secret_of_caller,
+            secret_of_session=secret_of_session,
+            region=cp.arns.region,
+            now=cp.clock(),
+        )
+    except EcsError as refusal:
+        audit.refused(
+            cp,
+            principal=None,
+            accessKeyId=claimed_access_key_id(request),
+            action=f"ecs:{request.headers.get('x-amz-target', '').rpartition('.')[2]}",
+            resource="*",
+            source=source,
+            reason=f"{refusal.code}: {refusal.message}",
+        )
+        raise
+    return found[signed_by].model_copy(update={"source": source})

@@ -1,19 +1,16 @@
-"""May the caller do this? Refusals are Amazon's, and a line in the log: who, what, on what, and why not."""
+"""May the caller do this? Refusals are Amazon's, and a line in the audit log."""
 
 from collections.abc import Mapping
 from typing import Any
-
-from aws_lambda_powertools import Logger
 
 from control_plane.domain.arns import cluster_of, resource_name
 from control_plane.domain.authorization import AGENT_OPERATIONS, AgentOf, Caller, Need, Resource, why_refused
 from control_plane.domain.cluster import DEFAULT_CLUSTER
 from control_plane.domain.concerned_resources import CONCERNED, RUNS_A_DEFINITION, needs_of
 from control_plane.domain.errors import AccessDeniedException, ClientException
+from control_plane.flows import audit
 from control_plane.flows.lookup import AS_NAMED, definition_name, require_task_definition
 from control_plane.runtime import ControlPlane
-
-logger = Logger(child=True)
 
 Request = dict[str, Any]
 
@@ -82,15 +79,14 @@ def _require_own(cp: ControlPlane, caller: Caller, own: AgentOf, operation: str,
 
 
 def _denied(cp: ControlPlane, caller: Caller, need: Need, why: str) -> AccessDeniedException:
-    logger.warning(
-        "Access denied",
-        extra={
-            "principal": caller.principal,
-            "accessKeyId": caller.access_key_id,
-            "action": need.action,
-            "resource": need.resource.arn[:2048],
-            "reason": why,
-        },
+    audit.refused(
+        cp,
+        principal=caller.principal,
+        accessKeyId=caller.access_key_id,
+        action=need.action,
+        resource=need.resource.arn,
+        source=caller.source,
+        reason=why,
     )
     who = caller.arn or (cp.arns.root() if caller.administrator else cp.arns.principal(caller.principal))
     return AccessDeniedException(

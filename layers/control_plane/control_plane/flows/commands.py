@@ -58,6 +58,7 @@ def _command(cp: ControlPlane, task: Task, *, mine: bool) -> TaskCommand:
         group=task.group,
         started_by=task.started_by,
         created_at=task.created_at,
+        enable_execute_command=task.execute_command,
         restart="offline" if task.restarts_offline else None,
         stop_after=int(absence.after.total_seconds()) if absence.kind == "stop-after" else None,
     )

@@ -17,6 +17,7 @@ from control_plane.flows.lookup import definition_name
 from control_plane.runtime import ControlPlane
 from control_plane.store import instance_resources, keys, tasks
 from control_plane.store.table import Write
+from ecs_protocol.capabilities import EXECUTE_COMMAND
 
 
 def demand_of(
@@ -26,14 +27,16 @@ def demand_of(
     group: str,
     constraints: Sequence[Mapping[str, str]] = (),
     strategy: tuple[Strategy, ...] = (),
+    execute_command: bool = False,
 ) -> Demand:
     """What one task of a definition asks of an instance, with the constraints of the request or service.
 
     Raises InvalidParameterException.
     """
+    required = task_requirements(definition, overrides)
     return Demand(
         task_resources(definition, overrides),
-        task_requirements(definition, overrides),
+        required | {EXECUTE_COMMAND} if execute_command else required,
         group,
         parse_constraints(constraints, definition.get("placementConstraints", ())),
         strategy,

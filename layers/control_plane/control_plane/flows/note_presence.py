@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 from control_plane.domain.inbox import Presence
+from control_plane.flows import audit
 from control_plane.flows.again import until_won
 from control_plane.runtime import ControlPlane
 from control_plane.store import identities, instance_presence, instances
@@ -29,7 +30,14 @@ def note_presence(cp: ControlPlane, presence: Presence) -> None:
         return
     # Rules of an older release do not say which certificate connected.
     if presence.principal is not None and not identity.speaks_with(presence.principal):
-        logger.warning("Refused a presence: not its certificate", extra={"clientId": presence.client_id})
+        audit.refused(
+            cp,
+            principal=presence.client_id,
+            action="ecs-anywhere:Connect",
+            resource=cp.arns.container_instance(identity.cluster, identity.instance_id),
+            source=f"mqtt {presence.principal}",
+            reason="not its certificate",
+        )
         return
     went = until_won(cp, lambda _attempt: _note(cp, identity.cluster, identity.instance_id, presence))
     if went:

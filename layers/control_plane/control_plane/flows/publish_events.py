@@ -16,6 +16,7 @@ from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.service_description import service_event_detail
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_description import describe_task
+from control_plane.flows.follow_fleets import follow_fleets
 from control_plane.flows.tasks import definition_of
 from control_plane.flows.tell_waiting import find_who_waits
 from control_plane.runtime import ControlPlane
@@ -29,7 +30,7 @@ _NOT_IN_EVENTS = frozenset({"runningTasksCount", "pendingTasksCount"})
 
 
 def publish_events(cp: ControlPlane, records: Sequence[StreamRecord]) -> None:
-    """Publish the events of a batch and wake the services that it concerns.
+    """Publish the events of a batch, wake the services that it concerns, log what has changed of large fleets.
 
     What EventBridge does not take goes to the retry queue as a finished event. Raises only if a queue cannot be
     reached; the batch comes again then, and events and keys are repeated, which both sides bear.
@@ -44,6 +45,7 @@ def publish_events(cp: ControlPlane, records: Sequence[StreamRecord]) -> None:
     if refused:
         cp.queues.publish_later(refused)
     wakes = {key: record.event_id for record in records for key in _concerned(cp, record)}
+    follow_fleets(cp, records)
     told = find_who_waits(cp, records)
     wakes = {**told.services, **wakes}
     if told.events:

@@ -18,6 +18,7 @@ from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.identity import ROTATION_GAP, InstanceIdentity, NextCertificate
 from control_plane.domain.races import ItemChangedError
 from control_plane.domain.signing_request import SigningRequestError, public_key_digest
+from control_plane.flows import audit
 from control_plane.flows.again import until_answered, until_won
 from control_plane.flows.lookup import require_cluster
 from control_plane.flows.tasks import looks_like_an_id
@@ -125,5 +126,12 @@ def _want(cp: ControlPlane, cluster: str, instance_id: str, _attempt: int) -> No
 
 
 def _refuse(cp: ControlPlane, instance_id: str, request: RotateCertificate, error: str, message: str) -> None:
-    logger.warning("Refused a new certificate", extra={"instance": instance_id, "error": error})
+    audit.refused(
+        cp,
+        principal=thing_name(cp.prefix, instance_id),
+        action="ecs-anywhere:RotateCertificate",
+        resource=instance_id,
+        source="mqtt",
+        reason=f"{error}: {message}",
+    )
     cp.agents.send(instance_id, Refused(request_id=request.request_id, error=error, message=message))

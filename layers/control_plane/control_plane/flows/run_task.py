@@ -17,7 +17,12 @@ from typing import Any
 from control_plane.domain.capacity_provider import Strategy as ProviderStrategy
 from control_plane.domain.capacity_provider import strategy_of
 from control_plane.domain.cluster import Cluster
-from control_plane.domain.errors import ConflictException, InvalidParameterException, ServerException
+from control_plane.domain.errors import (
+    ClientException,
+    ConflictException,
+    InvalidParameterException,
+    ServerException,
+)
 from control_plane.domain.placement.place import Demand, Placed, Unplaced, place
 from control_plane.domain.placement.rules import parse_strategy
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
@@ -31,6 +36,7 @@ from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import believing, choose_instances, look_at
 from control_plane.flows.lookup import AS_NAMED, identifier, require_cluster, require_task_definition
 from control_plane.flows.new_tasks import demand_of, new_task, placing, watching
+from control_plane.flows.require_roles import require_roles
 from control_plane.flows.tasks import looks_like_an_id
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
 from control_plane.runtime import ControlPlane
@@ -49,7 +55,7 @@ def run_task(cp: ControlPlane, request: Mapping[str, Any], *, kept: timedelta = 
     order = _Order.of(cp, request, "RunTask")
 
     def choose(attempt: int) -> tuple[list[Placed], Failures]:
-        answers = choose_instances(cp, order.cluster.name, order.demand, request.get("count", 1), fresh=attempt > 0)
+        answers = choose_instances(cp, order.cluster.name, order.demand, request.get("count", 1), fresh=attempt > 1)
         if Unplaced({}) in answers:
             raise InvalidParameterException(NO_INSTANCES)
         return [answer for answer in answers if isinstance(answer, Placed)], _failures(cp, order, answers)
@@ -115,6 +121,7 @@ class _Order:
         of_ecs = managed(cluster.name) if request.get("enableECSManagedTags") else {}
         self.absence = absence_members(definition, own, {**propagated, **own, **of_ecs}, in_service=False)
         self.by_strategy = bool(strategy) or None
+        self.execute_command = request.get("enableExecuteCommand") or None
         self.digest = digest_of(request)
         self.demand = demand_of(
             definition,
@@ -122,6 +129,7 @@ class _Order:
             group=self.group,
             constraints=request.get("placementConstraints", ()),
             strategy=parse_strategy(request.get("placementStrategy", ())),
+            execute_command=bool(self.execute_command),
         )
 
     @classmethod
@@ -167,10 +175,9 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
     def decide_and_commit(attempt: int) -> dict[str, Any]:
         now = cp.clock()
         try:
-            if order.definition["status"] != "ACTIVE":
-                raise InvalidParameterException("TaskDefinition is inactive")
+            _require_startable(cp, order)
             placed, failures = choose(attempt)
-        except InvalidParameterException:
+        except (ClientException, InvalidParameterException):
             before = _answered_before(cp, order, now)
             if before is None:
                 raise
@@ -189,6 +196,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 reference_id=order.reference_id,
                 overrides=order.overrides,
                 by_strategy=order.by_strategy,
+                execute_command=order.execute_command,
                 **order.absence,
             )
             for each in placed
@@ -212,7 +220,7 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
                 raise
             return before
         except InstanceChangedError:
-            cp.fleet.forget(order.cluster.name)
+            cp.fleet.look_again(order.cluster.name, {task.instance_id for task in new})
             raise
         cp.fleet.took(new)
         return {"tasks": [_described(cp, order, task) for task in new], "failures": failures}
@@ -221,6 +229,13 @@ def _carry_out(cp: ControlPlane, order: _Order, choose: Any, kept: timedelta) ->
         return until_won(cp, decide_and_commit)
     except LostRace as race:
         raise ServerException("Too many requests compete for the same resources. Try again.") from race
+
+
+def _require_startable(cp: ControlPlane, order: _Order) -> None:
+    """Raises InvalidParameterException or ClientException."""
+    if order.definition["status"] != "ACTIVE":
+        raise InvalidParameterException("TaskDefinition is inactive")
+    require_roles(cp, order.cluster.name, order.definition, order.overrides)
 
 
 def _answered_before(cp: ControlPlane, order: _Order, now: datetime) -> dict[str, Any] | None:

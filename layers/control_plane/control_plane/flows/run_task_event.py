@@ -103,7 +103,7 @@ def _order(cp: ControlPlane, event: Mapping[str, Any]) -> _Order:
     if seconds is not None and not (type(seconds) is int and 1 <= seconds <= longest):
         raise InvalidParameterException(f"{WAIT} is a whole number from 1 to {longest}.")
     until = None if seconds is None else _time_of(event, cp.clock()) + timedelta(seconds=seconds)
-    allowed = authorize(cp, Caller(principal=f"{EVENTS}{event.get('source', '')}"), "RunTask", request)
+    allowed = authorize(cp, Caller(principal=f"{EVENTS}{event.get('source', '')}", source="events"), "RunTask", request)
     return _Order(event["id"], event, {"startedBy": started_by(event, cp.prefix), **allowed}, until)
 
 

@@ -206,7 +206,14 @@ def _order(cp: ControlPlane, service: Service) -> _Order:
     with_tags = service.propagate_tags == "TASK_DEFINITION"
     definition = definition_for(cp, service, service.task_definition, with_tags=with_tags)
     constraints = service.placement_constraints
-    return _Order(definition, demand_of(definition, {}, group=f"service:{service.name}", constraints=constraints))
+    demand = demand_of(
+        definition,
+        {},
+        group=f"service:{service.name}",
+        constraints=constraints,
+        execute_command=bool(service.execute_command),
+    )
+    return _Order(definition, demand)
 
 
 def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snapshot: _Snapshot) -> None:
@@ -244,6 +251,7 @@ def _start(cp: ControlPlane, chunk: _Chunk, order: _Order, candidate: Candidate)
         group=order.demand.group,
         service=service.name,
         daemon=True,
+        execute_command=service.execute_command,
         started_by=service.deployment.deployment_id,
         deployment_id=service.deployment.deployment_id,
         **absence_members(order.definition, *tags_of_tasks(service, order.definition), in_service=True),

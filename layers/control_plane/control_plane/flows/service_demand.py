@@ -24,4 +24,5 @@ def demand_of_service(service: Service, definition: Mapping[str, Any]) -> Demand
         group=f"service:{service.name}",
         constraints=service.placement_constraints,
         strategy=parse_strategy(service.placement_strategy) or SERVICE_DEFAULT,
+        execute_command=bool(service.execute_command),
     )

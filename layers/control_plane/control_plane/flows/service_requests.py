@@ -91,6 +91,8 @@ def changes_of(
         changes["propagate_tags"] = None if request["propagateTags"] == "NONE" else request["propagateTags"]
     if "enableECSManagedTags" in request:
         changes["managed_tags"] = request["enableECSManagedTags"] or None
+    if "enableExecuteCommand" in request:
+        changes["execute_command"] = request["enableExecuteCommand"] or None
     return changes
 
 

@@ -104,6 +104,7 @@ def create_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
             placement_constraints=tuple(constraints),
             placement_strategy=as_stored(placement_strategy),
             managed_tags=request.get("enableECSManagedTags") or None,
+            execute_command=request.get("enableExecuteCommand") or None,
             capacity_provider_strategy=strategy,
             created_at=now,
             updated_at=now,

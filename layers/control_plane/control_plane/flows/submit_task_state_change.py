@@ -23,6 +23,7 @@ from control_plane.domain.races import InstanceChangedError
 from control_plane.domain.reminders import watching_command
 from control_plane.domain.service import ServiceEvent
 from control_plane.domain.task import Task, Verdict, apply_report, came_back, judge, request_stop
+from control_plane.flows import audit
 from control_plane.flows.again import until_won
 from control_plane.flows.orphans import note_end_of_orphan
 from control_plane.flows.sender import identify
@@ -31,6 +32,7 @@ from control_plane.runtime import ControlPlane
 from control_plane.store import instance_presence, instance_resources, reminders, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.messages import RestartsInPlace, TaskReport, TaskStateChanges
+from ecs_protocol.names import thing_name
 from ecs_protocol.statuses import StopCode, TaskStatus
 
 logger = Logger(child=True)
@@ -60,9 +62,11 @@ def submit_task_state_changes(cp: ControlPlane, envelopes: Sequence[Envelope]) -
             failed.add(index)
             continue
         except ValidationError as error:
-            logger.warning("Dropped what is no report", extra={"clientId": envelope.client_id, "error": str(error)})
+            audit.refused_message(cp, envelope, f"no report of this protocol: {audit.first(error)}")
             continue
         heard = [report for report in changes.reports if believed(sender, report)]
+        if len(heard) < len(changes.reports):
+            audit.refused_message(cp, envelope, "its instance is deregistered")
         reports[sender.cluster, sender.instance_id] += [(index, report) for report in heard]
     for sender_key, indexed in reports.items():
         failed |= _submit(cp, sender_key, indexed)
@@ -71,10 +75,7 @@ def submit_task_state_changes(cp: ControlPlane, envelopes: Sequence[Envelope]) -
 
 def believed(sender: InstanceIdentity, report: TaskReport) -> bool:
     """Of an instance that is deregistered only the answer to a STOP: that a task has stopped."""
-    if sender.deregistered_at is None or report.last_status is TaskStatus.STOPPED:
-        return True
-    logger.warning("Refused a report: its instance is deregistered", extra={"instance": sender.instance_id})
-    return False
+    return sender.deregistered_at is None or report.last_status is TaskStatus.STOPPED
 
 
 def _submit(cp: ControlPlane, sender: Sender, indexed: Sequence[tuple[int, TaskReport]]) -> set[int]:
@@ -107,7 +108,14 @@ def _commit(cp: ControlPlane, sender: Sender, reports: Iterable[TaskReport]) -> 
         if task is None and report.last_status is TaskStatus.STOPPED:
             note_end_of_orphan(cp, cluster, instance_id, task_id)
         if task is None or task.instance_id != instance_id:
-            logger.warning("Dropped a report of a task that is not its", extra={"task": task_id, "sender": instance_id})
+            audit.refused(
+                cp,
+                principal=thing_name(cp.prefix, instance_id),
+                action="ecs-anywhere:SubmitTaskStateChange",
+                resource=cp.arns.task(cluster, task_id),
+                source="mqtt",
+                reason="no task of this container instance",
+            )
             continue
         verdict = judge(task, report)
         logger.info("Report", extra={"task": task_id, "status": report.last_status, "verdict": verdict})

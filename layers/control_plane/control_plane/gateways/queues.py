@@ -1,11 +1,12 @@
 """SQS: keys and finished events that somebody will look at later. A message is a reason to look, never the truth."""
 
+import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.inbox import InstanceLook, ServiceKey
+from control_plane.domain.inbox import Envelope, InstanceLook, ServiceKey
 
 _MAX_ENTRIES = 10
 
@@ -28,6 +29,7 @@ class Queues:
         agent_commands: str,
         events: str,
         run_task: str = "",
+        credentials: str = "",
         run_task_dead_letters: str = "",
         prefix: str = "",
     ) -> None:
@@ -36,6 +38,7 @@ class Queues:
         self._agent_commands = agent_commands
         self._events = events
         self._run_task = run_task
+        self._credentials = credentials
         self._run_task_dead_letters = run_task_dead_letters
         self._prefix = prefix
 
@@ -90,6 +93,17 @@ class Queues:
     def run_waiting(self, request_ids: Sequence[str]) -> None:
         """`Run Task` events that wait for capacity, to be tried again."""
         self._send(self._run_task, [{"MessageBody": json.dumps({"waiting": each})} for each in request_ids])
+
+    def hand_on(self, request: Envelope) -> None:
+        """A GetCredentials that came on the topic of requests, as the rule of its own topic would have brought it."""
+        body = {
+            "principal": request.principal,
+            "clientId": request.client_id,
+            "topic": request.topic,
+            "receivedAt": int(request.received_at.timestamp() * 1000),
+            "payload": base64.b64encode(request.payload).decode(),
+        }
+        self._send(self._credentials, [{"MessageBody": json.dumps(body)}])
 
     def give_up_event(self, event: str) -> None:
         """A `Run Task` event, as JSON, that nobody tries any more: for the operators, who may replay it."""

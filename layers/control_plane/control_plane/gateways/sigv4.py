@@ -95,6 +95,12 @@ def verify(
     return access_key_id
 
 
+def claimed_access_key_id(request: SignedRequest) -> str | None:
+    """Which key a request says it was signed with, proven or not."""
+    found = re.search(r"Credential=([A-Za-z0-9]{1,128})(?:/|%2F)", request.headers.get("authorization", ""))
+    return found[1] if found else None
+
+
 def _authorization(request: SignedRequest) -> _Authorization:
     header = request.headers.get("authorization", "").strip()
     if not header:

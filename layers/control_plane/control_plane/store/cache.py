@@ -1,18 +1,10 @@
 """What a warm function remembers. Only what cannot have changed, or what a commit's condition checks anyway."""
 
-import threading
-from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from control_plane.domain.container_instance import ContainerInstance
-from control_plane.domain.placement.place import Candidate, take
-from control_plane.domain.task import Task
-from control_plane.store import clusters, instances, task_definitions
+from control_plane.store import task_definitions
 from control_plane.store.items import Item
 from control_plane.store.table import Table
-
-FLEET_AGE = timedelta(seconds=5)
-
 
 STATUS_AGE = timedelta(seconds=60)
 
@@ -51,50 +43,3 @@ class Definitions:
         """As it was read just now."""
         self._known[family_and_revision] = definition
         self._read_at[family_and_revision] = now
-
-
-class Fleet:
-    """The instances of each cluster, at most five seconds old.
-
-    A stale choice costs a retry, never an overcommit: the commit's condition decides (rule 1).
-    """
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._read: dict[str, tuple[datetime, dict[str, ContainerInstance]]] = {}
-        self._capabilities: dict[str, frozenset[str]] = {}
-        self._lock = threading.Lock()
-
-    def candidates(self, cluster: str, now: datetime, *, fresh: bool = False) -> Sequence[Candidate]:
-        """Every instance of a cluster. With `fresh` nothing remembered is used."""
-        with self._lock:
-            at, members = self._read.get(cluster, (now - FLEET_AGE, {}))
-            if fresh or now - at >= FLEET_AGE:
-                found = clusters.load(self._table, cluster, consistent=False)
-                shards = sorted(found.shards) if found else ()
-                members = {
-                    instance.instance_id: instance
-                    for instance in (instances.of_cluster(self._table, cluster, shards) if shards else ())
-                }
-                self._read[cluster] = (now, members)
-            return [Candidate(instance, self.capabilities_of(instance)) for instance in members.values()]
-
-    def took(self, placed: Iterable[Task]) -> None:
-        """These tasks are ours: the next choice should know, without reading the fleet again."""
-        with self._lock:
-            for task in placed:
-                _, members = self._read.get(task.cluster, (None, {}))
-                if task.instance_id in members:
-                    members[task.instance_id] = take(members[task.instance_id], task.resources)
-
-    def forget(self, cluster: str) -> None:
-        """What was read of a cluster has turned out to be old."""
-        with self._lock:
-            self._read.pop(cluster, None)
-
-    def capabilities_of(self, instance: ContainerInstance) -> frozenset[str]:
-        """The names of its attributes that have no value: a digest stands for one set for ever."""
-        digest = instance.capabilities
-        if digest not in self._capabilities:
-            self._capabilities[digest] = instances.load_capabilities(self._table, digest)
-        return self._capabilities[digest]

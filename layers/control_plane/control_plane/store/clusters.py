@@ -60,6 +60,18 @@ def holds_instances_in(name: str, shard: int) -> Write:
     )
 
 
+def followed(name: str, now: datetime) -> Write:
+    """Note, once for all, that changes of its instances are logged from now on."""
+    return Write(
+        "Update",
+        keys.cluster(name),
+        ItemChangedError(name),
+        update="SET #followedSince = :now",
+        condition="#status = :active AND attribute_not_exists(#followedSince)",
+        values={":now": now, ":active": ClusterStatus.ACTIVE},
+    )
+
+
 def open_for(cluster: Cluster, *, daemon: str | None = None) -> Write:
     """The cluster is the one that was read, and no deletion has closed it. `daemon`: a DAEMON service comes into it."""
     return Write(
@@ -118,7 +130,8 @@ def deleted(name: str, deletion: str, now: datetime) -> Write:
         "Update",
         keys.cluster(name),
         ItemChangedError(name),
-        update="SET #status = :inactive, #expiresAt = :expiresAt REMOVE #closedBy, #closedAt, #shards, #tags",
+        update="SET #status = :inactive, #expiresAt = :expiresAt"
+        " REMOVE #closedBy, #closedAt, #shards, #followedSince, #tags",
         condition="#closedBy = :deletion",
         values={
             ":inactive": ClusterStatus.INACTIVE,

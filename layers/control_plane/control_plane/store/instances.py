@@ -32,9 +32,12 @@ def load(table: Table, cluster: str, instance_id: str) -> ContainerInstance | No
     return None if item is None else from_item(item)
 
 
-def load_many(table: Table, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ContainerInstance]:
+def load_many(
+    table: Table, wanted: Iterable[tuple[str, str]], *, consistent: bool = True
+) -> dict[tuple[str, str], ContainerInstance]:
     """Those that exist, by cluster and instance id."""
-    found = table.get_many([keys.instance(cluster, instance_id) for cluster, instance_id in wanted])
+    places = [keys.instance(cluster, instance_id) for cluster, instance_id in wanted]
+    found = table.get_many(places, consistent=consistent)
     return {(item["cluster"], item["instanceId"]): from_item(item) for item in found.values()}
 
 

@@ -77,7 +77,7 @@ def _native(wire: Mapping[str, Any]) -> Any:
     """A value in DynamoDB's JSON, of the types that `_plain` gives."""
     [(kind, content)] = wire.items()
     match kind:
-        case "S" | "BOOL":
+        case "S" | "BOOL" | "B":
             return content
         case "N":
             return _number(content)

@@ -8,6 +8,9 @@
                                       T#<tail>#<task>        task that has not stopped; tail: its id's last 8 digits,
                                                              which are its instance's first 8
                                       S#<tail>#<task>        task that has stopped, kept for 30 days
+    CHANGES#<cluster>#<0-1>           <time>#<record>        instances of a large cluster that changed then; ten minutes
+    SNAPSHOT#<cluster>                HEAD, <id>#<part>      all of its instances, for functions that begin; ten minutes
+                                      CLAIM                  somebody is making one
     ENDS#<cluster>#<0-15>             <time>#<task>          a task may have stopped then; for an hour, for ListTasks
     REMINDERS#<0-15>                  <time>#<whom>          look at a container instance or a service then
     IDENTITY#<instance>               IDENTITY               which cluster and certificate a machine was given
@@ -50,6 +53,7 @@ LISTING_SHARDS = 16
 SERVICE_SHARDS = 8
 CLUSTER_SHARDS = 4
 WAITING_SHARDS = 4
+CHANGES_SHARDS = 2
 TAIL = 8
 
 
@@ -192,10 +196,34 @@ def service_events_partition(cluster_name: str, service_name: str) -> str:
     return f"SERVICE#{cluster_name}#{service_name}#EVENTS"
 
 
+def _milliseconds(at: datetime) -> str:
+    """As exact as the table is."""
+    return f"{(at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1):015d}"
+
+
+def changes(cluster_name: str, at: datetime, name: str) -> Key:
+    return Key(f"CHANGES#{cluster_name}#{_shard(name, CHANGES_SHARDS)}", f"{_milliseconds(at)}#{name}")
+
+
+def changes_since(cluster_name: str, at: datetime) -> list[Key]:
+    """The first keys that come in question in each partition."""
+    return [Key(f"CHANGES#{cluster_name}#{shard}", _milliseconds(at)) for shard in range(CHANGES_SHARDS)]
+
+
+def snapshot(cluster_name: str) -> Key:
+    return Key(f"SNAPSHOT#{cluster_name}", "HEAD")
+
+
+def snapshot_part(cluster_name: str, snapshot_id: str, part: int) -> Key:
+    return Key(f"SNAPSHOT#{cluster_name}", f"{snapshot_id}#{part:02d}")
+
+
+def snapshot_claim(cluster_name: str) -> Key:
+    return Key(f"SNAPSHOT#{cluster_name}", "CLAIM")
+
+
 def waiting(cluster_name: str, since: datetime, name: str) -> Key:
-    """`since` counts in milliseconds, as the table does."""
-    milliseconds = (since - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
-    return Key(f"WAITING#{cluster_name}#{_shard(name, WAITING_SHARDS)}", f"{milliseconds:015d}#{name}")
+    return Key(f"WAITING#{cluster_name}#{_shard(name, WAITING_SHARDS)}", f"{_milliseconds(since)}#{name}")
 
 
 def waiting_partitions(cluster_name: str) -> list[str]:

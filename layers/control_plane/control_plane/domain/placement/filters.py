@@ -44,7 +44,10 @@ class Demand:
         return self.constraints.distinct or any(isinstance(each, Spread) for each in self.strategy)
 
 
-@dataclass(frozen=True)
+_NO_GROUPS: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """An instance as placement sees it. It is what an expression of the cluster query language asks (Facts).
 
@@ -54,7 +57,7 @@ class Candidate:
     instance: ContainerInstance
     capabilities: frozenset[str]
     """Names of its attributes that have no value."""
-    groups: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=lambda: _NO_GROUPS)
     """How many tasks that are to run there are of each group."""
     running_tasks: int = 0
 

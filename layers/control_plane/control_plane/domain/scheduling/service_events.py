@@ -160,6 +160,19 @@ def short(service: Service, unplaced: Unplaced, *, now: datetime, new_id: NewId)
     )
 
 
+def not_launched(service: Service, error: str, *, now: datetime, new_id: NewId) -> ServiceEvent:
+    """A task that is not started, whatever container instances there are."""
+    return _action(
+        service,
+        f"failed to launch a task with (error {error})",
+        "SERVICE_TASK_CONFIGURATION_FAILURE",
+        now=now,
+        new_id=new_id,
+        event_type="ERROR",
+        reason=error,
+    )
+
+
 _LACKS: Mapping[str, str] = {
     "RESOURCE:CPU": "has insufficient CPU units available.",
     "RESOURCE:MEMORY": "has insufficient memory available.",

@@ -1,0 +1,215 @@
+"""A command in a container of Docker's, over the Engine's exec API.
+
+https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Exec
+"""
+
+import http
+import http.client
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError, EngineUnreachableError, find_engine
+from ecs_anywhere_agent.streams.session import InputTaken, SourceEnded, Written
+from ecs_anywhere_agent.streams.source import Emit
+from ecs_protocol.streams import MAX_CHUNK_BYTES, TerminalSize
+
+_log = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 1.0
+"""Between asking a command to end and killing it."""
+_DYING_SECONDS = 5.0
+
+
+class _ExecEngine(Engine):
+    """The calls of the Engine for exec. Each may raise EngineUnreachableError or EngineError."""
+
+    def create_exec(self, container: str, argv: list[str], *, tty: bool) -> str:
+        config = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": tty, "Cmd": argv}
+        return str(self._call("POST", f"/containers/{container}/exec", body=config)["Id"])
+
+    def start_exec(self, exec_id: str, *, tty: bool) -> tuple[http.client.HTTPConnection, BufferedReader]:
+        """The connection, which carries stdin from now on, and what comes over it."""
+        connection = self._connect(None)
+        headers = {"Content-Type": "application/json", "Connection": "Upgrade", "Upgrade": "tcp"}
+        try:
+            connection.request("POST", f"/exec/{exec_id}/start", json.dumps({"Detach": False, "Tty": tty}), headers)
+            answer = connection.getresponse()
+            if answer.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+                raise EngineError(answer.status, answer.read().decode(errors="replace"))
+        except (OSError, http.client.HTTPException) as error:
+            self._release(connection)
+            raise EngineUnreachableError(f"{self.socket_path}: {error!r}") from error
+        except EngineError:
+            self._release(connection)
+            raise
+        return connection, answer.fp
+
+    def resize_exec(self, exec_id: str, terminal: TerminalSize) -> None:
+        self._call("POST", f"/exec/{exec_id}/resize", {"h": str(terminal.rows), "w": str(terminal.columns)})
+
+    def inspect_exec(self, exec_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._call("GET", f"/exec/{exec_id}/json")
+        return found
+
+
+class DockerExec:
+    """See the module."""
+
+    def __init__(self, container: str, argv: list[str]) -> None:
+        self._container = container
+        self._argv = argv
+        self._commands: queue.SimpleQueue[tuple[int, bytes, bool] | TerminalSize | None] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._ending = threading.Event()
+
+    def begin(self, terminal: TerminalSize | None, emit: Emit) -> None:
+        threading.Thread(target=self._run, args=(terminal, emit), name="docker-exec", daemon=True).start()
+
+    def give(self, number: int, content: bytes, *, end: bool) -> None:
+        self._commands.put((number, content, end))
+
+    def resize(self, terminal: TerminalSize) -> None:
+        self._commands.put(terminal)
+
+    def end(self) -> None:
+        if not self._ending.is_set():
+            self._ending.set()
+            self._commands.put(None)
+
+    def _run(self, terminal: TerminalSize | None, emit: Emit) -> None:
+        try:
+            engine = _ExecEngine(find_engine().socket_path)
+            exec_id = engine.create_exec(self._container, self._argv, tty=terminal is not None)
+            if self._ending.is_set():
+                emit(SourceEnded(reason="ended before it began"))
+                return
+            connection, output = engine.start_exec(exec_id, tty=terminal is not None)
+            if terminal is not None:
+                with suppress(EngineError):  # it may have ended by now
+                    engine.resize_exec(exec_id, terminal)
+        except (EngineUnreachableError, EngineError) as error:
+            emit(SourceEnded(reason=f"Docker does not run the command: {error}"))
+            return
+        control = (engine, exec_id, connection.sock, emit)
+        threading.Thread(target=self._obey, args=control, name="docker-exec-input", daemon=True).start()
+        with suppress(OSError, ValueError):
+            _read(output, emit, tty=terminal is not None)
+        self._ended.set()
+        emit(self._outcome(engine, exec_id))
+        self._commands.put(None)
+        engine.close()
+        connection.close()
+
+    def _outcome(self, engine: _ExecEngine, exec_id: str) -> SourceEnded:
+        """The Engine closes the output a moment before it knows the exit code."""
+        deadline = time.monotonic() + _DYING_SECONDS
+        try:
+            while (found := engine.inspect_exec(exec_id))["Running"]:
+                if time.monotonic() > deadline:
+                    return SourceEnded(reason="the command has closed its output and goes on")
+                time.sleep(0.02)
+        except (EngineUnreachableError, EngineError) as error:
+            return SourceEnded(reason=f"Docker does not say how the command ended: {error}")
+        return SourceEnded(exit_code=found["ExitCode"])
+
+    def _obey(self, engine: _ExecEngine, exec_id: str, link: socket.socket, emit: Emit) -> None:
+        while (command := self._commands.get()) is not None:
+            try:
+                if isinstance(command, TerminalSize):
+                    engine.resize_exec(exec_id, command)
+                    continue
+                number, content, end = command
+                link.sendall(content)
+                if end:
+                    link.shutdown(socket.SHUT_WR)
+                emit(InputTaken(number))
+            except (OSError, EngineUnreachableError, EngineError):
+                continue  # it has ended, which its output tells
+        if self._ended.is_set():
+            return
+        try:
+            _end_processes(engine, exec_id)
+        except (OSError, EngineUnreachableError, EngineError, psutil.Error) as error:
+            _log.warning("a command that an operator ran in container %s goes on: %s", self._container[:12], error)
+        with suppress(OSError):
+            link.shutdown(socket.SHUT_RDWR)
+
+
+def _read(output: BufferedReader, emit: Emit, *, tty: bool) -> None:
+    """A terminal's output comes as it is; else in frames that name stdout or stderr."""
+    if tty:
+        while content := output.read1(MAX_CHUNK_BYTES):
+            emit(Written(content))
+        return
+    while len(header := output.read(8)) == 8:
+        left = int.from_bytes(header[4:], "big")
+        while left and (content := output.read(min(left, MAX_CHUNK_BYTES))):
+            left -= len(content)
+            emit(Written(content, header[0] == 2))
+
+
+def _end_processes(engine: _ExecEngine, exec_id: str) -> None:
+    """Docker ends no command: it is signalled from here, with all that it has started in its session or below it."""
+    found = engine.inspect_exec(exec_id)
+    if not found["Running"] or not found["Pid"]:
+        return
+    if not _belongs_to(found["Pid"], found["ContainerID"]):
+        raise EngineError(500, f"process {found['Pid']} cannot be seen from here")
+    members = _members(found["Pid"])
+    try:
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            _signal(members, number)
+        _, left = psutil.wait_procs(members, timeout=_GRACE_SECONDS)
+        _signal([*left, *_members(found["Pid"])], signal.SIGKILL)
+    except psutil.AccessDenied:
+        _kill_from_inside(engine, exec_id, found)
+
+
+def _kill_from_inside(engine: _ExecEngine, exec_id: str, found: dict[str, Any]) -> None:
+    """An agent that is not root may signal nothing of root's, but run what may, if the image has it."""
+    status = Path(f"/proc/{found['Pid']}/status").read_text()
+    inside = next(line.split()[-1] for line in status.splitlines() if line.startswith("NSpid:"))
+    killing = engine.create_exec(found["ContainerID"], ["kill", "-9", f"-{inside}"], tty=False)
+    connection, output = engine.start_exec(killing, tty=False)
+    output.read()
+    connection.close()
+    if engine.inspect_exec(exec_id)["Running"]:
+        raise EngineError(500, "this agent is not root, and the image has no kill command")
+
+
+def _belongs_to(pid: int, container: str) -> bool:
+    """A pid that the Engine gives is one of its own machine: it is ours, too, if the container's group is there."""
+    try:
+        return container in Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return False
+
+
+def _members(leader: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        first = psutil.Process(leader)
+        below = {process.pid: process for process in (first, *first.children(recursive=True))}
+        for process in psutil.process_iter():
+            with suppress(OSError):
+                if os.getsid(process.pid) == leader:
+                    below.setdefault(process.pid, process)
+        return list(below.values())
+    return []
+
+
+def _signal(members: list[psutil.Process], number: signal.Signals) -> None:
+    for process in members:
+        with suppress(psutil.NoSuchProcess):  # psutil looks whether the pid is still the same process
+            process.send_signal(number)

@@ -1,0 +1,72 @@
+"""The audit log: what was refused to whom, and what was allowed that an auditor wants to see, in one shape.
+
+Each is one line, `Audit`, in the log of the function that decided:
+
+    outcome     refused | allowed
+    principal   who asked: a principal of a policy, a machine's client id, an activation's id; null: nobody proven
+    action      `ecs:RunTask`; what machines do is `ecs-anywhere:…`
+    resource    an ARN, or what was named
+    source      where it came from: an IP address, `mqtt` with the certificate's id, `events`
+    reason      why, in words that hold no secret
+
+A refused line is a count of the metric Refused, too (CloudWatch's embedded metric format): no call, no resource.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from collections.abc import Mapping
+
+from aws_lambda_powertools import Logger
+from pydantic import ValidationError
+
+from control_plane.domain.inbox import Envelope
+from control_plane.runtime import ControlPlane
+
+logger = Logger(child=True)
+
+NAMESPACE, METRIC, DIMENSION = "EcsAnywhere", "Refused", "Prefix"
+LONGEST = 2048
+"""Characters of what a caller may choose."""
+
+
+def refused(
+    cp: ControlPlane, *, principal: str | None, action: str, resource: str, source: str, reason: str, **more: str | None
+) -> None:
+    """`more` names what else identifies the caller or the thing."""
+    told = {"principal": principal, "action": action, "resource": resource, "source": source, "reason": reason, **more}
+    metric = {
+        "Timestamp": int(cp.clock().timestamp() * 1000),
+        "CloudWatchMetrics": [
+            {"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": [{"Name": METRIC, "Unit": "Count"}]}
+        ],
+    }
+    line = {"outcome": "refused", **_cut(told), "_aws": metric, DIMENSION: cp.prefix, METRIC: 1}
+    logger.warning("Audit", extra=line)
+
+
+def allowed(*, principal: str | None, action: str, resource: str, source: str, reason: str, **more: str | None) -> None:
+    """For the few things that are worth a line though they were allowed."""
+    told = {"principal": principal, "action": action, "resource": resource, "source": source, "reason": reason, **more}
+    logger.info("Audit", extra={"outcome": "allowed", **_cut(told)})
+
+
+def refused_message(cp: ControlPlane, envelope: Envelope, reason: str, *, resource: str | None = None) -> None:
+    """A message from a machine is not believed, or makes no sense."""
+    refused(
+        cp,
+        principal=envelope.client_id,
+        action="ecs-anywhere:Publish",
+        resource=resource or envelope.topic,
+        source=f"mqtt {envelope.principal}",
+        reason=reason,
+    )
+
+
+def first(error: ValidationError) -> str:
+    """What is wrong first, by its place and kind: never what was given there, which may be a secret."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, found['loc']))[:200]} {found['type']}"
+
+
+def _cut(told: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {name: text[:LONGEST] if text else text for name, text in told.items()}
