@@ -53,7 +53,7 @@ PROCESS_FEATURES = _words(
 )
 """What the process runtime can do on every machine."""
 
-PROCESS_FEATURES_OF_SOME = _words("other-user task-limits")
+PROCESS_FEATURES_OF_SOME = _words("other-user ulimits task-limits")
 """What it can do as root, and where it may make control groups."""
 
 LOG_DRIVERS = ("awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
@@ -203,7 +203,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     _needs(
         f"{_ECS}external", lambda definition: "EXTERNAL" in definition.get("requiresCompatibilities", ()), "external"
     ),
-    _needs(f"{_AMAZON}docker-remote-api.1.18", _container("dockerLabels", "ulimits"), "docker"),
+    _needs(f"{_AMAZON}docker-remote-api.1.18", _container("dockerLabels"), "docker"),
     _needs(f"{_ECS}container-health-check", _checks_health, "health-check"),
     _needs(EXECUTE_COMMAND, lambda _: False, "execute-command"),
     _needs(f"{_ECS}container-restart-policy", _container("restartPolicy.enabled"), "restart-policy"),
@@ -302,7 +302,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     _needs(f"{_OWN}security-options", _container("dockerSecurityOptions"), "security-options"),
     _needs(f"{_OWN}interactive", _container("interactive"), "interactive"),
     _needs(f"{_OWN}pseudo-terminal", _container("pseudoTerminal"), "pseudo-terminal"),
-    # Docker's API 1.18, which is Amazon's name for it, is announced for labels already.
+    # Amazon's name for it, Docker's API 1.18, no process has.
     _needs(f"{_OWN}ulimits", _container("ulimits"), "ulimits"),
     _needs(f"{_OWN}system-controls", _container("systemControls"), "system-controls"),
     _needs(f"{_OWN}kernel-capabilities", _container("linuxParameters.capabilities"), "kernel-capabilities"),

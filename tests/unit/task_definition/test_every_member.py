@@ -258,7 +258,7 @@ NOWHERE = frozenset(
 """What no runtime of today honours."""
 
 RUNS_EVERYWHERE = frozenset(
-    ["volume-that-nothing-mounts", "depends-on", "start-timeout", "limits-of-several-containers"]
+    ["volume-that-nothing-mounts", "ulimits", "depends-on", "start-timeout", "limits-of-several-containers"]
 )
 
 
