@@ -173,6 +173,12 @@ def _includes_yaml(definition: TaskDefinition) -> bool:
     return any(value.lower().endswith((".yaml", ".yml")) for value in values if value)
 
 
+def _routes_by_secrets(definition: TaskDefinition) -> bool:
+    """Log options that are the log router's to know, not Docker's."""
+    logs = (_at(container, "logConfiguration") or {} for container in _containers(definition))
+    return any(each.get("logDriver") == "awsfirelens" and each.get("secretOptions") for each in logs)
+
+
 def _begins(path: str, *prefixes: str) -> Requirement:
     return lambda definition: any(
         text.startswith(prefixes) for container in _containers(definition) for text in _at(container, path) or ()
@@ -270,6 +276,7 @@ CAPABILITIES: tuple[Capability, ...] = (
         "firelens-s3",
     ),
     _needs(f"{_OWN}firelens-yaml", _includes_yaml, "firelens-yaml"),
+    _needs(f"{_OWN}firelens-secrets", _routes_by_secrets, "firelens", "firelens-secrets"),
     _needs(f"{_ECS}firelens.non-root-user", _routes_logs_as_another_user, "firelens"),
     # The order of containers, and what they share.
     _needs(f"{_ECS}container-ordering", _container("dependsOn", "startTimeout"), "container-ordering"),

@@ -199,6 +199,17 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "firelens-with-a-file": routed_with("file", "/own.conf"),
     "firelens-with-a-file-of-s3": routed_with("s3", ARN),
     "firelens-with-yaml": routed_with("file", "/own.YAML"),
+    "firelens-with-secrets": request(
+        container(
+            logConfiguration={
+                "logDriver": "awsfirelens",
+                "options": {"Name": "splunk"},
+                "secretOptions": [{"name": "splunk_token", "valueFrom": SECRET}],
+            }
+        ),
+        container(name="side", firelensConfiguration={"type": "fluentbit"}),
+        executionRoleArn=ROLE,
+    ),
     **{
         f"log-driver-{driver}": request(container(logConfiguration={"logDriver": driver, "options": {"tag": "web"}}))
         for driver in ("fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
@@ -250,6 +261,7 @@ NOWHERE = frozenset(
         "neuron",
         "firelens-with-a-file-of-s3",
         "firelens-with-yaml",
+        "firelens-with-secrets",
         "log-driver-awslogs",
         "image-of-ecr-that-a-role-pulls",
         "windows",
