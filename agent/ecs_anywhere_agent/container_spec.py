@@ -16,6 +16,7 @@ from ecs_anywhere_agent.container_firelens import (
 from ecs_anywhere_agent.container_linux import Linux, linux_of
 from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
 from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
+from ecs_anywhere_agent.container_secrets import Registry, Secret, region_of, registry_of, secrets_of
 from ecs_anywhere_agent.container_storage import Storage, storage_of
 from ecs_protocol.roles import roles_of
 
@@ -41,6 +42,11 @@ class Origin(NamedTuple):
     depends_on: tuple[Dependency, ...] = ()
     gpu_ids: tuple[str, ...] = ()
     """Of the machine's GPUs, those that the container has."""
+
+    @property
+    def region(self) -> str:
+        """The instance's, and so that of what is named without one."""
+        return region_of(self.container_instance_arn, "")
 
     def to_json(self) -> list[Any]:
         """A JSON value; what says nothing new is as an earlier version of the agent wrote it."""
@@ -81,6 +87,7 @@ class LogConfiguration(NamedTuple):
 
     driver: str
     options: tuple[tuple[str, str], ...]
+    secret_options: tuple[Secret, ...] = ()
 
 
 class TaskLimits(NamedTuple):
@@ -127,6 +134,17 @@ class ContainerSpec(NamedTuple):
     """The container that takes what this one writes."""
     acts_as: str | None = None
     """The task's role."""
+    execution_role: str | None = None
+    secrets: tuple[Secret, ...] = ()
+    environment_files: tuple[str, ...] = ()
+    """ARNs of objects in S3, of which the first that has a variable counts."""
+    registry: Registry | None = None
+    """None: the image is pulled as anybody may pull it."""
+
+    @property
+    def needs_execution_role(self) -> bool:
+        """Whether there are values to be fetched before it is made."""
+        return bool(self.secrets or self.environment_files or (self.logs and self.logs.secret_options))
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -159,6 +177,7 @@ def container_specs(
         by_name = {str(entry.get("name")): entry for entry in overrides.get("containerOverrides") or ()}
         limits = task_limits(task_definition, overrides)
         revision = f"{task_definition['family']}:{task_definition['revision']}"
+        roles = roles_of(task_definition, overrides)
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
             raise UnusableTaskDefinitionError(f"networkMode {network_mode} is not available on this machine")
@@ -205,7 +224,11 @@ def container_specs(
                     logs=_logs(container.get("logConfiguration") or {}),
                     routes_logs=routing.router if routing and routing.name == container["name"] else None,
                     log_router=routing.name if routing and sends(container) else None,
-                    acts_as=roles_of(task_definition, overrides).get("task"),
+                    acts_as=roles.get("task"),
+                    execution_role=roles.get("execution"),
+                    secrets=secrets_of(container.get("secrets")),
+                    environment_files=tuple(str(each["value"]) for each in container.get("environmentFiles") or ()),
+                    registry=registry_of(container, execution_role="execution" in roles, region=origin.region),
                 )
             )
         _check_order(specs)
@@ -233,7 +256,8 @@ def _check_order(specs: Sequence[ContainerSpec]) -> None:
 def _logs(given: Mapping[str, Any]) -> LogConfiguration | None:
     if not given.get("logDriver"):
         return None
-    return LogConfiguration(given["logDriver"], tuple(sorted((given.get("options") or {}).items())))
+    options = tuple(sorted((given.get("options") or {}).items()))
+    return LogConfiguration(given["logDriver"], options, secrets_of(given.get("secretOptions")))
 
 
 def _health_check(given: Mapping[str, Any]) -> HealthCheck | None:
@@ -260,9 +284,8 @@ def _restart_policy(given: Mapping[str, Any]) -> RestartPolicy | None:
 
 def _overridden(definition: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """What an override replaces; environment variables are merged by name."""
-    result: dict[str, Any] = {
-        member: override[member] for member in ("command", "cpu", "memory", "memoryReservation") if override.get(member)
-    }
+    replaced = ("command", "cpu", "memory", "memoryReservation", "environmentFiles")
+    result: dict[str, Any] = {member: override[member] for member in replaced if override.get(member)}
     if override.get("environment"):
         merged = dict((*_pairs(definition.get("environment")), *_pairs(override["environment"])))
         result["environment"] = [{"name": name, "value": value} for name, value in merged.items()]

@@ -19,6 +19,7 @@ from ecs_anywhere_agent.core.actions import (
 from ecs_anywhere_agent.core.contact import stops_at
 from ecs_anywhere_agent.core.credentials import why_waiting
 from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.events import Attempt
 from ecs_anywhere_agent.core.ordering import backwards, forwards, give_up, is_needed, may_go_on, timeouts
 from ecs_anywhere_agent.core.restarting import (
     begin_again,
@@ -161,9 +162,15 @@ def _decide_to_stop(draft: Draft, task: Task) -> Task:
     code, reason = (
         (StopCode.ESSENTIAL_CONTAINER_EXITED, ESSENTIAL_EXITED)
         if cause.has_started
-        else (StopCode.TASK_FAILED_TO_START, NOT_STARTED)
+        else (StopCode.TASK_FAILED_TO_START, _why_not_started(cause))
     )
     return replace(ending, stop_code=code, stopped_reason=reason)
+
+
+def _why_not_started(cause: Container) -> str:
+    """As with Amazon ECS, what the execution role could not fetch is the task's own reason."""
+    reason = cause.reason or NOT_STARTED
+    return reason if reason.startswith(Attempt.RESOURCES) else NOT_STARTED
 
 
 def _start(draft: Draft, task: Task) -> Task:
@@ -198,7 +205,7 @@ def _start_one(draft: Draft, task: Task, container: Container) -> Container:
     if spec is None:
         return container
     if container.phase is Phase.WAITING:
-        draft.do(PullImage(ref, spec.image))
+        draft.do(PullImage(ref, spec.image, spec.registry))
         return replace(container, phase=Phase.PULLING)
     draft.do(CreateContainer(ref, spec))
     return replace(container, phase=Phase.CREATING)

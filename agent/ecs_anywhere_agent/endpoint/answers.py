@@ -23,6 +23,7 @@ from ecs_anywhere_agent.endpoint.limiting import Limiter, Rate
 from ecs_anywhere_agent.endpoint.server import Answer, Request, plain
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.view import CannotLookError, Seen, View
+from ecs_protocol.messages import RoleKind
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ class Answers:
         match words:
             case ["v4", identifier, *rest] if (what := "/".join(rest)) in _METADATA:
                 answer = partial(self._metadata, identifier, what)
+            case ["v2", "credentials", identifier] if (task := self._of_log_driver(request, identifier)) is not None:
+                return self._of_role(task, "execution")
             case ["v2", "credentials", *rest]:
                 identifier = "/".join(rest)
                 answer = partial(self._credentials, identifier)
@@ -111,8 +114,20 @@ class Answers:
         task = asker.named.task
         if all(role.kind != "task" for role in task.roles):
             return _error(credentials.no_role())
-        held = self._world.held.get(task.task_id, "task")
-        known = self._world.state().credentials.get(RoleRef(task.task_id, "task"), Credentials())
+        return self._of_role(task, "task")
+
+    def _of_log_driver(self, request: Request, identifier: str) -> Task | None:
+        """The task whose execution role's credentials Docker's daemon asks for, a process of this machine.
+
+        It sends no token: as with Amazon's agent the id is all that it has, and root alone can read it.
+        """
+        task = self._world.state().tasks.get(identifier.partition("-")[0])
+        mine = task is not None and same(identifier, self._identifiers.of_execution_role(task.task_id))
+        return task if mine and request.local else None
+
+    def _of_role(self, task: Task, kind: RoleKind) -> Answer:
+        held = self._world.held.get(task.task_id, kind)
+        known = self._world.state().credentials.get(RoleRef(task.task_id, kind), Credentials())
         if held is None or known.expires_at <= self._world.now().elapsed:
             return _error(credentials.not_to_be_had(held, known.refusal, self._world.cut_off_since()))
         return _json(HTTPStatus.OK, credentials.credentials_response(held))

@@ -29,7 +29,7 @@ _PORTS = range(21000, 30000)
 """Neither Amazon's agent's nor those that the kernel hands out, so that nobody has it when the agent comes back."""
 _TRIES = 50
 _REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
-_ROLE, _ROLE_IN_HOST = "task-role", "task-role-network-host"
+_ROLE, _ROLE_IN_HOST, LOGS_BY_ROLE = "task-role", "task-role-network-host", "execution-role-awslogs"
 
 
 class Endpoint:
@@ -79,7 +79,7 @@ class Endpoint:
         self._bases, self.features = {"host": here}, frozenset({_ROLE_IN_HOST})
         try:
             loopback.add_address()
-            address, features = loopback.ADDRESS, {_ROLE, _ROLE_IN_HOST}
+            address, features = loopback.ADDRESS, {_ROLE, _ROLE_IN_HOST, LOGS_BY_ROLE}
         except OSError as error:
             _log.warning(
                 "tasks with a role cannot run here: the address %s cannot be added to the loopback interface (%s); "
@@ -92,6 +92,16 @@ class Endpoint:
             _log.warning("containers in network mode bridge get no metadata and no credentials: %s", error)
             return
         self._bases["bridge"], self.features = f"http://{address}:{self.port}", frozenset(features)
+
+    def of_log_driver(self, task_id: str) -> str | None:
+        """What Docker's awslogs driver is to put behind http://169.254.170.2 to get the execution role's credentials.
+
+        It puts the two together as they are (moby's daemon/logger/awslogs), so that a port may be named. None: it
+        would not find them.
+        """
+        if LOGS_BY_ROLE not in self.features:
+            return None
+        return f":{self.port}/v2/credentials/{self.identifiers.of_execution_role(task_id)}"
 
     def told(self, ref: ContainerRef, spec: ContainerSpec, of_image: Iterable[str] = ()) -> ContainerSpec:
         """With the variables that Amazon's agent adds to a container's, whatever the task definition says of them.

@@ -1,6 +1,7 @@
 """The Docker runtime."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +28,11 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
-from ecs_anywhere_agent.endpoint.endpoint import Endpoint
+from ecs_anywhere_agent.endpoint.endpoint import LOGS_BY_ROLE, Endpoint
+from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
 from ecs_anywhere_agent.registry_auth import registry_auth
+from ecs_anywhere_agent.role_credentials import HeldCredentials
+from ecs_anywhere_agent.runtime.docker_awslogs import AWSLOGS, completed
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -43,7 +47,7 @@ from ecs_anywhere_agent.runtime.docker_features import features_of
 from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
 from ecs_anywhere_agent.runtime.docker_gpus import find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
-from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, task_label
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options, task_label
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
 from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
@@ -81,7 +85,9 @@ class DockerRuntime:
         *,
         settings: Settings = DEFAULTS,
         endpoint: Endpoint | None = None,
+        roles: ExecutionRoles | None = None,
     ) -> None:
+        """`roles`: None: nobody has one."""
         self._engine = engine
         self._endpoint = endpoint
         self._info = info
@@ -89,6 +95,9 @@ class DockerRuntime:
         self._label = owner_label(self._data_dir)
         self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
         self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
+        self._fetches = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetch")
+        """For what is made only once AWS has answered, so that nothing else waits for the network."""
+        self._roles = roles or ExecutionRoles(HeldCredentials())
         self._closing = threading.Event()
         self._memory = ImageMemory(data_dir / FILE)
         credentials = registry_auth(settings).credentials
@@ -121,13 +130,17 @@ class DockerRuntime:
         pull_pause_seconds: float = 1.0,
         settings: Settings = DEFAULTS,
         endpoint: Endpoint | None = None,
+        roles: ExecutionRoles | None = None,
     ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine(_patience(settings))
             if endpoint is not None:
                 endpoint.serve_docker(engine.bridge_gateway())
-            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint)
+            info = engine.info()
+            return cls(
+                engine, info, data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint, roles=roles
+            )
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -151,13 +164,14 @@ class DockerRuntime:
 
     def facts(self) -> RuntimeFacts:
         gpu_ids = find_gpus(self._settings.gpus, self._settings.nvidia_runtime, self._info)
+        served = frozenset() if self._endpoint is None else self._endpoint.features
         features = features_of(
             self._info,
             limits_tasks=self._task_cgroups is not None,
             gpus=bool(gpu_ids),
+            serves_log_driver=LOGS_BY_ROLE in served,
             routes_logs=can_route_logs(self._data_dir),
         )
-        served = frozenset() if self._endpoint is None else self._endpoint.features
         return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
@@ -166,7 +180,13 @@ class DockerRuntime:
         self._submit_action(action)
 
     def _submit_action(self, action: RuntimeAction) -> None:
-        pool = self._pulls if isinstance(action, PullImage) else self._calls
+        match action:
+            case PullImage():
+                pool = self._pulls
+            case CreateContainer() if action.spec.needs_execution_role:
+                pool = self._fetches
+            case _:
+                pool = self._calls
         with suppress(RuntimeError):  # closed: the next agent gives the action again
             pool.submit(self._work, action)
 
@@ -189,10 +209,12 @@ class DockerRuntime:
             self._calls.shutdown()
             give_up.cancel()
         self._closing.set()
-        for pool in (self._calls, self._pulls):
+        self._roles.close()
+        pools = self._calls, self._pulls, self._fetches
+        for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
         self._engine.close()
-        for pool in (self._calls, self._pulls):
+        for pool in pools:
             pool.shutdown(wait=True)
         if self._events.is_alive():
             self._events.join(timeout=5)
@@ -240,17 +262,31 @@ class DockerRuntime:
                 self._remove(action.ref)
 
     def _pull(self, action: PullImage) -> None:
+        registry = action.registry
         try:
-            image = self._images.obtain(action.image)
+            image = self._images.obtain(
+                action.image, lambda: None if registry is None else self._roles.login(action.ref.task_id, registry)
+            )
         except CannotPullError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.PULL, str(error)))
+            return
+        except NoEcrTokenError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.PULL_ECR, str(error)))
+            return
+        except CannotFetchError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
             return
         self._sight.emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
     def _create(self, action: CreateContainer) -> None:
         name = container_name(action.ref, action.spec)
         try:
-            container = self._engine.create(name, self._config(action))
+            fetched = self._roles.fetch(action.ref.task_id, action.spec)
+        except CannotFetchError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
+            return
+        try:
+            container = self._engine.create(name, self._config(action, fetched))
         except CannotCreateVolumeError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.CREATE_VOLUME, str(error)))
             return
@@ -258,7 +294,7 @@ class DockerRuntime:
             in_use = isinstance(error, EngineError) and error.status == 409
             existing = self._engine.inspect(name) if in_use else None
             if existing is None:
-                self._sight.emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
+                self._sight.emit(ActionFailed(action.ref, Attempt.CREATE, fetched.hidden_in(str(error))))
                 return
             self._sight.remember(action.ref, existing["Id"])
             self._sight.tell(action.ref)
@@ -268,9 +304,9 @@ class DockerRuntime:
             self._never_started.add(action.ref)
         self._sight.emit(ContainerChanged(ContainerSnapshot(action.ref, Condition.CREATED, runtime_id=container)))
 
-    def _config(self, action: CreateContainer) -> dict[str, Any]:
+    def _config(self, action: CreateContainer, fetched: Fetched) -> dict[str, Any]:
         """What the container needs is made first."""
-        ref, spec = action.ref, action.spec
+        ref, spec = action.ref, fetched.into(action.spec)
         self._volumes.prepare(ref.task_id, spec)
         if spec.routes_logs:
             self._router_files.prepare(ref.task_id, spec.routes_logs)
@@ -278,6 +314,10 @@ class DockerRuntime:
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
+        if spec.logs is not None and spec.logs.driver == AWSLOGS:
+            endpoint = None if spec.execution_role is None else self._endpoint
+            credentials = None if endpoint is None else endpoint.of_log_driver(ref.task_id)
+            spec = spec._replace(logs=completed(spec.logs, ref, credentials, os.environ))
         return container_config(
             ref,
             spec,
@@ -337,8 +377,11 @@ class DockerRuntime:
         try:
             self._engine.start(container)
         except EngineError as error:
-            if self._engine.inspect(container) is not None:
-                self._sight.emit(ActionFailed(ref, Attempt.START, str(error)))
+            failed = self._engine.inspect(container)
+            if failed is not None:
+                # The log driver is told its options only now.
+                reason = hidden(secret_log_options(failed), str(error))
+                self._sight.emit(ActionFailed(ref, Attempt.START, reason))
                 return
         self._sight.tell(ref)
 

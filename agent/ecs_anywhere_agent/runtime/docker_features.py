@@ -10,8 +10,6 @@ from typing import Any
 from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS, VOLUME_DRIVER
 
 _JOURNAL = Path("/run/systemd/journal/socket")
-_NEEDS_CREDENTIALS = "awslogs"
-"""It logs with the execution role's, which an agent does not have yet."""
 _ROUTES_LOGS = frozenset({"firelens", "log-driver-awsfirelens"})
 """Through the Engine's own driver for Fluentd."""
 
@@ -21,21 +19,25 @@ def features_of(
     *,
     limits_tasks: bool,
     gpus: bool = False,
+    serves_log_driver: bool = False,
     routes_logs: bool = False,
     journal: Path = _JOURNAL,
 ) -> frozenset[str]:
     """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task; `gpus`: there are some
-    that it can give to containers; `routes_logs`: it has a place for the sockets of log routers."""
-    of_machine = frozenset(_of_machine(info, limits_tasks, journal))
+    that it can give to containers; `serves_log_driver`: Docker's awslogs gets credentials from it; `routes_logs`: it has
+    a place for the sockets of log routers."""
     of_gpus = frozenset({"gpu"} if gpus else ())
-    of_routers = _ROUTES_LOGS if routes_logs and "log-driver-fluentd" in of_machine else frozenset()
-    return DOCKER_FEATURES | of_machine | of_gpus | of_routers
+    works = {"awslogs": serves_log_driver, "journald": journal.exists()}
+    of_logs = frozenset(f"log-driver-{each}" for each in _log_drivers(info) if works.get(each, True))
+    of_routers = _ROUTES_LOGS if routes_logs and "log-driver-fluentd" in of_logs else frozenset()
+    return DOCKER_FEATURES | of_gpus | of_logs | of_routers | frozenset(_of_machine(info, limits_tasks))
 
 
-def _of_machine(info: Mapping[str, Any], limits_tasks: bool, journal: Path) -> Iterator[str]:
-    for driver in (info.get("Plugins") or {}).get("Log") or ():
-        if driver in LOG_DRIVERS and driver != _NEEDS_CREDENTIALS and (driver != "journald" or journal.exists()):
-            yield f"log-driver-{driver}"
+def _log_drivers(info: Mapping[str, Any]) -> Iterator[str]:
+    yield from (each for each in (info.get("Plugins") or {}).get("Log") or () if each in LOG_DRIVERS)
+
+
+def _of_machine(info: Mapping[str, Any], limits_tasks: bool) -> Iterator[str]:
     for driver in (info.get("Plugins") or {}).get("Volume") or ():
         # A managed plugin has a tag, which a task definition need not name.
         yield from (f"{VOLUME_DRIVER}{driver}", f"{VOLUME_DRIVER}{driver.partition(':')[0]}")

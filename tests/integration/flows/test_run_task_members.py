@@ -95,11 +95,6 @@ def test_overrides_reach_the_machine_and_are_echoed(world: World, machine: str, 
     [
         pytest.param({"taskRoleArn": ROLE}, "com.amazonaws.ecs.capability.task-iam-role", id="task-role"),
         pytest.param(
-            of_main(environmentFiles=[{"type": "s3", "value": "arn:aws:s3:::bucket/key.env"}]),
-            "ecs.capability.env-files.s3",
-            id="environment-files",
-        ),
-        pytest.param(
             of_main(resourceRequirements=[{"type": "GPU", "value": "1"}]), "ecs-anywhere.capability.gpu", id="gpu"
         ),
     ],

@@ -117,3 +117,9 @@ def test_what_the_engine_lets_us_do(
     plugins = {f"volume-driver-vieux/sshfs{tag}" for tag in ("", ":latest")} if "Plugins" not in changes else set()
     assert features - DOCKER_FEATURES == (ALL - missing) | plugins
     assert ALL <= DOCKER_FEATURES_OF_SOME
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_awslogs_needs_somebody_who_gives_docker_the_credentials(serves: bool) -> None:
+    features = features_of(INFO, limits_tasks=False, serves_log_driver=serves)
+    assert ("log-driver-awslogs" in features) is serves

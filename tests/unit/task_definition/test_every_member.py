@@ -253,24 +253,26 @@ NOWHERE = frozenset(
         "credential-specs-as-security-option",
         "volume-driver-that-is-nowhere",
         "domainless-credential-specs",
-        "repository-credentials",
-        "environment-files",
-        "secrets-of-secrets-manager",
-        "secrets-of-systems-manager",
-        "log-secrets",
         "neuron",
         "firelens-with-a-file-of-s3",
         "firelens-with-yaml",
         "firelens-with-secrets",
-        "log-driver-awslogs",
-        "image-of-ecr-that-a-role-pulls",
         "windows",
     ]
 )
 """What no runtime of today honours."""
 
 RUNS_EVERYWHERE = frozenset(
-    ["volume-that-nothing-mounts", "ulimits", "depends-on", "start-timeout", "limits-of-several-containers"]
+    [
+        "volume-that-nothing-mounts",
+        "ulimits",
+        "depends-on",
+        "start-timeout",
+        "limits-of-several-containers",
+        "environment-files",
+        "secrets-of-secrets-manager",
+        "secrets-of-systems-manager",
+    ]
 )
 
 

@@ -44,6 +44,10 @@ HONOURED = (
     | _of(f"{_C}.ulimits", "name softLimit hardLimit")
     | _of(f"{_C}.systemControls", "namespace value")
     | _of(f"{_C}.logConfiguration", "logDriver options")
+    | _of(f"{_C}.repositoryCredentials", "credentialsParameter")
+    | _of(f"{_C}.environmentFiles", "value type")
+    | _of(f"{_C}.secrets", "name valueFrom")
+    | _of(f"{_C}.logConfiguration.secretOptions", "name valueFrom")
     | _of(f"{_C}.resourceRequirements", "value type")
     | _of(f"{_C}.firelensConfiguration", "type options")
 )
@@ -74,10 +78,6 @@ CAPABLE = (
     | _of("volumes.fsxWindowsFileServerVolumeConfiguration", "fileSystemId rootDirectory")
     | _of("volumes.fsxWindowsFileServerVolumeConfiguration.authorizationConfig", "credentialsParameter domain")
     | _of(_C, "versionConsistency credentialSpecs")
-    | _of(f"{_C}.repositoryCredentials", "credentialsParameter")
-    | _of(f"{_C}.environmentFiles", "value type")
-    | _of(f"{_C}.secrets", "name valueFrom")
-    | _of(f"{_C}.logConfiguration.secretOptions", "name valueFrom")
 )
 
 _NOT_EXTERNAL = "such a definition does not list EXTERNAL"
