@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ecs_anywhere_agent.container_order import Dependency, DependencyCondition, dependencies_of
+from ecs_anywhere_agent.container_secrets import Secret, secrets_of
 
 DRIVER = "awsfirelens"
 BUFFER_LIMIT = "log-driver-buffer-limit"
@@ -19,6 +20,10 @@ SOCKET = "/var/run/fluent.sock"
 """In the log router."""
 PORT = 24224
 """On which the log router listens for what programs send it themselves, where the task has a network of its own."""
+EXTERNAL = {"fluentbit": "/fluent-bit/etc/external.conf", "fluentd": "/fluentd/etc/external.conf"}
+"""Where the log router finds what came from S3."""
+_VARIABLE = {"fluentbit": "${{{}}}", "fluentd": "\"#{{ENV['{}']}}\""}
+"""How a configuration names a variable of the environment."""
 
 Options = Mapping[str, str]
 
@@ -28,6 +33,8 @@ class LogRouter(NamedTuple):
 
     kind: Literal["fluentbit", "fluentd"]
     configuration: str
+    external: str | None = None
+    """ARN of an object in S3 that is a part of it."""
 
 
 class Routing(NamedTuple):
@@ -36,6 +43,9 @@ class Routing(NamedTuple):
     name: str
     """Of the container that does it."""
     router: LogRouter
+    secrets: tuple[Secret, ...]
+    """What it gets as variables of its environment, for the log options that are secret: its configuration names these
+    variables, and Docker is told nothing."""
     depends: bool
     """It depends on other containers itself: they do not wait for it, as this could be a circle."""
 
@@ -53,20 +63,38 @@ def routing_of(
     if router is None:
         return None
     given = router["firelensConfiguration"]
+    kind: Literal["fluentbit", "fluentd"] = given["type"]
     options: Options = given.get("options") or {}
     fields = {
         "ecs_cluster": cluster.rpartition("/")[2],
         "ecs_task_arn": task_arn,
         "ecs_task_definition": revision,
     }
-    write = _fluentd if given["type"] == "fluentd" else _fluent_bit
+    secret = [
+        (container["name"], option, f"{option.name}_{number}")
+        for number, container in enumerate(containers)
+        if sends(container)
+        for option in secrets_of(container["logConfiguration"].get("secretOptions"))
+    ]
+    options_of: dict[str, dict[str, str]] = {
+        each["name"]: dict(each["logConfiguration"].get("options") or {}) for each in containers if sends(each)
+    }
+    for name, option, variable in secret:
+        options_of[name][option.name] = _VARIABLE[kind].format(variable)
+    file = options.get("config-file-type")
+    write = _fluentd if kind == "fluentd" else _fluent_bit
     configuration = write(
-        {each["name"]: each["logConfiguration"].get("options") or {} for each in containers if sends(each)},
+        options_of,
         in_bridge=network_mode == "bridge",
         fields=fields if _is_true(options.get("enable-ecs-log-metadata", "true")) else {},
-        include=options.get("config-file-value") if options.get("config-file-type") == "file" else None,
+        include=EXTERNAL[kind] if file == "s3" else options.get("config-file-value"),
     )
-    return Routing(router["name"], LogRouter(given["type"], configuration), bool(dependencies_of(router)))
+    return Routing(
+        router["name"],
+        LogRouter(kind, configuration, options["config-file-value"] if file == "s3" else None),
+        secrets=tuple(Secret(variable, option.value_from) for _, option, variable in secret),
+        depends=bool(dependencies_of(router)),
+    )
 
 
 def sends(container: Mapping[str, Any]) -> bool:

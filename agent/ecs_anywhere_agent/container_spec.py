@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, cast
 
 from ecs_anywhere_agent.container_firelens import (
+    DRIVER,
     LogRouter,
     UnusableLogOptionsError,
     routing_of,
@@ -144,7 +145,8 @@ class ContainerSpec(NamedTuple):
     @property
     def needs_execution_role(self) -> bool:
         """Whether there are values to be fetched before it is made."""
-        return bool(self.secrets or self.environment_files or (self.logs and self.logs.secret_options))
+        of_logs = (self.logs and self.logs.secret_options) or (self.routes_logs and self.routes_logs.external)
+        return bool(self.secrets or self.environment_files or of_logs)
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -186,6 +188,7 @@ def container_specs(
         for definition in task_definition["containerDefinitions"]:
             container = {**definition, **_overridden(definition, by_name.get(definition["name"], {}))}
             memory = container.get("memory")
+            routes = routing is not None and routing.name == container["name"]
             origin = Origin(
                 container_instance_arn=container_instance_arn,
                 cluster=cluster,
@@ -222,11 +225,11 @@ def container_specs(
                     network=network_of(container, network_mode),
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
-                    routes_logs=routing.router if routing and routing.name == container["name"] else None,
+                    routes_logs=routing.router if routes and routing else None,
                     log_router=routing.name if routing and sends(container) else None,
                     acts_as=roles.get("task"),
                     execution_role=roles.get("execution"),
-                    secrets=secrets_of(container.get("secrets")),
+                    secrets=secrets_of(container.get("secrets")) + (routing.secrets if routes and routing else ()),
                     environment_files=tuple(str(each["value"]) for each in container.get("environmentFiles") or ()),
                     registry=registry_of(container, execution_role="execution" in roles, region=origin.region),
                 )
@@ -257,7 +260,8 @@ def _logs(given: Mapping[str, Any]) -> LogConfiguration | None:
     if not given.get("logDriver"):
         return None
     options = tuple(sorted((given.get("options") or {}).items()))
-    return LogConfiguration(given["logDriver"], options, secrets_of(given.get("secretOptions")))
+    secret_options = secrets_of(given.get("secretOptions")) if given["logDriver"] != DRIVER else ()  # the log router's
+    return LogConfiguration(given["logDriver"], options, secret_options)
 
 
 def _health_check(given: Mapping[str, Any]) -> HealthCheck | None:

@@ -309,7 +309,7 @@ class DockerRuntime:
         ref, spec = action.ref, fetched.into(action.spec)
         self._volumes.prepare(ref.task_id, spec)
         if spec.routes_logs:
-            self._router_files.prepare(ref.task_id, spec.routes_logs)
+            self._router_files.prepare(ref.task_id, spec.routes_logs, fetched.objects)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:

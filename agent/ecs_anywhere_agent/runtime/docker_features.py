@@ -10,7 +10,7 @@ from typing import Any
 from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS, VOLUME_DRIVER
 
 _JOURNAL = Path("/run/systemd/journal/socket")
-_ROUTES_LOGS = frozenset({"firelens", "log-driver-awsfirelens"})
+_ROUTES_LOGS = frozenset({"firelens", "firelens-s3", "firelens-secrets", "log-driver-awsfirelens"})
 """Through the Engine's own driver for Fluentd."""
 
 
@@ -24,8 +24,8 @@ def features_of(
     journal: Path = _JOURNAL,
 ) -> frozenset[str]:
     """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task; `gpus`: there are some
-    that it can give to containers; `serves_log_driver`: Docker's awslogs gets credentials from it; `routes_logs`: it has
-    a place for the sockets of log routers."""
+    that it can give to containers; `serves_log_driver`: Docker's awslogs gets credentials from it; `routes_logs`: there
+    is a place for the sockets of log routers."""
     of_gpus = frozenset({"gpu"} if gpus else ())
     works = {"awslogs": serves_log_driver, "journald": journal.exists()}
     of_logs = frozenset(f"log-driver-{each}" for each in _log_drivers(info) if works.get(each, True))

@@ -1,6 +1,6 @@
 """Log routers (FireLens) with Docker: their files on the machine, and what the Engine is told of them.
 
-    <data dir>/firelens/<task id>/config/fluent.conf   what the router is told
+    <data dir>/firelens/<task id>/config/fluent.conf   what the router is told; external.conf: what of it is from S3
     <data dir>/firelens/<task id>/socket/fluent.sock   the router makes it, and the Engine sends there what is written
 
 As with Amazon's agent: https://github.com/aws/amazon-ecs-agent/blob/master/agent/taskresource/firelens/firelens_unix.go
@@ -8,11 +8,11 @@ As with Amazon's agent: https://github.com/aws/amazon-ecs-agent/blob/master/agen
 
 import errno
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ecs_anywhere_agent.container_firelens import BUFFER_LIMIT, LogRouter
+from ecs_anywhere_agent.container_firelens import BUFFER_LIMIT, EXTERNAL, LogRouter
 from ecs_anywhere_agent.container_spec import LogConfiguration
 from ecs_anywhere_agent.core.values import ContainerRef
 
@@ -39,6 +39,8 @@ def router_binds(task_id: str, router: LogRouter, data_dir: str) -> Iterator[str
     directory = directory_of(data_dir, task_id)
     yield f"{directory / 'config' / 'fluent.conf'}:{_CONFIGURATION[router.kind]}"
     yield f"{directory / 'socket'}/:/var/run/"
+    if router.external:
+        yield f"{directory / 'config' / 'external.conf'}:{EXTERNAL[router.kind]}"
 
 
 def router_environment(router: LogRouter) -> dict[str, str]:
@@ -61,6 +63,14 @@ def sender_log_config(ref: ContainerRef, logs: LogConfiguration, data_dir: str) 
     }
 
 
+def _write(path: Path, content: bytes) -> None:
+    """All or nothing, and for whatever user the router runs as."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.chmod(0o644)
+    new.replace(path)
+
+
 class RouterFiles:
     """Made before the router is, and removed with the task's last container."""
 
@@ -69,8 +79,8 @@ class RouterFiles:
         self._data_dir = data_dir
         self._has_containers = has_containers
 
-    def prepare(self, task_id: str, router: LogRouter) -> None:
-        """Safe to repeat. Raises OSError.
+    def prepare(self, task_id: str, router: LogRouter, objects: Mapping[str, bytes]) -> None:
+        """Safe to repeat. `objects`: what the router's configuration needs of S3, by ARN. Raises OSError.
 
         Whatever user the router runs as, it may make its socket; nobody else on the machine comes that far.
         """
@@ -83,10 +93,9 @@ class RouterFiles:
         (directory / "config").mkdir(exist_ok=True)
         socket.parent.mkdir(exist_ok=True)
         socket.parent.chmod(0o777)
-        new = directory / "config" / "fluent.conf.new"
-        new.write_text(router.configuration, encoding="utf-8")
-        new.chmod(0o644)
-        new.replace(new.with_suffix(""))
+        _write(directory / "config" / "fluent.conf", router.configuration.encode())
+        if router.external:
+            _write(directory / "config" / "external.conf", objects[router.external])
 
     def remove_of(self, task_id: str) -> None:
         """Unless one of its containers is still there: who removes that calls this again."""

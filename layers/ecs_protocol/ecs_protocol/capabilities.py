@@ -45,7 +45,7 @@ DOCKER_FEATURES = _words(
 DOCKER_FEATURES_OF_SOME = _words(
     """init-process swap swappiness task-limits apparmor selinux gpu log-driver-fluentd log-driver-gelf
     log-driver-journald log-driver-json-file log-driver-splunk log-driver-syslog log-driver-awslogs
-    execution-role-awslogs log-driver-awsfirelens firelens"""
+    execution-role-awslogs log-driver-awsfirelens firelens firelens-s3 firelens-secrets"""
 )
 """What it can do where the Engine and the machine let it."""
 

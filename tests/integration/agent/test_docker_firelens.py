@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 
+from ecs_anywhere_agent.core.actions import CreateContainer
+from ecs_anywhere_agent.core.events import ActionFailed, Attempt
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker_engine import Engine
 from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
+from integration.agent.conftest import Broker
 from integration.agent.docker_containers import Containers, closing
+from integration.agent.execution import roles
 from integration.agent.runtimes import TASK_ID
 from shows import shows
 
@@ -107,6 +111,48 @@ def test_what_a_container_writes_comes_to_the_log_router(
     assert app.runtime_id is not None
     assert app.runtime_id in text
     containers.driver.stop(kill=True)
+
+
+@pytest.fixture
+def with_role(engine: Engine, aws: Broker) -> Iterator[Containers]:
+    """With credentials of the task's execution role."""
+    del aws
+    with TemporaryDirectory() as data_dir, closing(Containers(engine, Path(data_dir), roles=roles())) as made:
+        yield made
+
+
+def test_the_router_gets_what_only_the_execution_role_may_read(with_role: Containers, secret: str, bucket: str) -> None:
+    """A file of S3 as it is, and a secret option as a variable that the configuration names."""
+    app = an_app({"Name": "splunk"})
+    app["logConfiguration"]["secretOptions"] = [{"name": "splunk_token", "valueFrom": f"{secret}:password::"}]
+    options = {"config-file-type": "s3", "config-file-value": f"{bucket}/more.env"}
+    router = a_router("fluentbit", firelensConfiguration={"type": "fluentbit", "options": options})
+    specs = with_role.specs(
+        {
+            **router,
+            "command": ["sh", "-c", "cat /fluent-bit/etc/*.conf; echo token=$splunk_token_1"],
+        },
+        {"name": "main", **app},
+        volumes=VOLUMES,
+    )
+    started = with_role.driver.start(specs["log_router"], ContainerRef(TASK_ID, "log_router"))
+    said_by_router = with_role.output(started)
+    assert "SHAPE=round" in said_by_router
+    assert "splunk_token ${splunk_token_1}" in said_by_router
+    assert "token=new" in said_by_router
+    written = b"".join(path.read_bytes() for path in with_role.data_dir.rglob("*") if path.is_file())
+    assert b"SHAPE=round" in written
+    assert b"new" not in written
+
+
+def test_a_file_of_s3_that_is_not_there_keeps_the_router_from_being_made(with_role: Containers, bucket: str) -> None:
+    options = {"config-file-type": "s3", "config-file-value": f"{bucket}/absent.conf"}
+    router = a_router("fluentbit", firelensConfiguration={"type": "fluentbit", "options": options})
+    spec = with_role.specs(router, an_app({"Name": "null"}), volumes=VOLUMES)["log_router"]
+    told = with_role.driver.do(CreateContainer(ContainerRef(TASK_ID, "log_router"), spec))
+    assert isinstance(told, ActionFailed)
+    assert told.attempt is Attempt.RESOURCES
+    assert "unable to download firelens s3 config file: unable to download s3 config absent.conf" in told.reason
 
 
 def test_the_router_reads_what_the_agent_wrote(containers: Containers) -> None:

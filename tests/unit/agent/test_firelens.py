@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from ecs_anywhere_agent.container_order import Dependency, DependencyCondition
-from ecs_anywhere_agent.container_spec import ContainerSpec, UnusableTaskDefinitionError, container_specs
+from ecs_anywhere_agent.container_secrets import Secret
+from ecs_anywhere_agent.container_spec import (
+    ContainerSpec,
+    LogConfiguration,
+    UnusableTaskDefinitionError,
+    container_specs,
+)
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker_config import container_config
 from ecs_anywhere_agent.runtime.docker_features import features_of
@@ -180,6 +186,46 @@ def test_options_without_an_output_end_the_task(kind: str, key: str) -> None:
         specs(a_router(kind), an_app({"region": "ap-south-1"}))
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "written"),
+    [
+        pytest.param("fluentbit", "Name", "${splunk_token_1}", id="fluent-bit"),
+        pytest.param("fluentd", "@type", "\"#{ENV['splunk_token_1']}\"", id="fluentd"),
+    ],
+)
+def test_a_secret_option_is_a_variable_of_the_routers(kind: str, key: str, written: str) -> None:
+    """Its number is that of the container. Neither the configuration nor Docker's own driver is told the secret."""
+    app = an_app({key: "splunk"})
+    app["logConfiguration"]["secretOptions"] = [{"name": "splunk_token", "valueFrom": "/token"}]
+    own = {"name": "OWN", "valueFrom": "/own"}
+    made = specs(a_router(kind, secrets=[own]), app, network_mode="host")
+    router = made["log_router"]
+    assert router.routes_logs is not None
+    assert f"\n    splunk_token {written}\n" in router.routes_logs.configuration
+    assert router.secrets == (Secret("OWN", "/own"), Secret("splunk_token_1", "/token"))
+    assert made["app"].logs == LogConfiguration("awsfirelens", ((key, "splunk"),))
+    assert (router.needs_execution_role, made["app"].needs_execution_role) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "line"),
+    [
+        pytest.param("fluentbit", "/fluent-bit/etc/external.conf", "@INCLUDE", id="fluent-bit"),
+        pytest.param("fluentd", "/fluentd/etc/external.conf", "@include", id="fluentd"),
+    ],
+)
+def test_a_file_of_s3_is_included_from_where_it_is_put(kind: str, path: str, line: str) -> None:
+    arn = "arn:aws:s3:::bucket/own.conf"
+    made = specs(a_router(kind, {"config-file-type": "s3", "config-file-value": arn}), an_app())
+    router = made["log_router"]
+    assert router.routes_logs is not None
+    assert router.routes_logs.external == arn
+    assert router.needs_execution_role
+    assert f"\n{line} {path}\n" in router.routes_logs.configuration
+    binds = container_config(ContainerRef(TASK_ID, "log_router"), router, "/data")["HostConfig"]["Binds"]
+    assert f"/data/firelens/{TASK_ID}/config/external.conf:{path}" in binds
+
+
 ON_ROUTER = Dependency("log_router", DependencyCondition.START)
 
 
@@ -242,11 +288,16 @@ def test_fluentd_stays_root_to_reach_the_socket() -> None:
 @pytest.mark.parametrize(
     ("drivers", "routes_logs", "announced"),
     [
-        pytest.param(["fluentd"], True, {"firelens", "log-driver-awsfirelens"}, id="both"),
+        pytest.param(
+            ["fluentd"],
+            True,
+            {"firelens", "firelens-s3", "firelens-secrets", "log-driver-awsfirelens"},
+            id="where-both-are-there",
+        ),
         pytest.param(["fluentd"], False, set(), id="the-path-of-a-socket-would-be-too-long"),
         pytest.param(["json-file"], True, set(), id="the-engine-has-no-driver-for-it"),
     ],
 )
 def test_where_it_is_announced(drivers: list[str], routes_logs: bool, announced: set[str]) -> None:
     features = features_of({"Plugins": {"Log": drivers}}, limits_tasks=False, routes_logs=routes_logs)
-    assert features & {"firelens", "log-driver-awsfirelens"} == announced
+    assert {each for each in features if "firelens" in each} == announced

@@ -147,6 +147,7 @@ def test_what_a_machine_announces_today() -> None:
     assert sorted(name.removeprefix("com.amazonaws.ecs.capability.") for name in of_some) == [
         "apparmor",
         "docker-remote-api.1.25",
+        "ecs-anywhere.capability.firelens-secrets",
         "ecs-anywhere.capability.gpu",
         "ecs-anywhere.capability.swap",
         "ecs-anywhere.capability.swappiness",
@@ -155,6 +156,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs.capability.firelens.fluentd",
         "ecs.capability.firelens.non-root-user",
         "ecs.capability.firelens.options.config.file",
+        "ecs.capability.firelens.options.config.s3",
         "ecs.capability.logging-driver.awsfirelens.log-driver-buffer-limit",
         "ecs.capability.task-cpu-mem-limit",
         "logging-driver.awsfirelens",

@@ -254,9 +254,7 @@ NOWHERE = frozenset(
         "volume-driver-that-is-nowhere",
         "domainless-credential-specs",
         "neuron",
-        "firelens-with-a-file-of-s3",
         "firelens-with-yaml",
-        "firelens-with-secrets",
         "windows",
     ]
 )
