@@ -32,6 +32,7 @@ def describe_machine(
     reserved_memory: int | None,
     reserved_ports: Iterable[HostPort] = (),
     withheld: frozenset[str] = frozenset(),
+    boot_id: str | None = None,
 ) -> RegisterContainerInstance:
     """The registration of this machine now; its request id is a placeholder.
 
@@ -61,7 +62,13 @@ def describe_machine(
         attributes=(*capability_attributes(features), *(named[name] for name in sorted(named))),
     )
     digest = hashlib.sha256(registration.to_json().encode()).hexdigest()[:32]
-    return registration.model_copy(update={"digest": digest})
+    return registration.model_copy(update={"digest": digest, "boot_id": boot_id})
+
+
+def boot_id_of(data_dir: Path) -> str:
+    """Of this boot and this data directory: a copy on another machine, or beside it, has another one."""
+    kernels = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return hashlib.sha256(f"ecs-anywhere boot {kernels} {data_dir.stat().st_ino}".encode()).hexdigest()[:32]
 
 
 def capability_attributes(features: frozenset[str]) -> tuple[Attribute, ...]:

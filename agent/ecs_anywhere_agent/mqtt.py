@@ -32,6 +32,7 @@ from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.streams.open_streams import OpenStreams
 from ecs_protocol.messages import (
     CONTROL_PLANE_MESSAGE,
+    DUPLICATE_IDENTITY,
     AgentRequest,
     ControlPlaneMessage,
     Deregistered,
@@ -39,6 +40,7 @@ from ecs_protocol.messages import (
     Identity,
     OpenExec,
     OpenLogs,
+    Refused,
     RegisterContainerInstance,
     TaskStateChanges,
 )
@@ -46,6 +48,10 @@ from ecs_protocol.messages import (
 _log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_SECONDS = 20.0
+DUPLICATE = (
+    "another machine uses this machine's identity: this one stays away until an operator chooses "
+    "(ecs-anywhere duplicates), but for a try within the hour"
+)
 _NOT_YET_VALID = 9
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID."""
 _CLOCK_LOOK_SECONDS = 1.0
@@ -232,7 +238,11 @@ class _Session:
         self.clock_unset = False
         """The broker's certificate begins later than now, as this machine's clock has it."""
         self._refusal: str | None = None
+        self._name = secrets.token_hex(8)
+        """Ids of requests over this connection begin with it."""
+        self._duplicate = False
         self._subscribed_at = 0.0
+        self._commands_subscription: int | None = None
         self._pinged_at = 0.0
         self._announced = False
         self._ended = threading.Event()
@@ -272,6 +282,9 @@ class _Session:
         self.client.loop_stop()
         if self._announced:
             self._emit(Disconnected())
+            if self._duplicate:
+                self._emit(NotConnected(DUPLICATE))
+                return Outcome.DUPLICATE
             return Outcome.LASTED if time.monotonic() - started > LASTING_SECONDS else Outcome.REFUSED
         self._emit(NotConnected(self._refusal or f"{self._identity.mqtt_endpoint} closed the connection"))
         return Outcome.REFUSED
@@ -318,15 +331,17 @@ class _Session:
             self._refused(f"{self._identity.mqtt_endpoint} refused the connection: {reason}")
             return
         self._subscribed_at = self._elapsed()
-        client.subscribe(self._identity.topics.commands, qos=1)
+        _, self._commands_subscription = client.subscribe(self._identity.topics.commands, qos=1)
 
-    def _subscribed(self, client: paho.Client, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
+    def _subscribed(self, client: paho.Client, _userdata: Any, mid: int, reasons: list[Any], _properties: Any) -> None:
+        if mid != self._commands_subscription:  # a stream's: its operator waits in vain, and says so
+            return
         if any(reason.is_failure for reason in reasons):
             self._refused(f"may not subscribe to {self._identity.topics.commands}: {reasons[0]}")
             client.disconnect()
             return
         self._announced = True
-        self._emit(Connected(session=secrets.token_hex(8), registration=self._describe()))
+        self._emit(Connected(session=self._name, registration=self._describe()))
         self._emit(ContactProved(self._subscribed_at))
         self._rotation.connected()
         self._rotate()
@@ -351,7 +366,20 @@ class _Session:
         self._emit(MessageReceived(received))
         if isinstance(received, Deregistered):
             self._deregistered()
+        if self._says_duplicate(received):
+            _log.warning("%s", DUPLICATE)
+            self._duplicate = True
+            self.client.disconnect()
+            return
         self._rotate(received)
+
+    def _says_duplicate(self, received: ControlPlaneMessage) -> bool:
+        """What is for the other machine with this identity comes here, too, if it has just been connected."""
+        return (
+            isinstance(received, Refused)
+            and received.error == DUPLICATE_IDENTITY
+            and received.request_id.startswith(f"{self._name}-")
+        )
 
     def _published(self, _client: paho.Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
         with self._tokens_lock:

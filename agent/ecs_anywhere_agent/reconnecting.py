@@ -23,6 +23,8 @@ class Outcome(Enum):
     REFUSED = 600.0
     """The broker did not take the connection, or not for long."""
     LASTED = 2.0
+    DUPLICATE = 3600.0
+    """Another machine uses this one's identity: each connection ends one of that machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class BackOff:
                 return replace(self, unreachable=self.unreachable + 1)
             case Outcome.REFUSED:
                 return replace(self, refused=self.refused + 1)
-            case Outcome.LASTED:
+            case Outcome.LASTED | Outcome.DUPLICATE:
                 return BackOff()
 
     def wait(self, outcome: Outcome, uniform: Callable[[float, float], float]) -> float:
         """Seconds until the next try, after `after(outcome)`."""
+        if outcome is Outcome.DUPLICATE:
+            return uniform(outcome.value / 2, outcome.value)
         tries = self.unreachable if outcome is Outcome.UNREACHABLE else self.refused
         longest = min(_SHORTEST_SECONDS * 2 ** min(max(tries, 1), _LONGEST_DOUBLING), outcome.value)
         return uniform(_SHORTEST_SECONDS, longest)

@@ -20,7 +20,7 @@ from ecs_anywhere_agent.execution_role import ExecutionRoles
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.leaving import Leaving
 from ecs_anywhere_agent.local_api import LocalApi
-from ecs_anywhere_agent.machine import describe_machine
+from ecs_anywhere_agent.machine import boot_id_of, describe_machine
 from ecs_anywhere_agent.mqtt import MqttLink, tls_context
 from ecs_anywhere_agent.overview import answers
 from ecs_anywhere_agent.role_credentials import HeldCredentials
@@ -84,6 +84,7 @@ def run_agent(
                 reserved_memory=settings.reserved_memory,
                 reserved_ports=reserved_ports(settings),
                 withheld=withheld_features(settings),
+                boot_id=boot_id_of(data_dir),
             )
 
         leaving = Leaving(agent, files, keep_tasks=keep_tasks)
@@ -106,7 +107,7 @@ def run_agent(
             now=agent.now,
             cut_off_since=agent.cut_off_since,
             held=credentials,
-            view=_make_view(runtime_name, data_dir),
+            view=make_view(runtime_name, data_dir),
         )
         try:
             with (
@@ -187,7 +188,7 @@ def make_runtime(
     return ProcessRuntime(data_dir, cgroups, endpoint, roles)
 
 
-def _make_view(name: str, data_dir: Path) -> View:
+def make_view(name: str, data_dir: Path) -> View:
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker_engine import find_engine  # noqa: PLC0415 - only where it is used
         from ecs_anywhere_agent.runtime.docker_view import DockerView  # noqa: PLC0415

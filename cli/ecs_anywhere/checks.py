@@ -10,13 +10,13 @@ Result = dict[str, Any]
 
 
 def check_cluster(stack: Stack, cluster: str, *, repair: bool, told: Callable[[int], None]) -> Result:
-    """{checked, differences, busy}. `told` is given how many have been checked so far."""
-    result: Result = {"checked": 0, "differences": [], "busy": []}
+    """{checked, differences, busy, duplicates}. `told` is given how many have been checked so far."""
+    result: Result = {"checked": 0, "differences": [], "busy": [], "duplicates": []}
     wanted: dict[str, Any] = {"cluster": cluster, "repair": repair}
     while True:
         answer = operate(stack, "Check", **wanted)
         for member in result:
-            result[member] += answer[member]
+            result[member] += answer.get(member, [])  # a control plane of an older release lacks the newest
         if answer["next"] is None:
             return result
         told(result["checked"])
@@ -31,6 +31,8 @@ def lines(result: Result, *, repair: bool) -> Iterator[str]:
             yield f"  {name}: has {values['stored']}, its tasks leave {values['expected']}"
     for arn in result["busy"]:
         yield f"{arn}: changes all the time, not checked"
+    for arn in result["duplicates"]:
+        yield f"{arn}: two machines use its identity (ecs-anywhere duplicates)"
     yield f"{result['checked']} container instances checked, {len(result['differences'])} differ"
     if result["differences"] and not repair:
         yield "Mend them: ecs-anywhere check --repair"

@@ -13,6 +13,7 @@ from ecs_anywhere.activations import activations
 from ecs_anywhere.console import Problem, err, out, print_json
 from ecs_anywhere.credentials import configure, credentials
 from ecs_anywhere.demo import Demo, next_steps
+from ecs_anywhere.duplicates import duplicates
 from ecs_anywhere.durations import DURATION
 from ecs_anywhere.emulator import running
 from ecs_anywhere.interrupts import unbroken
@@ -23,6 +24,8 @@ from ecs_anywhere.orphans import orphans
 from ecs_anywhere.policies import policies
 from ecs_anywhere.settings import StateDir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate, variables
+from ecs_anywhere.streams import execute, logs
+from ecs_anywhere.trust import trust
 from ecs_anywhere.why import why
 
 _port = click.option("--port", type=click.IntRange(1, 65535), help="Of the HTTP endpoints. [default: 4566]")
@@ -241,19 +244,23 @@ def check(*, cluster: str, repair: bool, state_dir: Path, stack_name: str | None
     else:
         for line in checks.lines(result, repair=repair):
             out.print(line)
-    if result["busy"] or (result["differences"] and not repair):
+    if result["busy"] or result["duplicates"] or (result["differences"] and not repair):
         raise SystemExit(1)
 
 
 cli.add_command(activations)
 cli.add_command(deregister)
+cli.add_command(duplicates)
 cli.add_command(orphans)
 cli.add_command(keys)
 cli.add_command(credentials)
 cli.add_command(configure)
 cli.add_command(policies)
 cli.add_command(rotate)
+cli.add_command(trust)
 cli.add_command(why)
+cli.add_command(logs)
+cli.add_command(execute)
 
 
 def _pair(text: str) -> tuple[str, str]:

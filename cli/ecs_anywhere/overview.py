@@ -22,7 +22,9 @@ def read(ecs: Any, only: str | None = None) -> Overview:
     overview["clusters"] = ecs.describe_clusters(clusters=names)["clusters"]
     for cluster in (each["clusterArn"] for each in overview["clusters"]):
         for chunk in _chunks(_all(ecs, "list_container_instances", "containerInstanceArns", cluster=cluster), 100):
-            answer = ecs.describe_container_instances(cluster=cluster, containerInstances=chunk)
+            answer = ecs.describe_container_instances(
+                cluster=cluster, containerInstances=chunk, include=["CONTAINER_INSTANCE_HEALTH"]
+            )
             overview["containerInstances"] += answer["containerInstances"]
         for chunk in _chunks(_all(ecs, "list_services", "serviceArns", cluster=cluster), 10):
             overview["services"] += ecs.describe_services(cluster=cluster, services=chunk)["services"]
@@ -57,7 +59,7 @@ def render(overview: Overview) -> RenderableType:
         instances.add_row(
             _id(each["containerInstanceArn"]),
             _coloured(each["status"]),
-            "[green]connected[/]" if each["agentConnected"] else "[red]not connected[/]",
+            _agent(each),
             str(each["runningTasksCount"] + each["pendingTasksCount"]),
             str(left["CPU"]),
             str(left["MEMORY"]),
@@ -73,6 +75,14 @@ def render(overview: Overview) -> RenderableType:
             str(each["pendingCount"]),
         )
     return Group(instances, services, tasks_table(overview["tasks"]), _events(overview["events"]))
+
+
+def _agent(instance: dict[str, Any]) -> str:
+    """IMPAIRED though connected: several machines use its identity."""
+    if not instance["agentConnected"]:
+        return "[red]not connected[/]"
+    impaired = instance.get("healthStatus", {}).get("overallStatus") == "IMPAIRED"
+    return "[red]two machines[/]" if impaired else "[green]connected[/]"
 
 
 def tasks_table(tasks: Sequence[dict[str, Any]]) -> Table:

@@ -34,7 +34,7 @@ MAY_IMPORT = {
         "control_plane.domain.request_checks",
         "control_plane.gateways.ecs_model",
         "control_plane.gateways.inbox",
-        "control_plane.gateways.sigv4",
+        "control_plane.gateways.sigv4_forms",
         "ecs_protocol",
     },
     "control_plane.flows": {

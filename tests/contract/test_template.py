@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
 
 from contract.the_template import PREFIX, ROOT, of_type, referred, resolved, template
 from control_plane.store import instances, services, tasks
-from ecs_protocol.names import rule_name, thing_name, topics
+from ecs_protocol.names import rule_name, stream_client_id, stream_topic, thing_name, topics
 from world import TABLE_SCHEMA, World
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
@@ -42,6 +43,10 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
         for policy in role["Policies"]:
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield name, statement
+    for policy in of_type("AWS::IAM::Policy").values():
+        for role in policy["Roles"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield referred(role), statement
 
 
 def as_list(value: Any) -> list[Any]:
@@ -93,22 +98,122 @@ def test_nobody_may_do_all_of_anything() -> None:
         assert statement["Effect"] == "Allow"
 
 
-def test_any_resource_is_allowed_only_where_an_action_knows_none() -> None:
-    """https://docs.aws.amazon.com/service-authorization/latest/reference/"""
-    of_no_resource = {
-        "xray:PutTraceSegments",
-        "xray:PutTelemetryRecords",
-        "dynamodb:ListStreams",
-        "iot:CreateCertificateFromCsr",
-        "iot:DescribeEndpoint",
-        "iot:AttachPolicy",
-        "iot:AttachThingPrincipal",
-        "iot:DetachThingPrincipal",
-        "sqs:StartMessageMoveTask",  # moves only what other statements let its caller receive, delete and send
+KNOWS_NO_RESOURCE = "the action knows no resource"
+OF_ANY_RESOURCE = {
+    "xray:PutTraceSegments": KNOWS_NO_RESOURCE,
+    "xray:PutTelemetryRecords": KNOWS_NO_RESOURCE,
+    "dynamodb:ListStreams": "Lambda asks for it to read the stream; it tells names of streams, of all tables",
+    "iot:CreateCertificateFromCsr": KNOWS_NO_RESOURCE,
+    "iot:DescribeEndpoint": KNOWS_NO_RESOURCE,
+    "iot:AttachPolicy": "its resource is the certificate, whose id AWS IoT has just made up",
+    "iot:AttachThingPrincipal": KNOWS_NO_RESOURCE,
+    "iot:DetachThingPrincipal": KNOWS_NO_RESOURCE,
+}
+"""What may stand with `Resource: "*"`, and why. https://docs.aws.amazon.com/service-authorization/latest/reference/"""
+
+
+def of_any_resource() -> set[tuple[str, str]]:
+    """(role, action) wherever a statement is for any resource, however that is written."""
+    return {
+        (role, action)
+        for role, statement in statements()
+        if any(re.fullmatch(r"\*|arn:[^/]*:\*", str(resolved(each))) for each in as_list(statement["Resource"]))
+        for action in as_list(statement["Action"])
     }
-    for role, statement in statements():
-        if "*" in as_list(statement["Resource"]):
-            assert set(as_list(statement["Action"])) <= of_no_resource, role
+
+
+def test_any_resource_is_allowed_only_where_that_is_listed_with_its_reason() -> None:
+    assert {action for _, action in of_any_resource()} == set(OF_ANY_RESOURCE)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_what_its_role_says_and_nothing_by_other_ways(name: str) -> None:
+    """No managed policies, no permissions for others but those that the flow needs, a role for it alone."""
+    role = template()["Resources"][f"{name}Role"]["Properties"]
+    assert set(role) == {"AssumeRolePolicyDocument", "Policies"}
+    assert "Policies" not in FUNCTIONS[name], "SAM would make a role of its own"
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Principal"], trust["Action"]) == ({"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")
+    users = [other for other, function in FUNCTIONS.items() if referred(function["Role"]) == f"{name}Role"]
+    assert users == [name]
+
+
+def test_no_variable_of_a_function_holds_a_secret() -> None:
+    """The secrets' ARNs are there; what they hold a function reads itself."""
+    secrets = set(of_type("AWS::SecretsManager::Secret"))
+    variables = [template()["Globals"]["Function"]["Environment"]["Variables"]]
+    variables += [function.get("Environment", {}).get("Variables", {}) for function in FUNCTIONS.values()]
+    given = {name: value for each in variables for name, value in each.items()}
+    assert "{{resolve:" not in json.dumps(template())
+    hidden = {name for name, parameter in template()["Parameters"].items() if parameter.get("NoEcho")}
+    assert not hidden, "a secret would be a parameter of the stack"
+    for name, value in given.items():
+        if isinstance(value, dict) and secrets & {str(value.get("Ref")), str(value.get("Fn::GetAtt", [""])[0])}:
+            assert name.endswith("_SECRET_ARN")
+            assert value["Fn::GetAtt"][1] == "Id"
+
+
+OWN_KEY = {"Fn::GetAtt": ["EncryptionKey", "Arn"]}
+IF_WANTED = {"Fn::If": ["HasCustomerManagedKey", OWN_KEY, {"Ref": "AWS::NoValue"}]}
+
+
+def test_all_that_is_stored_is_encrypted_and_with_the_accounts_own_key_if_it_wants_one() -> None:
+    for queue in QUEUES.values():
+        assert queue["SqsManagedSseEnabled"] == {"Fn::If": ["HasCustomerManagedKey", False, True]}
+        assert queue["KmsMasterKeyId"] == IF_WANTED
+    for kind in ("AWS::Logs::LogGroup", "AWS::SecretsManager::Secret"):
+        assert {name: each.get("KmsKeyId") for name, each in of_type(kind).items()} == dict.fromkeys(
+            of_type(kind), IF_WANTED
+        )
+    [table] = of_type("AWS::DynamoDB::Table").values()
+    encrypted = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": OWN_KEY}
+    assert table["SSESpecification"]["Fn::If"] == ["HasCustomerManagedKey", encrypted, {"Ref": "AWS::NoValue"}]
+
+
+def test_the_key_lets_in_those_who_deliver_and_nobody_else() -> None:
+    [key] = of_type("AWS::KMS::Key").values()
+    assert key["EnableKeyRotation"] is True
+    by_sid = {each["Sid"]: resolved(each) for each in key["KeyPolicy"]["Statement"]}
+    assert by_sid.pop("IamOfThisAccountAdministersIt")["Action"] == "kms:*"
+    told = {sid: (each["Principal"], each["Condition"]) for sid, each in by_sid.items()}
+    logs = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws"
+    through = [f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}" for service in ("dynamodb", "sqs", "secretsmanager")]
+    assert told == {
+        "ThroughTheServicesThatHoldIt": (
+            {"AWS": "*"},
+            {"StringEquals": {"kms:CallerAccount": "AWS::AccountId", "kms:ViaService": through}},
+        ),
+        "EventBridgeDeliversToAQueue": (
+            {"Service": "events.amazonaws.com"},
+            {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}},
+        ),
+        "LogsOfThisDeployment": (
+            {"Service": "logs.${AWS::Region}.amazonaws.com"},
+            {
+                "ArnLike": {
+                    "kms:EncryptionContext:aws:logs:arn": [
+                        f"{logs}/lambda/{PREFIX}-*",
+                        f"{logs}/vendedlogs/{PREFIX}-*",
+                    ]
+                }
+            },
+        ),
+    }
+    for sid, each in by_sid.items():
+        assert not any("*" in action for action in each["Action"]), sid
+    groups = [resolved(each["LogGroupName"]) for each in of_type("AWS::Logs::LogGroup").values()]
+    assert all(name.startswith((f"/aws/lambda/{PREFIX}-", f"/aws/vendedlogs/{PREFIX}-")) for name in groups)
+
+
+def test_no_queue_answers_without_tls() -> None:
+    denied: set[str] = set()
+    for policy in of_type("AWS::SQS::QueuePolicy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Effect"] == "Deny":
+                assert (statement["Principal"], statement["Action"]) == ("*", "sqs:*")
+                assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+                denied |= {referred(queue) for queue in policy["Queues"]}
+    assert denied == set(QUEUES)
 
 
 @pytest.mark.parametrize(("name", "source"), list(event_sources("SQS")))
@@ -163,7 +268,6 @@ def test_queues_keep_what_nobody_could_handle() -> None:
     assert consumed == set(redriven)
     for name, queue in QUEUES.items():
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600, name
-        assert queue["SqsManagedSseEnabled"] is True, name
     for name, dead in redriven.items():
         assert dead == f"{name}Dlq"
         assert QUEUES[name].get("FifoQueue", False) == QUEUES[dead].get("FifoQueue", False)
@@ -218,6 +322,7 @@ def test_the_table_is_the_one_that_the_tests_use() -> None:
         "TableName",
         "DeletionProtectionEnabled",
         "PointInTimeRecoverySpecification",
+        "SSESpecification",
         "StreamSpecification",
         "TimeToLiveSpecification",
     }
@@ -264,7 +369,7 @@ def test_a_rule_takes_what_agents_publish(rule: str, what: str, topic: str) -> N
     }
 
 
-def test_only_one_function_may_assume_roles_and_only_those_under_the_path_or_with_the_tag() -> None:
+def test_only_one_function_may_assume_roles_of_tasks_and_only_those_under_the_path_or_with_the_tag() -> None:
     may = {
         (role, resolved(statement["Resource"], TaskRolePath="/work/"), str(resolved(statement.get("Condition"))))
         for role, statement in statements()
@@ -275,6 +380,8 @@ def test_only_one_function_may_assume_roles_and_only_those_under_the_path_or_wit
     assert may == {
         ("IotCredentialsRole", f"{arn}/work/*", "None"),
         ("IotCredentialsRole", f"{arn}/*", str(tagged)),
+        ("ApiEcsRole", "StreamRole.Arn", "None"),
+        ("ApiOperatorRole", "StreamRole.Arn", "None"),
     }
     assert template()["Parameters"]["TaskRolePath"]["Default"] == "/ecs-anywhere/"
 
@@ -311,11 +418,17 @@ def test_an_agent_may_use_its_own_topics_and_no_others() -> None:
         for statement in policy["PolicyDocument"]["Statement"]
     }
     own = topics(PREFIX, THING)
+    stream = stream_topic(own.commands, "*")
     assert allowed == {
         "iot:Connect": [f"client/{THING}"],
-        "iot:Publish": [f"topic/{own.requests}", f"topic/{own.task_state_changes}", f"topic/{own.credentials}"],
-        "iot:Subscribe": [f"topicfilter/{own.commands}"],
-        "iot:Receive": [f"topic/{own.commands}"],
+        "iot:Publish": [
+            f"topic/{own.requests}",
+            f"topic/{own.task_state_changes}",
+            f"topic/{own.credentials}",
+            f"topic/{stream}/out",
+        ],
+        "iot:Subscribe": [f"topicfilter/{own.commands}", f"topicfilter/{stream}/in"],
+        "iot:Receive": [f"topic/{own.commands}", f"topic/{stream}/in"],
     }
     connect = policy["PolicyDocument"]["Statement"][0]
     assert connect["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
@@ -364,8 +477,36 @@ def test_a_function_gets_every_variable_that_it_reads_for_its_work() -> None:
 
 def test_only_the_stacks_own_rule_and_rules_that_are_named_for_it_bring_work() -> None:
     """docs/guide.md: a rule of the account's takes the place of one with an ECS target."""
-    [statement] = of_type("AWS::SQS::QueuePolicy")["RunTaskQueuePolicy"]["PolicyDocument"]["Statement"]
+    [statement, _over_tls] = of_type("AWS::SQS::QueuePolicy")["RunTaskQueuePolicy"]["PolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     arn = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule"
     named = [f"{arn}/{PREFIX}-run-task-*", f"{arn}/*/{PREFIX}-run-task-*"]
     assert resolved(statement["Condition"]) == {"ArnLike": {"aws:SourceArn": ["RunTaskRule.Arn", *named]}}
+
+
+def test_operators_may_join_streams_and_no_rule_hears_of_it() -> None:
+    stream = stream_topic(topics(PREFIX, THING).commands, "0" * 32)
+    client = stream_client_id(PREFIX, "0" * 32)
+    [role] = [of_type("AWS::IAM::Role")["StreamRole"]]
+    [policy] = role["Policies"]
+    allowed = {
+        action: resolved(statement["Resource"]).rpartition(":")[2]
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in as_list(statement["Action"])
+    }
+    assert allowed == {
+        "iot:Connect": f"client/{PREFIX}-stream-*",
+        "iot:Publish": f"topic/{PREFIX}/*/streams/*",
+        "iot:Receive": f"topic/{PREFIX}/*/streams/*",
+        "iot:Subscribe": f"topicfilter/{PREFIX}/*/streams/*",
+    }
+    assert fnmatch(f"client/{client}", allowed["iot:Connect"])
+    for topic in (f"{stream}/in", f"{stream}/out"):
+        assert fnmatch(f"topic/{topic}", allowed["iot:Publish"])
+    for rule in RULES.values():
+        sql = resolved(rule["TopicRulePayload"]["Sql"])
+        heard = re.search(r"FROM '([^']*)'", sql)
+        assert heard is not None
+        assert not re.fullmatch(heard[1].replace("$", r"\$").replace("+", "[^/]+"), f"{stream}/out")
+        of_clients = re.search(r"regexp_matches\(clientId, '(.*)'\)", sql)
+        assert of_clients is None or not re.fullmatch(of_clients[1], client)

@@ -49,6 +49,7 @@ class Machine:
     sessions: int = 0
     now: datetime = START
     rules: Rules = field(default_factory=Rules)
+    boot_id: str | None = None
 
     def boot(self) -> None:
         """The agent starts, perhaps after it was killed: only what was stored is known."""
@@ -61,7 +62,8 @@ class Machine:
     def connect(self) -> None:
         self.sessions += 1
         self.connected = True
-        self.take(Connected(f"session-{self.sessions}", REGISTRATION))
+        registration = REGISTRATION.model_copy(update={"boot_id": self.boot_id})
+        self.take(Connected(f"{self.boot_id or 'session'}-{self.sessions}", registration))
 
     def disconnect(self) -> None:
         self.connected = False

@@ -64,7 +64,7 @@ class Simulation:
         instance_id = f"{self.random.getrandbits(128):032x}"
         certificate = Certificate(f"arn:aws:iot:::cert/cert-{instance_id}", "PEM")
         self.world.registry.attach(certificate, thing_name(PREFIX, instance_id), "default")
-        machine = Machine(instance_id, random.Random(self.random.random() + number))
+        machine = Machine(instance_id, random.Random(self.random.random() + number), boot_id=f"{number}-0")
         machine.boot()
         machine.connect()
         self._tell(machine, "connected")
@@ -171,6 +171,8 @@ class Simulation:
         machine = self.random.choice(self.machines)
         if machine.connected:
             self._tell(machine, "disconnected")
+        if machine.random.random() < 0.5:  # the whole machine started again
+            machine.boot_id = f"{machine.boot_id}+"
         machine.boot()
 
     def cut(self) -> None:
@@ -233,6 +235,7 @@ class Simulation:
             assert instance.memory + sum(task.memory for task in held) == 1000
             assert instance.cpu + sum(task.cpu for task in held) == 1000
             assert instance.tasks == len(held)
+            assert instance.duplicate_found_at is None, "nobody is taken for two machines"
             assert all(count == 1 for count in machine.runtime.starts.values()), "a container was started twice"
         self.had |= {task.task_id for task in active if task.service == "once"}
         assert sum(len(machine.running() & self.had) for machine in self.machines) <= 1, "two copies of one task"

@@ -14,6 +14,7 @@ from ecs_anywhere_agent.commands.layout import columns, duration, lasted
 from ecs_anywhere_agent.commands.options import data_dir_option, or_exit, output_option
 from ecs_anywhere_agent.identity import certificate_end, identity_files
 from ecs_anywhere_agent.local_api import AgentNotRunningError, ask
+from ecs_anywhere_agent.machine import boot_id_of
 from ecs_anywhere_agent.overview import of_state
 from ecs_anywhere_agent.store import STATE, read_stored
 
@@ -63,6 +64,7 @@ def read_status(data_dir: Path) -> dict[str, Any]:
         except sqlite3.Error as error:
             raise click.ClickException(f"{data_dir / STATE} cannot be read: {error}") from error
     status["certificate"] = _certificate(files.certificate)
+    status["bootId"] = boot_id_of(data_dir)
     return status
 
 
@@ -86,6 +88,7 @@ def lines(status: dict[str, Any], data_dir: Path, now: datetime) -> Iterator[str
         [
             ("Container instance", status["containerInstanceArn"]),
             ("Cluster", status["cluster"]),
+            ("Boot id", status["bootId"]),
             ("Agent", _agent(status["agent"], now)),
             *([("Problem", status["agent"]["problem"])] if status["agent"].get("problem") else ()),
             *_connection(status["connection"], now),

@@ -20,7 +20,7 @@ def expect_connection(draft: Draft) -> None:
 
 def lose_connection(draft: Draft) -> None:
     """One that the control plane had answered over; what had not come about yet is still waited for."""
-    if draft.link is not None and draft.link.epoch:
+    if draft.link is not None and draft.link.epoch and not draft.state.duplicate:
         draft.change(cut_off=True, offline_at=None)
 
 
@@ -43,7 +43,13 @@ def _work_without(draft: Draft) -> None:
 
 def be_connected(draft: Draft) -> None:
     """The control plane has answered with a whole list: it knows of this machine, which knows what it wants."""
-    draft.change(cut_off=False, offline_at=None, rebooted=False)
+    draft.change(cut_off=False, offline_at=None, rebooted=False, duplicate=False)
+
+
+def stand_back(draft: Draft) -> None:
+    """Another machine uses this one's identity, and what runs there is what should: nothing is begun here."""
+    draft.log("another machine uses this machine's identity: nothing is started or stopped until an operator chooses")
+    draft.change(duplicate=True, cut_off=False, offline_at=None)
 
 
 def note_contact(draft: Draft, began: float) -> None:
@@ -62,7 +68,7 @@ def store_contact(draft: Draft) -> None:
 
 def stops_at(state: State, task: Task) -> float | None:
     """When the machine stops the task by itself, unless it has contact before."""
-    if task.stop_after is None or task.orphan is not None or _ends(task):
+    if state.duplicate or task.stop_after is None or task.orphan is not None or _ends(task):
         return None
     return state.contact + task.stop_after
 

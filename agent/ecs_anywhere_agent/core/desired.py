@@ -19,7 +19,9 @@ NO_TRACE = "The machine has lost all trace of the task"
 
 
 def obey(draft: Draft, commands: TaskCommands) -> None:
-    """Pushed commands, and the answers to DescribeTasks."""
+    """Pushed commands, and the answers to DescribeTasks; also those for another machine with this identity."""
+    if draft.state.duplicate:
+        return
     for command in commands.tasks:
         _obey_one(draft, commands, command)
     wanted = {task.task_definition for task in draft.tasks()}

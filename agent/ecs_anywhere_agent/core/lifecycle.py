@@ -41,7 +41,7 @@ CUT_OFF = "The container instance was cut off for longer than the task's stop-af
 
 _NOTHING_RUNS = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED, Phase.CREATED, Phase.ENDED})
 """Phases from which a container that should stop has stopped: a late answer to a pull changes nothing."""
-_CIRCUMSTANCES = ("container_instance_arn", "contact", "credentials", "cut_off", "offline_at", "rebooted")
+_CIRCUMSTANCES = ("container_instance_arn", "contact", "credentials", "cut_off", "duplicate", "offline_at", "rebooted")
 
 
 def advance(draft: Draft, task: Task) -> None:
@@ -189,6 +189,8 @@ def _start_one(draft: Draft, task: Task, container: Container) -> Container:
         return container
     if task.stop_after is not None and draft.state.rebooted:
         return container  # who knows for how long the machine was off: its replacement may run already
+    if draft.state.duplicate:
+        return container
     if draft.state.offline_at is not None and container.phase is not Phase.ENDED:
         return container  # the disk may be an older one: the control plane is heard first, if it can be
     if container.phase is not Phase.ENDED and why_waiting(draft.state, task, draft.now):

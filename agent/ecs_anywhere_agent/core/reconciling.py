@@ -1,12 +1,12 @@
 """Opening a connection: Reconcile, register if the control plane wants it, collect the whole list."""
 
 from ecs_anywhere_agent.core.actions import PublishRequest
-from ecs_anywhere_agent.core.contact import asks_at, be_connected, lose_connection, note_contact
+from ecs_anywhere_agent.core.contact import asks_at, be_connected, lose_connection, note_contact, stand_back
 from ecs_anywhere_agent.core.desired import take_list
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import Connected
 from ecs_anywhere_agent.core.values import Link
-from ecs_protocol.messages import Reconcile, Reconciliation, Refused, RegistrationRequired
+from ecs_protocol.messages import DUPLICATE_IDENTITY, Reconcile, Reconciliation, Refused, RegistrationRequired
 
 
 def open_link(draft: Draft, event: Connected) -> None:
@@ -58,6 +58,8 @@ def register(draft: Draft, message: RegistrationRequired) -> None:
 def refused(draft: Draft, message: Refused) -> None:
     link = draft.link
     draft.log(f"the control plane refused a request: {message.error}: {message.message}")
+    if link is not None and message.error == DUPLICATE_IDENTITY and message.request_id.startswith(f"{link.session}-"):
+        stand_back(draft)
     if link is None or message.request_id != link.request_id:
         return
     gap = min(draft.rules.first_refusal_gap * 2**link.refusals, draft.rules.longest_refusal_gap)
@@ -109,4 +111,7 @@ def _send(draft: Draft, request_id: str) -> None:
     link = draft.link
     if link is not None:
         draft.change_link(request_due=draft.now.elapsed + link.request_gap)
-        draft.do(PublishRequest(Reconcile(request_id=request_id, digest=link.registration.digest)))
+        registration = link.registration
+        draft.do(
+            PublishRequest(Reconcile(request_id=request_id, digest=registration.digest, boot_id=registration.boot_id))
+        )

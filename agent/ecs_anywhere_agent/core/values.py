@@ -235,8 +235,8 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything. All but `link`, `offline_at`, `cut_off` and `credentials` is stored before the actions of the step
-    that made it are carried out."""
+    """Everything. All but `link`, `offline_at`, `cut_off`, `duplicate` and `credentials` is stored before the actions
+    of the step that made it are carried out."""
 
     container_instance_arn: str = ""
     tasks: Mapping[str, Task] = field(default_factory=dict)
@@ -255,6 +255,8 @@ class State:
     offline_at: float | None = None
     """When a machine without a connection counts as cut off."""
     cut_off: bool = False
+    duplicate: bool = False
+    """The control plane has said that another machine uses this one's identity."""
     credentials: Mapping[RoleRef, Credentials] = field(default_factory=dict)
     link: Link | None = None
 

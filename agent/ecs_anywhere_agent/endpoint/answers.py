@@ -6,6 +6,7 @@ to ask from where it is. Everything else gets Amazon's error for an id that ther
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,8 +32,8 @@ _NOT_FOUND = "404 page not found"
 _TOO_MANY = "You have reached maximum request limit."
 _NO_CONTAINER = "unable to get container ID from request: unable to get docker ID from v3 endpoint ID"
 _NO_TASK = "unable to get task arn from request: unable to get task Arn from v3 endpoint ID"
-_REFUSED_SOURCES = 256
-"""That are remembered, so that each is logged once."""
+_NOTED, _NOTED_FOR_SECONDS = 256, 3600.0
+"""What was logged is remembered, so that nobody can fill the log."""
 
 
 class World(NamedTuple):
@@ -72,7 +73,8 @@ class Answers:
         self._world = world
         self._limiter = Limiter(rate)
         self._lock = threading.Lock()
-        self._refused: set[str] = set()
+        self._noted: dict[str, float] = {}
+        """When, by what it is about; the oldest first."""
 
     def __call__(self, request: Request) -> Answer:
         words = request.path.strip("/").split("/")
@@ -93,7 +95,7 @@ class Answers:
         try:
             return answer(request, self._asker(request, named))
         except CannotLookError as error:
-            _log.warning("a container asked for metadata or credentials: %s (%s)", error, error.__cause__)
+            self._note(str(error), f"a container asked for metadata or credentials: {error} ({error.__cause__})")
             return _json(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
     def _metadata(self, identifier: str, what: str, request: Request, asker: _Asker | None) -> Answer:
@@ -153,13 +155,20 @@ class Answers:
             return None
         return _Asker(named, seen)
 
-    def _note_refusal(self, request: Request, what: str) -> None:
-        """Once a source: nobody shall fill the log. What was presented may be a secret of somebody else's."""
+    def _note_refusal(self, request: Request, how: str) -> None:
+        """Not what was presented, which may be a secret of somebody else's."""
+        self._note(request.peer, f"refused metadata or credentials to {request.peer}, which asked {how}")
+
+    def _note(self, about: str, text: str) -> None:
+        now = time.monotonic()
         with self._lock:
-            if request.peer in self._refused or len(self._refused) >= _REFUSED_SOURCES:
+            if now - self._noted.get(about, -math.inf) < _NOTED_FOR_SECONDS:
                 return
-            self._refused.add(request.peer)
-        _log.warning("refused metadata or credentials to %s, which asked %s", request.peer, what)
+            self._noted.pop(about, None)
+            self._noted[about] = now
+            if len(self._noted) > _NOTED:
+                del self._noted[next(iter(self._noted))]
+        _log.warning("%s", text)
 
     def _definition(self, task: Task) -> Mapping[str, Any]:
         return self._world.state().task_definitions.get(task.task_definition, {})

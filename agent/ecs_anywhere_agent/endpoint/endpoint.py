@@ -51,10 +51,9 @@ class Endpoint:
     @classmethod
     def open(cls, data_dir: Path) -> "Endpoint":
         """Raises RuntimeUnavailableError if no port of the loopback interface can be had."""
-        stored = read(data_dir / FILE) or {}
-        key, port = bytes.fromhex(stored.get("key", "")) or secrets.token_bytes(32), stored.get("port")
+        key, port = _stored(data_dir)
         try:
-            listening = _listen(_LOCALHOST, port) if port else _listen_somewhere()
+            listening = _listen_somewhere() if port is None else _listen(_LOCALHOST, port)
         except OSError as error:
             listening = _listen_somewhere()
             _log.warning(
@@ -62,7 +61,8 @@ class Endpoint:
                 "are replaced; new ones find them at port %d", port, _LOCALHOST, error, listening.getsockname()[1]
             )  # fmt: skip
         endpoint = cls(Identifiers(key), listening)
-        write(data_dir / FILE, json.dumps({"port": endpoint.port, "key": key.hex()}))
+        if endpoint.port != port:
+            write(data_dir / FILE, json.dumps({"port": endpoint.port, "key": key.hex()}))
         return endpoint
 
     def serve_docker(self, gateway: str | None) -> None:
@@ -82,8 +82,8 @@ class Endpoint:
             address, features = loopback.ADDRESS, {_ROLE, _ROLE_IN_HOST, LOGS_BY_ROLE}
         except OSError as error:
             _log.warning(
-                "tasks with a role cannot run here: the address %s cannot be added to the loopback interface (%s); "
-                "run the agent as root", loopback.ADDRESS, error
+                "tasks with a role cannot run here: the address %s cannot be added to the loopback interface (%s). Run "
+                "the agent as root, or: ip address add %s/32 dev lo", loopback.ADDRESS, error, loopback.ADDRESS
             )  # fmt: skip
             address, features = gateway, {_ROLE_IN_HOST}
         try:
@@ -137,6 +137,15 @@ class Endpoint:
     def close(self) -> None:
         for each in self._listening:
             each.close()
+
+
+def _stored(data_dir: Path) -> tuple[bytes, int | None]:
+    """Key and port of an earlier agent; a new key and no port, if none can be read."""
+    stored = read(data_dir / FILE) or {}
+    try:
+        return bytes.fromhex(stored["key"]), int(stored["port"])
+    except (KeyError, TypeError, ValueError):
+        return secrets.token_bytes(32), None
 
 
 def _region(spec: ContainerSpec, of_image: Iterable[str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ from ecs_anywhere_agent.core.events import (
     ImagePulled,
 )
 from ecs_anywhere_agent.core.values import ContainerRef
-from ecs_anywhere_agent.endpoint.endpoint import LOGS_BY_ROLE, Endpoint
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.role_credentials import HeldCredentials
@@ -43,7 +43,7 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     Patience,
     find_engine,
 )
-from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
 from ecs_anywhere_agent.runtime.docker_gpus import find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
@@ -135,9 +135,9 @@ class DockerRuntime:
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
             engine = find_engine(_patience(settings))
-            if endpoint is not None:
-                endpoint.serve_docker(engine.bridge_gateway())
             info = engine.info()
+            if endpoint is not None:
+                endpoint.serve_docker(None if is_rootless(info) else engine.bridge_gateway())
             return cls(
                 engine, info, data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint, roles=roles
             )
@@ -164,15 +164,14 @@ class DockerRuntime:
 
     def facts(self) -> RuntimeFacts:
         gpu_ids = find_gpus(self._settings.gpus, self._settings.nvidia_runtime, self._info)
-        served = frozenset() if self._endpoint is None else self._endpoint.features
         features = features_of(
             self._info,
             limits_tasks=self._task_cgroups is not None,
             gpus=bool(gpu_ids),
-            serves_log_driver=LOGS_BY_ROLE in served,
+            served=frozenset() if self._endpoint is None else self._endpoint.features,
             routes_logs=can_route_logs(self._data_dir),
         )
-        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
+        return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
         with self._lock:

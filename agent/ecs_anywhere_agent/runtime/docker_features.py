@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ecs_anywhere_agent.endpoint.endpoint import LOGS_BY_ROLE
 from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS, VOLUME_DRIVER
 
 _JOURNAL = Path("/run/systemd/journal/socket")
@@ -19,18 +20,23 @@ def features_of(
     *,
     limits_tasks: bool,
     gpus: bool = False,
-    serves_log_driver: bool = False,
+    served: frozenset[str] = frozenset(),
     routes_logs: bool = False,
     journal: Path = _JOURNAL,
 ) -> frozenset[str]:
     """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task; `gpus`: there are some
-    that it can give to containers; `serves_log_driver`: Docker's awslogs gets credentials from it; `routes_logs`: there
-    is a place for the sockets of log routers."""
+    that it can give to containers; `served` are those of the local endpoint, where awslogs gets its credentials;
+    `routes_logs`: there is a place for the sockets of log routers."""
     of_gpus = frozenset({"gpu"} if gpus else ())
-    works = {"awslogs": serves_log_driver, "journald": journal.exists()}
+    works = {"awslogs": LOGS_BY_ROLE in served, "journald": journal.exists()}
     of_logs = frozenset(f"log-driver-{each}" for each in _log_drivers(info) if works.get(each, True))
     of_routers = _ROUTES_LOGS if routes_logs and "log-driver-fluentd" in of_logs else frozenset()
-    return DOCKER_FEATURES | of_gpus | of_logs | of_routers | frozenset(_of_machine(info, limits_tasks))
+    return DOCKER_FEATURES | of_gpus | of_logs | of_routers | served | frozenset(_of_machine(info, limits_tasks))
+
+
+def is_rootless(info: Mapping[str, Any]) -> bool:
+    """Its containers' network is behind one of its own, which no address of the machine leads out of."""
+    return any("name=rootless" in option for option in info.get("SecurityOptions") or ())
 
 
 def _log_drivers(info: Mapping[str, Any]) -> Iterator[str]:

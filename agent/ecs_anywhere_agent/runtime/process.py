@@ -100,8 +100,7 @@ class ProcessRuntime:
             "ulimits": launching.may_raise_limits(),
             "task-limits": self._cgroups is not None,
         }
-        served = frozenset() if self._endpoint is None else self._endpoint.features
-        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able} | served
+        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able}
         return RuntimeFacts(features, attributes=() if self._cgroups else (NO_LIMITS,))
 
     def perform(self, action: RuntimeAction) -> None:

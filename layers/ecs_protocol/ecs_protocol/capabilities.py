@@ -45,13 +45,14 @@ DOCKER_FEATURES = _words(
 DOCKER_FEATURES_OF_SOME = _words(
     """init-process swap swappiness task-limits apparmor selinux gpu log-driver-fluentd log-driver-gelf
     log-driver-journald log-driver-json-file log-driver-splunk log-driver-syslog log-driver-awslogs
-    execution-role-awslogs log-driver-awsfirelens firelens firelens-s3 firelens-secrets"""
+    execution-role-awslogs task-role task-role-network-host log-driver-awsfirelens firelens firelens-s3
+    firelens-secrets"""
 )
 """What it can do where the Engine and the machine let it."""
 
 PROCESS_FEATURES = _words(
     """process external network-mode-host health-check restart-policy container-ordering execute-command secrets
-    environment-files"""
+    environment-files task-role task-role-network-host"""
 )
 """What the process runtime can do on every machine."""
 

@@ -131,6 +131,8 @@ class RegisterContainerInstance(_Request):
     gpu_ids: tuple[GpuId, ...] = Field(default=(), max_length=MAX_GPUS)
     attributes: tuple[Attribute, ...] = ()
     """Capability attributes (no value) and others."""
+    boot_id: str | None = Field(default=None, min_length=1, max_length=64)
+    """As in Reconcile; no part of the digest."""
 
 
 class Reconcile(_Request):
@@ -141,6 +143,9 @@ class Reconcile(_Request):
 
     type: Literal["Reconcile"] = "Reconcile"
     digest: str = Field(min_length=1, max_length=64)
+    boot_id: str | None = Field(default=None, min_length=1, max_length=64)
+    """Tells a run of the machine's system, and the agent's data directory on it, from all others: a boot that is over
+    never speaks again, unless two machines use one identity."""
 
 
 class DescribeTasks(_Request):
@@ -392,6 +397,10 @@ class Probe(Message):
     type: Literal["Probe"] = "Probe"
 
 
+DUPLICATE_IDENTITY = "DuplicateIdentity"
+"""Another machine uses the identity: this one is to start nothing, to stop nothing, and to stay away."""
+
+
 class Refused(Message):
     """The control plane will not do what was asked, and asking again soon will not help."""
 
@@ -399,7 +408,7 @@ class Refused(Message):
     type: Literal["Refused"] = "Refused"
     request_id: str
     error: str
-    """A stable name: InactiveInstance, ClusterNotFoundException, InvalidParameterException."""
+    """A stable name: InactiveInstance, ClusterNotFoundException, InvalidParameterException, DuplicateIdentity."""
     message: str
 
 

@@ -188,6 +188,30 @@ def test_tasks_and_exit_codes_survive_the_agent(
     assert control_plane.exit_code(2) == 143
 
 
+def test_a_task_finds_at_the_agent_what_it_is_also_after_the_agent_was_killed(
+    start: Callable[[], AgentProcess], control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Its exit code says whether it did."""
+    program = (
+        "import json, os, pathlib, time, urllib.request as http\n"
+        "def task():\n"
+        "    return json.load(http.urlopen(os.environ['ECS_CONTAINER_METADATA_URI_V4'] + '/task'))\n"
+        "before = task()\n"
+        "pathlib.Path('asked').touch()\n"
+        "while not pathlib.Path('again').exists(): time.sleep(0.1)\n"
+        f"raise SystemExit(not task()['TaskARN'] == before['TaskARN'] == '{command(1).task_arn}')\n"
+    )
+    (tmp_path / "ask.py").write_text(program)
+    agent = start()
+    control_plane.run(1, f"exec {sys.executable} ask.py", workingDirectory=str(tmp_path))
+    control_plane.until((tmp_path / "asked").exists)
+    agent.end(signal.SIGKILL)
+    start()
+    (tmp_path / "again").touch()
+    control_plane.until_status(1, TaskStatus.STOPPED)
+    assert control_plane.exit_code(1) == 0
+
+
 def test_a_second_agent_on_the_data_directory_refuses(start: Callable[[], AgentProcess], tmp_path: Path) -> None:
     start()
     second = subprocess.run(

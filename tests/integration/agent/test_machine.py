@@ -2,11 +2,12 @@
 
 import os
 import socket
+from pathlib import Path
 
 import psutil
 import pytest
 
-from ecs_anywhere_agent.machine import default_reserved_memory, describe_machine, ports_in_use
+from ecs_anywhere_agent.machine import boot_id_of, default_reserved_memory, describe_machine, ports_in_use
 from ecs_anywhere_agent.runtime.interface import RuntimeFacts
 from ecs_protocol.messages import Attribute, HostPort, RegisterContainerInstance
 
@@ -15,9 +16,16 @@ FACTS = RuntimeFacts(
 )
 
 
-def describe(*attributes: Attribute, reserved: int | None = None) -> RegisterContainerInstance:
+def describe(
+    *attributes: Attribute, reserved: int | None = None, boot_id: str | None = None
+) -> RegisterContainerInstance:
     return describe_machine(
-        FACTS, attributes, own_ports=frozenset(), owns_process=lambda _: False, reserved_memory=reserved
+        FACTS,
+        attributes,
+        own_ports=frozenset(),
+        owns_process=lambda _: False,
+        reserved_memory=reserved,
+        boot_id=boot_id,
     )
 
 
@@ -57,3 +65,18 @@ def test_ports_in_use_are_those_of_others() -> None:
         assert port in ports_in_use(frozenset(), lambda _: False)
         assert port not in ports_in_use(frozenset({port}), lambda _: False)
         assert port not in ports_in_use(frozenset(), lambda pid: pid == os.getpid())
+
+
+def test_a_boot_id_is_of_this_boot_and_of_this_data_directory(tmp_path: Path) -> None:
+    one, copy = tmp_path / "one", tmp_path / "copy"
+    one.mkdir()
+    copy.mkdir()
+    assert boot_id_of(one) == boot_id_of(one)
+    assert boot_id_of(one) != boot_id_of(copy)
+    assert len(boot_id_of(one)) == 32
+
+
+def test_what_boot_it_is_is_no_part_of_what_the_machine_is() -> None:
+    one, two = describe(boot_id="1" * 32), describe(boot_id="2" * 32)
+    assert (one.boot_id, two.boot_id) == ("1" * 32, "2" * 32)
+    assert one.model_copy(update={"boot_id": None}) == two.model_copy(update={"boot_id": None})

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from paho.mqtt.enums import CallbackAPIVersion
 
 from ecs_anywhere_agent.core.events import (
     Connected,
@@ -29,11 +31,23 @@ from ecs_anywhere_agent.core.events import (
     ReportAcknowledged,
 )
 from ecs_anywhere_agent.identity import IdentityFiles
-from ecs_anywhere_agent.mqtt import MqttLink, tls_context
+from ecs_anywhere_agent.mqtt import DUPLICATE, MqttLink, tls_context
 from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.streams.open_streams import OpenStreams
-from ecs_protocol.messages import Identity, Probe, Reconcile, RegisterContainerInstance, TaskReport, TaskStateChanges
+from ecs_protocol.messages import (
+    DUPLICATE_IDENTITY,
+    Identity,
+    OpenLogs,
+    Probe,
+    Reconcile,
+    Refused,
+    RegisterContainerInstance,
+    TaskReport,
+    TaskStateChanges,
+)
+from ecs_protocol.names import stream_topic
 from ecs_protocol.statuses import TaskStatus
+from ecs_protocol.streams import FROM_MACHINE, Attach, Attached, Ended
 from integration.agent.conftest import THING, Broker
 
 Events = queue.Queue[Event]
@@ -108,6 +122,44 @@ def listening(directory: Path, valid_from: datetime) -> Iterator[tuple[int, str,
     thread.join()
 
 
+def test_a_stream_goes_over_topics_of_its_own(broker: Broker, files: IdentityFiles) -> None:
+    link, events = connect(files)
+    assert isinstance(events.get(timeout=20), Connected)
+    assert isinstance(events.get(timeout=20), ContactProved)
+    topics = files.load().topics
+    wanted = OpenLogs(session_id="5" * 32, task_id="a" * 32, seconds=60)
+    stream = stream_topic(topics.commands, wanted.session_id)
+    heard: queue.Queue[bytes] = queue.Queue()
+    operator = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    operator.tls_set_context(ssl.create_default_context(cadata=broker.ca_pem))
+    operator.on_message = lambda _client, _data, message: heard.put(bytes(message.payload))
+    subscribed = threading.Event()
+    operator.on_subscribe = lambda *_: subscribed.set()
+    operator.connect("localhost", broker.mqtt_port)
+    operator.loop_start()
+    operator.subscribe(f"{stream}/out", qos=1)
+    assert subscribed.wait(20)
+    try:
+        cloud = broker.client("iot-data")
+        cloud.publish(topic=topics.commands, qos=1, payload=wanted.to_json())
+        assert events.get(timeout=10) == MessageReceived(wanted)
+        while heard.empty():  # attached again until it is answered, as operators do
+            cloud.publish(topic=f"{stream}/in", qos=1, payload=Attach().to_json())
+            time.sleep(0.2)
+        assert FROM_MACHINE.validate_json(heard.get()) == Attached()
+        said: Any = Attached()
+        while said == Attached():
+            said = FROM_MACHINE.validate_json(heard.get(timeout=10))
+        assert isinstance(said, Ended)
+        assert said.reason is not None
+        assert said.reason.startswith("nothing of the task is left on its machine")
+        assert events.empty(), "neither the stream nor its subscription is anything to the core"
+    finally:
+        operator.disconnect()
+        operator.loop_stop()
+        link.close()
+
+
 def test_commands_come_and_reports_are_acknowledged(
     broker: Broker, files: IdentityFiles, inbox: Callable[[int], list[Any]]
 ) -> None:
@@ -165,6 +217,25 @@ def test_a_connection_that_is_taken_over_comes_back_as_a_new_session(files: Iden
     assert isinstance(again, Connected)
     assert one.session != again.session
     first.close()
+
+
+def test_a_machine_that_is_refused_as_a_duplicate_leaves_the_connection_to_the_other_one(
+    files: IdentityFiles, broker: Broker
+) -> None:
+    """What is said to the other one over the topic that both hear makes neither leave."""
+    link, events = connect(files)
+    connected = events.get(timeout=20)
+    assert isinstance(connected, Connected)
+    assert isinstance(events.get(timeout=20), ContactProved)
+    for session in ("another", connected.session):
+        refused = Refused(request_id=f"{session}-1", error=DUPLICATE_IDENTITY, message="two")
+        broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload=refused.to_json())
+        assert events.get(timeout=10) == MessageReceived(refused)
+    assert events.get(timeout=10) == Disconnected()
+    assert events.get(timeout=10) == NotConnected(DUPLICATE)
+    with pytest.raises(queue.Empty):
+        events.get(timeout=5)
+    link.close()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def spoil(world: World, machine: str, update: str, **values: Any) -> None:
 
 
 def test_nothing_differs(world: World, machine: str) -> None:
-    assert ask(world) == {"checked": 1, "differences": [], "busy": [], "next": None}
+    assert ask(world) == {"checked": 1, "differences": [], "busy": [], "duplicates": [], "next": None}
 
 
 def test_what_differs_is_named_and_mended_only_when_asked_to(world: World, machine: str) -> None:

@@ -20,7 +20,7 @@ from control_plane.flows.container_instances import deregister_container_instanc
 from control_plane.flows.note_presence import note_presence
 from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.submit_task_state_change import submit_task_state_changes
-from control_plane.gateways.sigv4 import SignedRequest
+from control_plane.gateways.sigv4_forms import SignedRequest
 from ecs_protocol.messages import Reconcile, RotateCertificate, TaskReport, TaskStateChanges
 from ecs_protocol.names import thing_name, topics
 from ecs_protocol.statuses import TaskStatus

@@ -322,13 +322,15 @@ def test_a_refusal_is_logged_once_a_source_and_no_secret_ever(agent: Agent, capl
     ]
 
 
-def test_a_runtime_that_does_not_answer_is_an_error_of_the_machine(agent: Agent) -> None:
+def test_a_runtime_that_does_not_answer_is_an_error_of_the_machine_and_logged_once(
+    agent: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
     agent.view.silent = True
-    answer = agent.credentials()
-    assert (answer.status, json.loads(answer.content)) == (
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "unable to get it from Docker",
-    )
+    answers = {(answer.status, answer.content) for answer in (agent.credentials(), agent.credentials())}
+    assert answers == {(HTTPStatus.INTERNAL_SERVER_ERROR, '"unable to get it from Docker"')}
+    assert [record.getMessage() for record in caplog.records] == [
+        "a container asked for metadata or credentials: unable to get it from Docker (None)"
+    ]
 
 
 def test_ids_and_tokens_are_told_apart_by_key_container_and_purpose() -> None:

@@ -161,6 +161,7 @@ def a_status(**members: Any) -> dict[str, Any]:
             "since": (NOW - timedelta(hours=2)).isoformat(),
             "lastExchangeAt": (NOW - timedelta(minutes=3)).isoformat(),
         },
+        "bootId": "5" * 32,
         "certificate": {"notAfter": (NOW + timedelta(days=30)).isoformat()},
         **of_state(a_state()),
         **members,
@@ -175,6 +176,7 @@ def test_status_is_laid_out_for_people() -> None:
     assert text(a_status()).splitlines() == [
         "Container instance  arn:instance",
         "Cluster             default",
+        "Boot id             55555555555555555555555555555555",
         "Agent               version 1.2.3, process 42, started 3 h ago",
         "Connection          connected for 2 h; last exchange 3 min ago",
         "Certificate         ends 2030-01-31, in 30 days",

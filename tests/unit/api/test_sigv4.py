@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
@@ -21,7 +22,8 @@ from control_plane.domain.errors import (
     MissingAuthenticationTokenException,
     UnrecognizedClientException,
 )
-from control_plane.gateways.sigv4 import SignedRequest, verify
+from control_plane.gateways.sigv4 import verify
+from control_plane.gateways.sigv4_forms import SignedRequest
 from unit.api.clients import ENDPOINT, KEY_ID, REGION, SECRET, captured
 
 LOCAL = "/_aws/execute-api/ec5a0001/$default"
@@ -225,13 +227,115 @@ def test_the_day_of_the_scope_is_the_day_of_the_date(signed: SignedRequest) -> N
         check(in_authorization(f"/{day}/", "/20200101/")(signed))
 
 
-def test_a_presigned_request_is_refused_in_so_many_words() -> None:
-    aws_request = AWSRequest("POST", f"{ENDPOINT}/", data=b"{}")
-    SigV4QueryAuth(Credentials(KEY_ID, SECRET), "ecs", REGION).add_auth(aws_request)
-    query = str(aws_request.url).partition("?")[2]
-    request = SignedRequest("POST", ("/",), query, {"host": "ec5a0001.execute-api.eu-west-1.amazonaws.com"}, b"{}")
-    with pytest.raises(IncompleteSignatureException, match="Presigned"):
-        verify(request, secret_of={KEY_ID: SECRET}.get, region=REGION, now=datetime.now(UTC))
+HOST = ENDPOINT.removeprefix("https://")
+TARGET = "AmazonEC2ContainerServiceV20141113.ListClusters"
+
+
+def presigned(expires: int = 60, query: str = "", token: str | None = None) -> SignedRequest:
+    headers = {"x-amz-target": TARGET, "content-type": "application/x-amz-json-1.1"}
+    aws_request = AWSRequest("POST", f"{ENDPOINT}/{query}", headers=headers)
+    SigV4QueryAuth(Credentials(KEY_ID, SECRET, token), "ecs", REGION, expires=expires).add_auth(aws_request)
+    return SignedRequest("POST", ("/",), str(aws_request.url).partition("?")[2], {"host": HOST, **headers}, b"")
+
+
+def presigned_at(request: SignedRequest) -> datetime:
+    return datetime.strptime(parse_qs(request.query)["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def check_presigned(request: SignedRequest, *, late: float = 0, at: datetime | None = None) -> str:
+    now = (at or presigned_at(request)) + timedelta(seconds=late)
+    return verify(request, secret_of={KEY_ID: SECRET}.get, region=REGION, now=now)
+
+
+def test_a_presigned_request_is_taken_until_it_expires() -> None:
+    request = presigned(expires=60, query="?a=b+c")
+    assert [check_presigned(request, late=seconds) for seconds in (-900, 0, 60)] == [KEY_ID] * 3
+    for seconds, words in ((61, "Signature expired: .* - 1 min"), (-901, "Signature not yet current: ")):
+        with pytest.raises(InvalidSignatureException, match=words):
+            check_presigned(request, late=seconds)
+
+
+def test_a_presigned_request_lasts_for_a_week_at_most() -> None:
+    assert check_presigned(presigned(expires=604_800), late=604_800) == KEY_ID
+    with pytest.raises(IncompleteSignatureException, match="from 1 to 604800"):
+        check_presigned(presigned(expires=604_801))
+
+
+def test_a_session_token_comes_in_the_query() -> None:
+    request = presigned(token="the+session/token=")
+    asked: list[tuple[str, str]] = []
+
+    def secret_of_session(access_key_id: str, token: str) -> str:
+        asked.append((access_key_id, token))
+        return SECRET
+
+    at = presigned_at(request)
+    nobody: dict[str, str] = {}
+    answered = verify(request, secret_of=nobody.get, secret_of_session=secret_of_session, region=REGION, now=at)
+    assert answered == KEY_ID
+    assert asked == [(KEY_ID, "the+session/token=")]
+
+
+@pytest.mark.parametrize("as_sent", ["a=b+c", "a=b%20c"])
+def test_a_space_in_a_query_is_signed_as_percent_20_however_it_is_sent(as_sent: str) -> None:
+    aws_request = AWSRequest("POST", f"{ENDPOINT}/?a=b%20c", headers={"x-amz-target": TARGET}, data=b"{}")
+    SigV4Auth(Credentials(KEY_ID, SECRET), "ecs", REGION).add_auth(aws_request)
+    lower = {name.lower(): value for name, value in aws_request.headers.items()}
+    assert check(SignedRequest("POST", ("/",), as_sent, {"host": HOST, **lower}, b"{}")) == KEY_ID
+
+
+def in_query(old: str, new: str) -> Callable[[SignedRequest], SignedRequest]:
+    def change(request: SignedRequest) -> SignedRequest:
+        assert old in request.query
+        return replace(request, query=request.query.replace(old, new))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal", "words"),
+    [
+        pytest.param(in_query("&X-Amz-Signature=", "&Other="), IncompleteSignatureException, "Signature'", id="none"),
+        pytest.param(in_query("X-Amz-Expires=60", "X-Amz-Expires=6000"), InvalidSignatureException, "match", id="time"),
+        pytest.param(in_query("X-Amz-Expires=60&", ""), IncompleteSignatureException, "X-Amz-Expires", id="no-end"),
+        pytest.param(in_query("Expires=60", "Expires=-60"), IncompleteSignatureException, "seconds", id="negative"),
+        pytest.param(in_query("Expires=60", "Expires=%D9%A6"), IncompleteSignatureException, "seconds", id="digits"),
+        pytest.param(
+            in_query("X-Amz-Expires=60", "X-Amz-Expires=60&X-Amz-Expires=9"),
+            IncompleteSignatureException,
+            "twice",
+            id="given-twice",
+        ),
+        pytest.param(in_query("SHA256&", "SHA1&"), IncompleteSignatureException, "algorithm", id="other-algorithm"),
+        pytest.param(in_query("%2Fecs%2F", "%2Fiam%2F"), InvalidSignatureException, "service", id="other-service"),
+        pytest.param(in_query("host%3B", ""), InvalidSignatureException, "'host' must be", id="unsigned-host"),
+        pytest.param(
+            with_header("x-amz-target", "AmazonEC2ContainerServiceV20141113.DeleteCluster"),
+            InvalidSignatureException,
+            "match",
+            id="other-operation",
+        ),
+        pytest.param(
+            lambda one: replace(one, body=b'{"cluster": "prod"}'), InvalidSignatureException, "match", id="other-body"
+        ),
+        pytest.param(
+            with_header("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+            InvalidSignatureException,
+            "SHA-256",
+            id="unsigned-body",
+        ),
+        pytest.param(
+            with_header("x-amz-security-token", "t"), InvalidSignatureException, "token' must be", id="added-token"
+        ),
+    ],
+)
+def test_a_presigned_request_that_was_changed_is_refused(
+    change: Callable[[SignedRequest], SignedRequest], refusal: type[EcsError], words: str
+) -> None:
+    request = presigned()
+    with pytest.raises(refusal) as raised:
+        check_presigned(change(request), at=presigned_at(request))
+    assert words in raised.value.message
 
 
 @settings(max_examples=50, deadline=None)

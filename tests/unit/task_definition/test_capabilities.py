@@ -168,8 +168,12 @@ def test_what_a_machine_announces_today() -> None:
         "logging-driver.splunk",
         "logging-driver.syslog",
         "selinux",
+        "task-iam-role",
+        "task-iam-role-network-host",
     ]
     assert announced_attributes(PROCESS_AS_ROOT) == (
+        "com.amazonaws.ecs.capability.task-iam-role",
+        "com.amazonaws.ecs.capability.task-iam-role-network-host",
         "ecs-anywhere.capability.container-user",
         "ecs.capability.container-health-check",
         "ecs.capability.container-ordering",

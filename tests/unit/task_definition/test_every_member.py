@@ -238,7 +238,6 @@ def runs_on_a_machine_of_today(made: Mapping[str, Any]) -> bool:
 
 NOWHERE = frozenset(
     [
-        "task-role",
         "pid-mode-task",
         "ipc-mode-task",
         "fault-injection",
@@ -262,6 +261,7 @@ NOWHERE = frozenset(
 
 RUNS_EVERYWHERE = frozenset(
     [
+        "task-role",
         "volume-that-nothing-mounts",
         "ulimits",
         "depends-on",

@@ -84,6 +84,8 @@ class ContainerInstance(Entity):
     """When a lifecycle event said so, on our clock."""
     connection_changed_at: datetime | None = None
     """When it was last found connected or disconnected."""
+    duplicate_found_at: datetime | None = None
+    """Since then two machines are known to use its identity (boots.py): it takes no new task."""
     updated_at: datetime
 
     def attribute(self, name: str) -> str | None:

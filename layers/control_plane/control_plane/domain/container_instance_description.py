@@ -59,15 +59,18 @@ def describe_container_instance(
 
 
 def describe_instance_health(instance: ContainerInstance) -> Described:
-    """What is known of it is whether its agent is connected.
+    """What is known of it is whether its agent is connected, and that of one machine.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerInstanceHealthStatus.html
     """
-    status = "OK" if instance.agent_connected else "IMPAIRED"
+    reason = None if instance.agent_connected else "The agent is not connected."
+    if instance.duplicate_found_at is not None:
+        reason = "Two machines use its identity: see ecs-anywhere duplicates."
+    status = "IMPAIRED" if reason else "OK"
     connectivity = {
         "type": "AGENT_CONNECTIVITY",
         "status": status,
-        "statusReason": None if instance.agent_connected else "The agent is not connected.",
+        "statusReason": reason,
         "lastUpdated": instance.updated_at,
         "lastStatusChange": instance.connection_changed_at,
     }

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from control_plane.domain.boots import Boots
 from control_plane.domain.entity import Entity
 from ecs_protocol.messages import Attribute
 
@@ -41,6 +42,8 @@ class InstanceIdentity(Entity):
     """From then on nothing that this machine says is believed, but that it has stopped what it was to stop."""
     revoke_at: datetime | None = None
     """When it need not hear so any more: its certificates are revoked then."""
+    boots: Boots | None = None
+    """Which machine, by the boot that it told."""
     version: int = 0
     """Raised by each write, which is conditional on it."""
 

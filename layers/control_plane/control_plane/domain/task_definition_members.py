@@ -21,7 +21,7 @@ def _of(path: str, members: str) -> frozenset[str]:
 _C = "containerDefinitions"
 
 HONOURED = (
-    _of("", "networkMode cpu memory pidMode ipcMode")
+    _of("", "networkMode cpu memory pidMode ipcMode taskRoleArn")
     | _of("runtimePlatform", "cpuArchitecture operatingSystemFamily")
     | _of("volumes", "name")
     | _of("volumes.host", "sourcePath")
@@ -67,7 +67,7 @@ HARMLESS: Mapping[str, str] = {
 }
 
 CAPABLE = (
-    _of("", "taskRoleArn enableFaultInjection")
+    _of("", "enableFaultInjection")
     | _of("inferenceAccelerators", "deviceName deviceType")
     | _of("proxyConfiguration", "type containerName")
     | _of("proxyConfiguration.properties", "name value")

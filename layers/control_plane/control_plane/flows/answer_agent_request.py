@@ -25,6 +25,7 @@ from control_plane.flows.orphans import note_orphans
 from control_plane.flows.register_container_instance import register
 from control_plane.flows.rotate_certificate import note_certificate_in_use, rotate_certificate
 from control_plane.flows.sender import identify
+from control_plane.flows.tell_machines_apart import is_the_machine
 from control_plane.runtime import ControlPlane
 from control_plane.store import instance_presence, instances, tasks
 from ecs_protocol.messages import (
@@ -68,8 +69,9 @@ def answer_agent_request(cp: ControlPlane, envelope: Envelope) -> None:
             audit.refused_message(cp, envelope, "its instance is deregistered")
         _answer_deregistered(cp, sender, request)
         return
-    _answer(cp, sender, request, envelope)
-    note_certificate_in_use(cp, sender, envelope.principal)
+    if not isinstance(request, Reconcile | RegisterContainerInstance) or is_the_machine(cp, sender, request, envelope):
+        _answer(cp, sender, request, envelope)
+        note_certificate_in_use(cp, sender, envelope.principal)
 
 
 def _answer(cp: ControlPlane, sender: InstanceIdentity, request: AgentRequest, envelope: Envelope) -> None:

@@ -5,7 +5,8 @@ from control_plane.domain.authorization import Caller
 from control_plane.domain.errors import EcsError, ExpiredTokenException
 from control_plane.domain.session_key import claims_of, made_with, session_secret_of
 from control_plane.flows import audit
-from control_plane.gateways.sigv4 import SignedRequest, claimed_access_key_id, verify
+from control_plane.gateways.sigv4 import verify
+from control_plane.gateways.sigv4_forms import SignedRequest, claimed_access_key_id
 from control_plane.runtime import ControlPlane
 
 ADMINISTRATOR = "administrator"

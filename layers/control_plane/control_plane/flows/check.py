@@ -20,19 +20,22 @@ Found = dict[str, object]
 
 
 def check(cp: ControlPlane, cluster_name: str, shard: int | None, *, repair: bool) -> Found:
-    """One key of the cluster's instances. Answers {checked, differences, busy, next}; `next` is the following key.
+    """One key of the cluster's instances. Answers {checked, differences, busy, duplicates, next}.
 
-    `busy` are instances that changed at each of several attempts. Raises ClusterNotFoundException.
+    `busy` are instances that changed at each of several attempts, `duplicates` those whose identity two machines use;
+    `next` is the following key. Raises ClusterNotFoundException.
     """
     cluster = require_cluster(cp, cluster_name)
     shards = sorted(cluster.shards)
     now = shards[0] if shard is None and shards else shard
     found = instances.of_cluster(cp.table, cluster.name, [now]) if now in shards and now is not None else []
-    differences, busy = [], []
+    differences, busy, duplicates = [], [], []
     for instance in found:
         if instance.status is InstanceStatus.INACTIVE:
             continue
         arn = cp.arns.container_instance(cluster.name, instance.instance_id)
+        if instance.duplicate_found_at is not None:
+            duplicates.append(arn)
         try:
             differs = until_won(cp, lambda _attempt, one=instance: _check(cp, one, repair=repair))  # type: ignore[misc]
         except LostRace:
@@ -42,7 +45,13 @@ def check(cp: ControlPlane, cluster_name: str, shard: int | None, *, repair: boo
             logger.warning("An instance's resources differ from its tasks", extra={"instance": arn, "found": differs})
             differences.append({"containerInstanceArn": arn, "repaired": repair, "differences": differs})
     later = [each for each in shards if now is not None and each > now]
-    return {"checked": len(found), "differences": differences, "busy": busy, "next": later[0] if later else None}
+    return {
+        "checked": len(found),
+        "differences": differences,
+        "busy": busy,
+        "duplicates": duplicates,
+        "next": later[0] if later else None,
+    }
 
 
 def _check(cp: ControlPlane, candidate: ContainerInstance, *, repair: bool) -> dict[str, dict[str, object]]:

@@ -14,6 +14,8 @@ from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
 from control_plane.flows.principals import PrincipalRequest, operate_principals
 from control_plane.flows.rotate_certificate import require_rotation
+from control_plane.flows.stream_logs import stream_logs
+from control_plane.flows.tell_machines_apart import keep_machine, list_duplicates
 from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters
@@ -94,6 +96,31 @@ class _Why(BaseModel):
     name: str = Field(min_length=1)
 
 
+class _Duplicates(BaseModel):
+    """List the instances whose identity several machines use, or decide which of them is the one that is named."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["ListDuplicates", "KeepMachine"]
+    cluster: str = "default"
+    container_instance: str = ""
+    boot_id: str = ""
+
+
+class _StreamLogs(BaseModel):
+    """What a task's containers write."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["StreamLogs"]
+    cluster: str = "default"
+    task: str = Field(min_length=1)
+    container: str | None = Field(default=None, max_length=255)
+    follow: bool = False
+    tail: int | None = Field(default=None, ge=0)
+    since_seconds: int | None = Field(default=None, ge=1)
+
+
 class _Orphans(BaseModel):
     """List, or decide about the one that is named."""
 
@@ -113,6 +140,8 @@ _Operation = (
     | _Resume
     | _Check
     | _Why
+    | _Duplicates
+    | _StreamLogs
     | _Orphans
     | PrincipalRequest
 )
@@ -142,6 +171,20 @@ def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
             return check(cp, parsed.cluster, parsed.shard, repair=parsed.repair)
         case _Why():
             return why(cp, parsed.cluster, parsed.name)
+        case _Duplicates(operation="ListDuplicates"):
+            return {"duplicates": list_duplicates(cp, parsed.cluster)}
+        case _Duplicates():
+            return keep_machine(cp, parsed.cluster, parsed.container_instance, parsed.boot_id)
+        case _StreamLogs():
+            return stream_logs(
+                cp,
+                parsed.cluster,
+                parsed.task,
+                container=parsed.container,
+                follow=parsed.follow,
+                tail=parsed.tail,
+                since_seconds=parsed.since_seconds,
+            )
         case _Orphans(operation="ListOrphans"):
             return {"orphans": list_orphans(cp, parsed.cluster)}
         case _Orphans(operation="StopOrphan"):

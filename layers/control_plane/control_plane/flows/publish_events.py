@@ -73,9 +73,12 @@ def _entries(cp: ControlPlane, record: StreamRecord) -> Iterator[dict[str, Any]]
         case tasks.KIND:
             yield _task_entry(cp, tasks.from_item(dict(record.new_image)))
         case instances.KIND:
-            entry = _instance_entry(cp, instances.from_item(dict(record.new_image)))
+            instance = instances.from_item(dict(record.new_image))
+            entry = _instance_entry(cp, instance)
             if entry is not None:
                 yield entry
+            if instance.duplicate_found_at == instance.updated_at:
+                yield _duplicate_entry(cp, instance)
         case services.EVENT_KIND:
             event = ServiceEvent.model_validate(record.new_image)
             if event.detail_type is not None:
@@ -102,6 +105,18 @@ def _instance_entry(cp: ControlPlane, instance: ContainerInstance) -> dict[str, 
         {**detail, "clusterArn": cp.arns.cluster(instance.cluster), "updatedAt": instance.updated_at},
         instance.updated_at,
     )
+
+
+def _duplicate_entry(cp: ControlPlane, instance: ContainerInstance) -> dict[str, Any]:
+    """Amazon ECS knows no such thing; the name is ours."""
+    arn = cp.arns.container_instance(instance.cluster, instance.instance_id)
+    detail = {
+        "clusterArn": cp.arns.cluster(instance.cluster),
+        "containerInstanceArn": arn,
+        "reason": "Two machines use this container instance's identity. No task is placed on it until one is chosen: "
+        f"ecs-anywhere duplicates list --cluster {instance.cluster}",
+    }
+    return cp.bus.entry("Container Instance Duplicate Identity", [arn], detail, instance.updated_at)
 
 
 def _registration_of(cp: ControlPlane, instance: ContainerInstance) -> Registration | None:

@@ -115,3 +115,27 @@ def heard(instance: ContainerInstance, now: datetime) -> Write:
             ":one": 1,
         },
     )
+
+
+def duplicate_found(instance: ContainerInstance, now: datetime) -> Write:
+    """Two machines use its identity: no new task is placed on it."""
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update="SET #duplicateFoundAt = :now, #updatedAt = :now ADD #version :one",
+        condition="attribute_exists(#pk)",
+        values={":now": now, ":one": 1},
+    )
+
+
+def duplicate_resolved(instance: ContainerInstance, now: datetime) -> Write:
+    """An operator has chosen: it takes tasks again, and services look at it."""
+    return Write(
+        "Update",
+        keys.instance(instance.cluster, instance.instance_id),
+        InstanceChangedError(instance.instance_id),
+        update="SET #updatedAt = :now, #settingsChangedAt = :now REMOVE #duplicateFoundAt ADD #version :one",
+        condition="attribute_exists(#pk)",
+        values={":now": now, ":one": 1},
+    )

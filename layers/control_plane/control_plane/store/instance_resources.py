@@ -40,6 +40,7 @@ def taken(
     conditions = {
         "it is the registration that was decided on": "#registration = :registration",
         "it takes tasks": "#status = :active",
+        "it is one machine": "attribute_not_exists(#duplicateFoundAt)",
         "CPU suffices": "#cpu >= :cpu" if total.cpu else None,
         "memory suffices": "#memory >= :memory" if total.memory else None,
     }

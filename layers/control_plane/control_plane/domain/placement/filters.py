@@ -101,7 +101,9 @@ def _daemons_first(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
 
 
 def _connected(_demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    return () if candidate.instance.agent_connected else ("AGENT",)
+    """Of two machines under one identity nobody knows which will hear."""
+    instance = candidate.instance
+    return () if instance.agent_connected and instance.duplicate_found_at is None else ("AGENT",)
 
 
 def _attributes(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
