@@ -1,16 +1,12 @@
 """FireLens on the real Engine: what a container writes comes to the task's log router through a socket of the task's.
 
-In the place of Fluent Bit and Fluentd, whose images are not here, stands this machine's Python in a container: it makes
-the socket where they would, and shows what the Engine sends there.
+See log_router.py for what stands in the place of Fluent Bit and Fluentd.
 """
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
@@ -22,27 +18,11 @@ from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_lo
 from integration.agent.conftest import Broker
 from integration.agent.docker_containers import Containers, closing
 from integration.agent.execution import roles
-from integration.agent.runtimes import TASK_ID
+from integration.agent.log_router import VOLUMES, a_router, an_app
+from integration.agent.runtimes import TASK_ID, eventually
 from shows import shows
 
 pytestmark = pytest.mark.docker
-
-ROUTER = """
-import os, socket
-print(open(os.environ["CONFIGURATION"]).read(), flush=True)
-server = socket.socket(socket.AF_UNIX)
-server.bind("/var/run/fluent.sock")
-server.listen()
-print("uid", os.getuid(), "listens", flush=True)
-connection, _ = server.accept()
-while received := connection.recv(65536):
-    print(received, flush=True)
-"""
-PYTHON = ("/usr", "/lib", "/lib64", sys.base_prefix)
-VOLUMES = [{"name": f"python{number}", "host": {"sourcePath": path}} for number, path in enumerate(PYTHON)]
-MOUNTS = [
-    {"sourceVolume": f"python{number}", "containerPath": path, "readOnly": True} for number, path in enumerate(PYTHON)
-]
 
 
 @pytest.fixture
@@ -50,26 +30,6 @@ def containers(engine: Engine) -> Iterator[Containers]:
     """In a directory with a short path: that of a socket in it has 107 bytes at most."""
     with TemporaryDirectory() as data_dir, closing(Containers(engine, Path(data_dir))) as made:
         yield made
-
-
-def a_router(kind: str, **members: Any) -> dict[str, Any]:
-    where = {"fluentbit": "/fluent-bit/etc/fluent-bit.conf", "fluentd": "/fluentd/etc/fluent.conf"}[kind]
-    return {
-        "name": "log_router",
-        "command": [os.path.realpath(sys.executable), "-c", ROUTER],
-        "environment": [{"name": "CONFIGURATION", "value": where}],
-        "firelensConfiguration": {"type": kind, "options": {"enable-ecs-log-metadata": "true"}},
-        "mountPoints": MOUNTS,
-        **members,
-    }
-
-
-def an_app(options: dict[str, str]) -> dict[str, Any]:
-    command = "echo host=$FLUENT_HOST port=$FLUENT_PORT; echo written; sleep 60"
-    return {
-        "command": ["sh", "-c", command],
-        "logConfiguration": {"logDriver": "awsfirelens", "options": options},
-    }
 
 
 def said(containers: Containers, container: str, wanted: str) -> str:
@@ -167,25 +127,28 @@ def test_the_router_reads_what_the_agent_wrote(containers: Containers) -> None:
 
 def test_its_files_go_with_the_last_container_of_the_task(containers: Containers) -> None:
     directory = containers.data_dir / "firelens" / TASK_ID
-    made = containers.start(a_router("fluentbit"), {"name": "main", "command": ["sleep", "60"]}, volumes=VOLUMES)
+    router = containers.start(a_router("fluentbit"), volumes=VOLUMES)["log_router"].runtime_id
+    other = containers.engine.create(
+        f"other-{TASK_ID}", {"Image": "busybox:test", "Cmd": ["true"], "Labels": {"ecs-anywhere.task-id": TASK_ID}}
+    )
     assert (directory / "socket").stat().st_mode & 0o777 == 0o777
     assert directory.stat().st_mode & 0o777 == 0o700
     containers.remove(["log_router"])
-    _gone(containers, made["log_router"].runtime_id)
+    eventually(lambda: containers.engine.inspect(router or "") is None)
     assert directory.exists()
-    containers.remove(["main"])
-    _gone(containers, made["main"].runtime_id)
-    deadline = time.monotonic() + 10
-    while directory.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not directory.exists()
+    containers.engine.remove(other)
+    containers.remove(["log_router"])
+    eventually(lambda: not directory.exists())
 
 
-def _gone(containers: Containers, runtime_id: str | None) -> None:
-    deadline = time.monotonic() + 10
-    while containers.engine.inspect(runtime_id or "") is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_its_files_stay_while_the_task_has_containers(tmp_path: Path) -> None:
+    left = [True, False]
+    files = RouterFiles(str(tmp_path), has_containers=lambda _: left.pop(0))
+    (tmp_path / "firelens" / TASK_ID).mkdir(parents=True)
+    files.remove_of(TASK_ID)
+    assert (tmp_path / "firelens" / TASK_ID).exists()
+    files.remove_of(TASK_ID)
+    assert not (tmp_path / "firelens" / TASK_ID).exists()
 
 
 def test_what_a_killed_agent_left_is_removed(tmp_path: Path) -> None:
