@@ -102,12 +102,13 @@ def run_agent(
         agent.publish_with(link.request, link.report)
         clean_up = CleanUp(runtime, data_dir, settings, state=lambda: agent.state, emit=agent.emit)
         _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)
+        view = make_view(runtime_name, data_dir)
         world = World(
             state=lambda: agent.state,
             now=agent.now,
             cut_off_since=agent.cut_off_since,
             held=credentials,
-            view=make_view(runtime_name, data_dir),
+            view=view,
         )
         try:
             with (
@@ -119,6 +120,7 @@ def run_agent(
                 try:
                     agent.run()
                 finally:
+                    view.close()
                     clean_up.close()
                     streams.close()
                     link.close()

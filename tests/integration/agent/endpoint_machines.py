@@ -52,12 +52,13 @@ class Machine:
         self.agent = Agent(self.store, self.runtime, Rules(answer_after=0.2, company=0.05), self.held)
         self.agent.publish_with(self._request, self._report)
         self.agent.start(ARN)
+        self.view = make_view(self.runtime_name, self.data_dir)
         world = World(
             state=lambda: self.agent.state,
             now=self._now,
             cut_off_since=self.agent.cut_off_since,
             held=self.held,
-            view=make_view(self.runtime_name, self.data_dir),
+            view=self.view,
         )
         self.serving = self.endpoint.serving(Answers(self.endpoint.identifiers, world, Rate()))
         self.serving.__enter__()
@@ -69,6 +70,7 @@ class Machine:
     def end(self) -> None:
         self.agent.end()
         self.thread.join()
+        self.view.close()
         self.serving.__exit__(None, None, None)
         self.endpoint.close()
         self.runtime.close()

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ import pytest
 from ecs_anywhere_agent.endpoint import loopback
 from ecs_anywhere_agent.endpoint.endpoint import FILE, Endpoint
 from ecs_anywhere_agent.endpoint.server import Answer, Request
+from ecs_anywhere_agent.runtime.docker_engine import Engine
+from ecs_anywhere_agent.runtime.docker_view import DockerView
+from ecs_anywhere_agent.runtime.view import CannotLookError
 from integration.agent.runtimes import REF, spec
 
 ROLE = "arn:aws:iam::111122223333:role/app"
@@ -258,3 +262,18 @@ def test_requests_are_answered_side_by_side(served: Endpoint) -> None:
     for each in threads:
         each.join()
     assert time.monotonic() - began < 8 * 0.5
+
+
+def test_an_agent_that_ends_waits_for_no_engine_that_does_not_answer(tmp_path: Path) -> None:
+    path = str(tmp_path / "docker.sock")
+    with socket.socket(socket.AF_UNIX) as silent, ThreadPoolExecutor() as threads:
+        silent.bind(path)
+        silent.listen()
+        view = DockerView(Engine(path))
+        looking = threads.submit(view.look, REF, "id")
+        connection, _ = silent.accept()
+        connection.recv(1)
+        view.close()
+        with pytest.raises(CannotLookError):
+            looking.result(timeout=5)
+        connection.close()

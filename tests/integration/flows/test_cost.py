@@ -182,3 +182,15 @@ def test_an_idle_instance_costs_nothing_and_a_reconnect_little(metered: tuple[Wo
     meter.reset()
     world.say(machine, Reconcile(request_id="r", digest=digest["digest"]))
     assert meter.writes <= 1
+
+
+def test_telling_the_known_boot_reads_nothing_more(metered: tuple[World, Meter]) -> None:
+    """The identity, the instance and its registration, as ever."""
+    world, meter = metered
+    machine = world.machine()
+    registration = world.cp.table.get(keys.registration("default", machine))
+    assert registration is not None
+    for _ in range(2):
+        meter.reset()
+        world.say(machine, Reconcile(request_id="r", digest=registration["digest"], boot_id="first"))
+    assert meter.reads == 3
