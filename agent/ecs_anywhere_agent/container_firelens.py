@@ -106,8 +106,11 @@ def with_router(
     dependencies: tuple[Dependency, ...], container: Mapping[str, Any], routing: Routing | None
 ) -> tuple[Dependency, ...]:
     """Unless it says otherwise, a container that sends its logs starts after the router, and so stops before it."""
-    known = {dependency.container for dependency in dependencies}
-    if routing is None or routing.depends or not sends(container) or routing.name in known:
+    if routing is None or routing.depends or not sends(container):
+        return dependencies
+    if any(
+        each.container == routing.name and each.condition is not DependencyCondition.CREATE for each in dependencies
+    ):
         return dependencies
     return (*dependencies, Dependency(routing.name, DependencyCondition.START))
 

@@ -332,7 +332,8 @@ class DockerRuntime:
         if spec.log_router is None or spec.network_mode != "bridge":
             return None
         router = self._sight.inspect(ContainerRef(ref.task_id, spec.log_router))
-        return (router or {}).get("NetworkSettings", {}).get("IPAddress") or None
+        networks = router["NetworkSettings"]["Networks"].values() if router else ()
+        return next((each["IPAddress"] for each in networks if each["IPAddress"]), None)
 
     def _remove(self, ref: ContainerRef) -> None:
         """With the last of its containers goes what is the task's own."""

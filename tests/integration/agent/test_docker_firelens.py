@@ -64,7 +64,8 @@ def test_what_a_container_writes_comes_to_the_log_router(
     # The definition is the whole task's; its other container is made now.
     specs = containers.specs(router, an_app(options), volumes=VOLUMES)
     app = containers.driver.start(specs["main"], ContainerRef(TASK_ID, "main"))
-    address = containers.inspect(started["log_router"])["NetworkSettings"]["IPAddress"]
+    address = containers.inspect(started["log_router"])["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    assert address
     text = said(containers, routers_id, "written")
     assert f"host={address} port=24224" in text
     assert f"main-firelens-{TASK_ID}" in text

@@ -241,6 +241,12 @@ ON_ROUTER = Dependency("log_router", DependencyCondition.START)
             id="as-it-says-itself",
         ),
         pytest.param(
+            a_router(),
+            an_app(volumesFrom=[{"sourceContainer": "log_router"}]),
+            (Dependency("log_router", DependencyCondition.CREATE), ON_ROUTER),
+            id="also-if-it-has-its-volumes",
+        ),
+        pytest.param(
             a_router(dependsOn=[{"containerName": "app", "condition": "START"}]),
             an_app(),
             (),
