@@ -1,7 +1,7 @@
 """The GPUs of this machine that Docker can give to containers.
 
-As with Amazon's agent, by the runtime that NVIDIA's container toolkit adds to the Engine: it shows a container only
-those that NVIDIA_VISIBLE_DEVICES names. Which GPUs there are, the driver says.
+As with Amazon's agent: where ECS_ENABLE_GPU_SUPPORT says so, and by the runtime that NVIDIA's container toolkit adds to
+the Engine, which shows a container only those that NVIDIA_VISIBLE_DEVICES names. Which GPUs there are, the driver says.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-gpu.html
 https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
@@ -11,12 +11,13 @@ import logging
 import re
 import subprocess
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ecs_protocol.messages import MAX_GPUS
 
 VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
 
+_DEFAULT_RUNTIME = "nvidia"
 _PATIENCE_SECONDS = 30.0
 """For a driver that first has to wake its GPUs."""
 _GPU = re.compile(r"^GPU \d+: .*\(UUID: (GPU-[0-9a-fA-F-]{1,60})\)\s*$", re.MULTILINE)
@@ -24,22 +25,26 @@ _GPU = re.compile(r"^GPU \d+: .*\(UUID: (GPU-[0-9a-fA-F-]{1,60})\)\s*$", re.MULT
 _log = logging.getLogger(__name__)
 
 
-def find_gpus(wanted: bool | None, runtime: str, info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Ids. `info` is the Engine's; `wanted`: whoever runs the agent wants them used, or not; None: if there are some.
+class GpuSettings(NamedTuple):
+    """Whoever runs the agent has these."""
 
-    None where something is missing that it takes, which the log names if they are wanted.
-    """
-    if wanted is False:
+    enabled: bool = False
+    runtime: str = _DEFAULT_RUNTIME
+    """Of the Engine's, that which makes containers with GPUs."""
+
+
+def find_gpus(settings: GpuSettings, info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ids. `info` is the Engine's. None where one of the things that it takes is missing, which the log names."""
+    if not settings.enabled:
         return ()
-    level = logging.WARNING if wanted else logging.DEBUG
-    if runtime not in (info.get("Runtimes") or {}):
-        _log.log(level, "GPUs cannot be used: Docker has no runtime %s (NVIDIA Container Toolkit)", runtime)
+    if settings.runtime not in (info.get("Runtimes") or {}):
+        _log.warning("GPUs cannot be used: Docker has no runtime %s (NVIDIA Container Toolkit)", settings.runtime)
         return ()
     try:
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=_PATIENCE_SECONDS
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        _log.log(level, "GPUs cannot be used: the NVIDIA driver does not list them (%s)", error)
+        _log.warning("GPUs cannot be used: the NVIDIA driver does not list them (%s)", error)
         return ()
     return tuple(sorted(set(_GPU.findall(listed))))[:MAX_GPUS]

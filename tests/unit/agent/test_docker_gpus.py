@@ -10,8 +10,9 @@ from ecs_anywhere_agent.container_spec import Origin, container_specs
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker_config import container_config
 from ecs_anywhere_agent.runtime.docker_features import features_of
-from ecs_anywhere_agent.runtime.docker_gpus import find_gpus
+from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_labels import origin_of
+from ecs_anywhere_agent.settings import read_settings
 from shows import shows
 
 FIRST, SECOND = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "GPU-0f3b7b4e-1111-2222-3333-444455556666"
@@ -20,6 +21,7 @@ GPU 0: NVIDIA A100-SXM4-40GB (UUID: {FIRST})
   MIG 1g.5gb      Device  0: (UUID: MIG-9a8b7c6d-1111-2222-3333-444455556666)
 GPU 1: Tesla V100 (UUID: {SECOND})
 """
+ON = GpuSettings(enabled=True)
 INFO: dict[str, Any] = {"Runtimes": {"runc": {"path": "runc"}, "nvidia": {"path": "nvidia-container-runtime"}}}
 
 
@@ -38,39 +40,53 @@ def says(program: Path, text: str, code: int = 0) -> None:
     program.chmod(0o755)
 
 
-@pytest.mark.parametrize("wanted", [True, None])
-def test_they_are_those_that_the_driver_lists(driver: Path, wanted: bool | None) -> None:
-    assert find_gpus(wanted, "nvidia", INFO) == (SECOND, FIRST)
+def test_they_are_those_that_the_driver_lists(driver: Path) -> None:
+    assert find_gpus(ON, INFO) == (SECOND, FIRST)
     says(driver, "")
-    assert find_gpus(wanted, "nvidia", INFO) == ()
+    assert find_gpus(ON, INFO) == ()
 
 
 @pytest.mark.parametrize(
-    ("wanted", "runtime", "info", "told"),
+    ("settings", "info", "told"),
     [
-        pytest.param(False, "nvidia", INFO, "", id="nobody-wants-them"),
-        pytest.param(None, "nvidia", {"Runtimes": {"runc": {}}}, "", id="nobody-has-asked-for-them"),
-        pytest.param(True, "nvidia", {"Runtimes": {"runc": {}}}, "Docker has no runtime nvidia", id="no-runtime"),
-        pytest.param(True, "nvidia", {}, "Docker has no runtime nvidia", id="a-docker-without-runtimes"),
-        pytest.param(True, "mine", INFO, "Docker has no runtime mine", id="a-runtime-of-another-name"),
+        pytest.param(GpuSettings(), INFO, "", id="nobody-has-switched-it-on"),
+        pytest.param(ON, {"Runtimes": {"runc": {}}}, "Docker has no runtime nvidia", id="docker-has-not-the-runtime"),
+        pytest.param(ON, {}, "Docker has no runtime nvidia", id="a-docker-without-runtimes"),
+        pytest.param(GpuSettings(True, "mine"), INFO, "Docker has no runtime mine", id="a-runtime-of-another-name"),
     ],
 )
 @pytest.mark.usefixtures("driver")
 def test_there_are_none_where_they_cannot_be_used(
-    wanted: bool | None, runtime: str, info: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture
+    settings: GpuSettings, info: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert find_gpus(wanted, runtime, info) == ()
+        assert find_gpus(settings, info) == ()
     assert told in caplog.text
     assert bool(told) == bool(caplog.text)
 
 
 def test_a_driver_that_fails_is_no_reason_not_to_run(driver: Path, caplog: pytest.LogCaptureFixture) -> None:
     says(driver, LISTED, code=9)
-    assert find_gpus(True, "nvidia", INFO) == ()
+    assert find_gpus(ON, INFO) == ()
     driver.unlink()
-    assert find_gpus(True, "nvidia", INFO) == ()
+    assert find_gpus(ON, INFO) == ()
     assert caplog.text.count("the NVIDIA driver does not list them") == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        pytest.param({}, GpuSettings(False, "nvidia"), id="off-unless-said-otherwise"),
+        pytest.param({"ECS_ENABLE_GPU_SUPPORT": "true"}, GpuSettings(True, "nvidia"), id="on"),
+        pytest.param({"ECS_ENABLE_GPU_SUPPORT": "false"}, GpuSettings(False, "nvidia"), id="off"),
+        pytest.param(
+            {"ECS_ENABLE_GPU_SUPPORT": "1", "ECS_NVIDIA_RUNTIME": "mine"}, GpuSettings(True, "mine"), id="runtime"
+        ),
+    ],
+)
+def test_settings_are_those_of_amazons_agent(environment: dict[str, str], expected: GpuSettings) -> None:
+    settings = read_settings("", environment).settings
+    assert GpuSettings(settings.gpus, settings.nvidia_runtime) == expected
 
 
 def test_the_feature_is_announced_where_there_are_some() -> None:
