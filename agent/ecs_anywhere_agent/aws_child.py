@@ -43,28 +43,44 @@ def main() -> None:
     )
     calls = order["calls"]
     clients = {
-        each: session.create_client(each[0], region_name=each[1], config=config, **order["credentials"])
+        each: _client(session, *each, config=config, **order["credentials"])
         for each in {(call["service"], call["region"]) for call in calls}
     }
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(lambda call: answered(clients[call["service"], call["region"]], call), calls))
+        answers = list(pool.map(lambda call: _answered(clients[call["service"], call["region"]], call), calls))
     json.dump(answers, sys.stdout, default=_encoded)
 
 
-def answered(client: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+def _client(session: Any, service: str, region: str, **members: Any) -> Any:
+    """Or why there is none: a region that cannot be one comes from a task definition."""
     import botocore.exceptions  # noqa: PLC0415
 
     try:
-        answer = getattr(client, call["operation"])(**call["parameters"])
+        return session.create_client(service, region_name=region, **members)
+    except botocore.exceptions.BotoCoreError as error:
+        return _failed(error)
+
+
+def _answered(client: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+    import botocore.exceptions  # noqa: PLC0415
+
+    if isinstance(client, dict):
+        return client
+    try:
+        answer: dict[str, Any] = getattr(client, call["operation"])(**call["parameters"])
         if "Body" in answer:
             answer["Body"] = answer["Body"].read(_MOST_BYTES)
     except botocore.exceptions.ClientError as error:
         told = error.response.get("Error", {})
         return {"error": {"code": told.get("Code", "Unknown"), "message": told.get("Message", "")}}
     except botocore.exceptions.BotoCoreError as error:
-        return {"error": {"code": type(error).__name__, "message": str(error)}}
+        return _failed(error)
     answer.pop("ResponseMetadata", None)
     return {"answer": answer}
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    return {"error": {"code": type(error).__name__, "message": str(error)}}
 
 
 def _encoded(value: Any) -> str:

@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,13 @@ from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.role_credentials import HeldCredentials
+from ecs_anywhere_agent.runtime.docker_actions import Actions
 from ecs_anywhere_agent.runtime.docker_awslogs import AWSLOGS, completed
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
     Engine,
     EngineError,
-    EngineTimeoutError,
     EngineUnreachableError,
     Patience,
     find_engine,
@@ -46,6 +45,7 @@ from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options
+from ecs_anywhere_agent.runtime.docker_pause import Pauses
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
 from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
@@ -57,21 +57,11 @@ from ecs_anywhere_agent.settings import DEFAULTS, Settings
 
 _log = logging.getLogger(__name__)
 
-_FINISHED_WITHIN_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
 
 
-def _patience(settings: Settings) -> Patience:
-    return Patience(
-        create=settings.container_create_timeout,
-        start=settings.container_start_timeout,
-        pull=settings.pull_timeout,
-        pull_silence=settings.pull_inactivity_timeout,
-    )
-
-
 class DockerRuntime:
-    """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
+    """See interface.py."""
 
     def __init__(
         self,
@@ -91,12 +81,9 @@ class DockerRuntime:
         self._info = info
         self._data_dir = str(data_dir.resolve())
         self._label = owner_label(self._data_dir)
-        self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
-        self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
-        self._fetches = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetch")
-        """For what is made only once AWS has answered, so that nothing else waits for the network."""
         self._roles = roles or ExecutionRoles(HeldCredentials())
         self._closing = threading.Event()
+        self._actions = Actions(self._do, self._closing)
         self._memory = ImageMemory(data_dir / FILE)
         credentials = registry_auth(settings).credentials
         self._images = Images(
@@ -104,15 +91,14 @@ class DockerRuntime:
         )
         self._cleaning = ImageCleaning(engine, self._images, self._memory, settings)
         self._volumes = Volumes(engine, self._data_dir, match_shared=settings.shared_volumes_match)
+        self._pauses = Pauses(engine, self._data_dir)
         self._port_ranges = PortRanges()
-        self._gpus = GpuSettings.of()
+        self._gpus = GpuSettings(settings.gpus, settings.nvidia_runtime)
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
         """Created by this process, which has not tried to start them: nobody else does, so it need not ask."""
-        self._newest: dict[tuple[type[RuntimeAction], ContainerRef], RuntimeAction] = {}
-        """Of the actions that are not done yet."""
-        self._sight = Sight(engine, self._submit, self._closing)
+        self._sight = Sight(engine, self._actions.submit, self._closing)
         self._events = threading.Thread(target=self._watch, name="docker-events", daemon=True)
         self._watching = threading.Event()
 
@@ -129,7 +115,7 @@ class DockerRuntime:
     ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
-            engine = find_engine(_patience(settings))
+            engine = find_engine(Patience.of(settings))
             info = engine.info()
             if endpoint is not None:
                 endpoint.serve_docker(None if is_rootless(info) else engine.bridge_gateway())
@@ -149,6 +135,7 @@ class DockerRuntime:
         self._watching.wait(timeout=30)
         try:
             listed = self._engine.containers(self._label)
+            self._pauses.adopt(listed)
             self._volumes.remove_leftovers({ref.task_id for each in listed if (ref := ref_of(each["Labels"]))})
             snapshots = [self._sight.first_look(each) for each in listed]
         except (EngineUnreachableError, EngineError) as error:
@@ -166,20 +153,7 @@ class DockerRuntime:
         return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
-        with self._lock:
-            self._newest[type(action), action.ref] = action
-        self._submit_action(action)
-
-    def _submit_action(self, action: RuntimeAction) -> None:
-        match action:
-            case PullImage():
-                pool = self._pulls
-            case CreateContainer() if action.spec.needs_execution_role:
-                pool = self._fetches
-            case _:
-                pool = self._calls
-        with suppress(RuntimeError):  # closed: the next agent gives the action again
-            pool.submit(self._work, action)
+        self._actions.begin(action)
 
     def owns_process(self, pid: int) -> bool:
         return False
@@ -195,47 +169,15 @@ class DockerRuntime:
 
     def close(self, *, finish: bool = False) -> None:
         if finish:
-            give_up = threading.Timer(_FINISHED_WITHIN_SECONDS, self._closing.set)
-            give_up.start()
-            self._calls.shutdown()
-            give_up.cancel()
+            self._actions.finish()
         self._closing.set()
         self._roles.close()
-        pools = self._calls, self._pulls, self._fetches
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._actions.drop()
         self._engine.close()
-        for pool in pools:
-            pool.shutdown(wait=True)
+        self._actions.wait()
         if self._events.is_alive():
             self._events.join(timeout=5)
         self._memory.close()
-
-    def _work(self, action: RuntimeAction) -> None:
-        while not self._closing.is_set():
-            try:
-                self._do(action)
-                self._is_done(action)
-                return
-            except EngineTimeoutError as error:
-                # A kill that hangs is given again by the core for ever: only the newest is tried again, and behind all
-                # others, since what hangs must not hold up what does not.
-                if self._is_newest(action):
-                    _log.warning("%s; trying again", error)
-                    self._submit_action(action)
-                return
-            except (EngineUnreachableError, EngineError) as error:
-                if not self._closing.wait(_RETRY_SECONDS):
-                    _log.warning("Docker did not do what it was asked (%s); trying again", error)
-
-    def _is_newest(self, action: RuntimeAction) -> bool:
-        with self._lock:
-            return self._newest.get((type(action), action.ref)) is action
-
-    def _is_done(self, action: RuntimeAction) -> None:
-        with self._lock:
-            if self._newest.get((type(action), action.ref)) is action:
-                del self._newest[type(action), action.ref]
 
     def _do(self, action: RuntimeAction) -> None:
         match action:
@@ -299,6 +241,7 @@ class DockerRuntime:
         """What the container needs is made first."""
         ref, spec = action.ref, fetched.into(action.spec)
         self._volumes.prepare(ref.task_id, spec)
+        spec = self._pauses.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
@@ -326,6 +269,7 @@ class DockerRuntime:
         with self._lock:
             self._never_started.discard(ref)
         self._volumes.remove_of(ref.task_id)
+        self._pauses.remove(ref.task_id)
         if self._task_cgroups is not None:
             self._task_cgroups.remove(ref.task_id)
 
@@ -352,8 +296,10 @@ class DockerRuntime:
             self._sight.tell(ref)
 
     def _try_to_start(self, ref: ContainerRef, container: str, inspected: dict[str, Any] | None = None) -> None:
-        if inspected is not None and self._task_cgroups is not None:
-            self._task_cgroups.restore(inspected)
+        if inspected is not None:
+            self._pauses.restore(inspected)
+            if self._task_cgroups is not None:
+                self._task_cgroups.restore(inspected)
         try:
             self._engine.start(container)
         except EngineError as error:
@@ -397,7 +343,3 @@ class DockerRuntime:
             return
         self._info = self._engine.info()
         self._sight.look_at_all()
-
-    def _submit(self, call: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # closed: the next agent looks at everything
-            self._calls.submit(call, *arguments)

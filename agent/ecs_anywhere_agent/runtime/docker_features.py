@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecs_anywhere_agent.endpoint.endpoint import LOGS_BY_ROLE
+from ecs_anywhere_agent.runtime import pause_program
 from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS, VOLUME_DRIVER
 
 _JOURNAL = Path("/run/systemd/journal/socket")
@@ -55,5 +56,7 @@ def _of_machine(info: Mapping[str, Any], limits_tasks: bool) -> Iterator[str]:
         yield "swap"
         if info.get("CgroupVersion") != "2":  # the second has nothing like it
             yield "swappiness"
+    if pause_program.is_known():
+        yield "task-namespaces"
     if limits_tasks:
         yield "task-limits"

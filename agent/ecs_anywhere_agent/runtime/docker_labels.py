@@ -45,7 +45,7 @@ def ref_of(labels: Mapping[str, str]) -> ContainerRef | None:
 
 def is_of_ecs(labels: Mapping[str, str]) -> bool:
     """An agent made the container, this one, another one of ours, or Amazon's."""
-    return any(name.startswith(_AMAZON) for name in labels)
+    return any(name.startswith((_AMAZON, _OWN)) for name in labels)
 
 
 def container_labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> dict[str, str]:

@@ -43,7 +43,7 @@ DOCKER_FEATURES = _words(
 """What the Docker runtime can do on every machine."""
 
 DOCKER_FEATURES_OF_SOME = _words(
-    """init-process swap swappiness task-limits apparmor selinux gpu log-driver-fluentd log-driver-gelf
+    """init-process swap swappiness task-limits task-namespaces apparmor selinux gpu log-driver-fluentd log-driver-gelf
     log-driver-journald log-driver-json-file log-driver-splunk log-driver-syslog log-driver-awslogs
     execution-role-awslogs task-role task-role-network-host"""
 )

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineUnreachableEr
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
 from ecs_protocol.messages import Identity
 from ecs_protocol.names import rule_name, topics
+from integration.agent.own_docker import OwnDocker
 from integration.agent.processes import Make
 from integration.agent.runtimes import ARN, Driver
 
@@ -229,6 +231,20 @@ def engine() -> Iterator[Engine]:
     client.close()
     yield found
     found.close()
+
+
+@pytest.fixture
+def own_docker(engine: Engine) -> Iterator[OwnDocker]:
+    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+        pytest.skip("a second dockerd needs root")
+    with tempfile.TemporaryDirectory() as directory:  # a socket's path has 107 characters, more than pytest leaves
+        own = OwnDocker(Path(directory))
+        own.start()
+        client = own.client()
+        give_image(client)
+        client.close()
+        yield own
+        own.remove()
 
 
 @pytest.fixture

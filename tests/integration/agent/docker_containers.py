@@ -13,6 +13,7 @@ from ecs_anywhere_agent.execution_role import ExecutionRoles
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_engine import Engine
 from ecs_anywhere_agent.runtime.docker_images import PullBehavior
+from ecs_anywhere_agent.runtime.docker_labels import ref_of
 from integration.agent.runtimes import ARN, TASK_ID, Driver
 
 LEAST: Mapping[str, Any] = {"name": "main", "image": "busybox:test", "memory": 64}
@@ -81,7 +82,8 @@ class Containers:
     def close(self) -> None:
         """What is left is removed as the agent does it."""
         label = f"ecs-anywhere.data-dir={self.data_dir.resolve()}"
-        self.remove(each["Labels"]["com.amazonaws.ecs.container-name"] for each in self.engine.containers(label))
+        refs = (ref_of(each["Labels"]) for each in self.engine.containers(label))
+        self.remove([ref.name for ref in refs if ref is not None])
         self.driver.runtime.close(finish=True)
         for container in self.engine.containers(label):
             self.engine.remove(container["Id"])

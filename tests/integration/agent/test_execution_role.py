@@ -104,6 +104,12 @@ def test_nothing_is_asked_for_what_needs_nothing() -> None:
             id="an-arn-that-is-none",
         ),
         pytest.param(
+            {"secrets": [{"name": "A", "valueFrom": "arn:aws:ssm:no where:1:parameter/a"}]},
+            f"{PULLED}fetching secret data from SSM Parameter Store in no where: InvalidRegionError: Provided "
+            "region_name 'no where' doesn't match a supported format.",
+            id="a-region-that-is-none",
+        ),
+        pytest.param(
             {"environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::nobodys/a.env"}]},
             f"{PULLED}unable to download env file with key a.env from bucket nobodys, error: NoSuchBucket: The "
             "specified bucket does not exist",

@@ -170,21 +170,21 @@ def test_commands_come_and_reports_are_acknowledged(
     broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload=Probe().to_json())
     assert events.get(timeout=10) == MessageReceived(Probe())
 
-    broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload="not JSON")
+    for payload in ("not JSON", '{"type": "Nonsense"}'):
+        broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload=payload)
     report = TaskReport(task_id="a" * 32, epoch=1, number=1, last_status=TaskStatus.RUNNING)
     link.report(7, TaskStateChanges(reports=(report,)))
     assert events.get(timeout=10) == ReportAcknowledged(7)
     link.request(Reconcile(request_id="r1", digest="d"))
 
     received: list[Any] = []
-    while len(received) < 2:
+    while len(received) < 3:
         received += inbox(5)
     bodies = [json.loads(message["Body"]) for message in received]
     assert {body["clientId"] for body in bodies} == {THING}
-    assert {json.loads(base64.b64decode(body["payload"]))["type"] for body in bodies} == {
-        "TaskStateChanges",
-        "Reconcile",
-    }
+    said = [json.loads(base64.b64decode(body["payload"])) for body in bodies]
+    assert sorted(each["type"] for each in said) == ["MessageRejected", "Reconcile", "TaskStateChanges"]
+    assert [each["reason"] for each in said if "reason" in each] == ["it cannot be read: the whole: json_invalid"]
 
     link.close()
     assert events.get(timeout=10) == Disconnected()

@@ -98,6 +98,7 @@ ALL = SERVED | {
     "swap",
     "swappiness",
     "task-limits",
+    "task-namespaces",
     "log-driver-json-file",
     "log-driver-journald",
 }

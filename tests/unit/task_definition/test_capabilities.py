@@ -150,6 +150,7 @@ def test_what_a_machine_announces_today() -> None:
         "ecs-anywhere.capability.gpu",
         "ecs-anywhere.capability.swap",
         "ecs-anywhere.capability.swappiness",
+        "ecs-anywhere.capability.task-namespaces",
         "ecs.capability.execution-role-awslogs",
         "ecs.capability.task-cpu-mem-limit",
         "logging-driver.awslogs",

@@ -210,8 +210,6 @@ def runs_on_a_machine_of_today(made: Mapping[str, Any]) -> bool:
 
 NOWHERE = frozenset(
     [
-        "pid-mode-task",
-        "ipc-mode-task",
         "fault-injection",
         "inference-accelerators",
         "proxy",
