@@ -348,9 +348,13 @@ class World:
         create_cluster(self.cp, {"clusterName": name})
         return name
 
-    def task_definition(self, family: str = "web", *, memory: int = 64, cpu: int = 128, **members: Any) -> str:
+    def task_definition(
+        self, family: str = "web", *, memory: int = 64, cpu: int = 128, task_role: str | None = None, **members: Any
+    ) -> str:
         container = {"name": "main", "image": "busybox", "memory": memory, "cpu": cpu, **members}
-        request = {"family": family, "networkMode": "host", "containerDefinitions": [container]}
+        request: dict[str, Any] = {"family": family, "networkMode": "host", "containerDefinitions": [container]}
+        if task_role:
+            request["taskRoleArn"] = task_role
         answer = register_task_definition(self.cp, {**request, "requiresCompatibilities": ["EXTERNAL"]})
         return f"{family}:{answer['taskDefinition']['revision']}"
 

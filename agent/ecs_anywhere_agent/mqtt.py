@@ -36,7 +36,6 @@ from ecs_protocol.messages import (
     AgentRequest,
     ControlPlaneMessage,
     Deregistered,
-    GetCredentials,
     Identity,
     MessageRejected,
     OpenExec,
@@ -122,9 +121,7 @@ class MqttLink:
         self._thread.start()
 
     def request(self, message: AgentRequest) -> None:
-        topics = self._identity.topics
-        topic = topics.credentials if isinstance(message, GetCredentials) else None
-        self._publish(topic or topics.requests, message.to_json(), None)
+        self._publish(self._identity.topics.of(message), message.to_json(), None)
 
     def report(self, token: int, message: TaskStateChanges) -> None:
         self._publish(self._identity.topics.task_state_changes, message.to_json(), token)

@@ -39,6 +39,7 @@ def _parameters_of(emulator: Emulator) -> dict[str, str]:
         "StreamRecordMaxAge": "60",
         "DeletionProtection": "false",
         "IamCredentials": "false",  # MiniStack checks no signature there
+        "TlsOnly": "false",  # MiniStack speaks HTTP
     }
 
 

@@ -61,7 +61,7 @@ class _Playing:
     def _take_in_what_comes(self) -> None:
         if self._terminal and self._player.phase is Phase.PLAYING and not self._raw:
             self._raw = True
-            tty.setraw(_STDIN)
+            tty.setraw(_STDIN, termios.TCSADRAIN)  # what was typed ahead stays
         wanted: list[Any] = [self._woken]
         if self._takes_input and self._player.wants_input:
             wanted.append(_STDIN)

@@ -89,7 +89,7 @@ def execute(
     With your terminal, if this has one; the exit code is the command's. It is ended if this ends.
     """
     ecs = callers_ecs_client(stack_name, state_dir, profile)
-    ecs.meta.events.register("before-call.ecs.ExecuteCommand", _say_that_we_play_streams)
+    ecs.meta.events.register("before-call.ecs.ExecuteCommand", say_that_we_play_streams)
     request = {"container": container} if container else {}
     try:
         session = ecs.execute_command(
@@ -130,6 +130,6 @@ def _stream(session: dict[str, Any]) -> Stream:
         raise Problem("What answered opens no streams of ECS Anywhere. Is it Amazon ECS itself?") from error
 
 
-def _say_that_we_play_streams(params: dict[str, Any], **_: Any) -> None:
+def say_that_we_play_streams(params: dict[str, Any], **_: Any) -> None:
     """As a header, which botocore signs: the API refuses clients that hand the stream to Amazon's own plugin."""
     params["headers"][_HEADER] = _MQTT

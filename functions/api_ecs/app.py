@@ -154,7 +154,7 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
         method=event["requestContext"]["http"]["method"],
         paths=_paths(cp.ecs_endpoint_path, event["rawPath"]),
         query=event.get("rawQueryString") or "",
-        headers=headers,
+        headers={**headers, "host": cp.ecs_endpoint_host} if cp.ecs_endpoint_host else headers,
         body=body,
     )
     caller = authenticate(cp, signed, source=event["requestContext"]["http"].get("sourceIp", ""))

@@ -13,31 +13,41 @@ from ecs_protocol.messages import ActivateRequest, ActivationRefused, Message
 
 logger = Logger()
 
+MAX_BODY = 16 * 1024
+"""More than any activation request takes, in base64, too. What is longer is not looked at."""
+
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Answers an Identity (200) or ActivationRefused."""
     body = event.get("body") or ""
-    text = base64.b64decode(body) if event.get("isBase64Encoded") else body
     source = event.get("requestContext", {}).get("http", {}).get("sourceIp", "")
+    if len(body) > MAX_BODY:
+        return _unreadable(413, f"The body is longer than {MAX_BODY} bytes.", source, "too long")
+    text = base64.b64decode(body) if event.get("isBase64Encoded") else body
     try:
         identity = activate(control_plane(), ActivateRequest.from_json(text), source)
     except ValidationError as error:
-        audit.refused(
-            control_plane(),
-            principal=None,
-            action="ecs-anywhere:Activate",
-            resource="*",
-            source=source,
-            reason=f"no activation request of this protocol: {audit.first(error)}",
-        )
-        return _refused(400, "InvalidRequest", "The body is not an activation request of this protocol.")
+        message = "The body is not an activation request of this protocol."
+        return _unreadable(400, message, source, audit.first(error))
     except ActivationError as error:
         return _refused(error.status, error.error, error.message, error.retry_after)
     except Exception:
         logger.exception("Activation failed")
         return _refused(503, "ServiceUnavailable", "Try again; the same request gets the same identity.")
     return _answer(200, identity)
+
+
+def _unreadable(status: int, message: str, source: str, why: str) -> dict[str, Any]:
+    audit.refused(
+        control_plane(),
+        principal=None,
+        action="ecs-anywhere:Activate",
+        resource="*",
+        source=source,
+        reason=f"no activation request of this protocol: {why}",
+    )
+    return _refused(status, "InvalidRequest", message)
 
 
 def _refused(status: int, error: str, message: str, retry_after: int | None = None) -> dict[str, Any]:

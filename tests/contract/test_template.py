@@ -208,7 +208,8 @@ def test_the_key_lets_in_those_who_deliver_and_nobody_else() -> None:
 def test_no_queue_answers_without_tls() -> None:
     denied: set[str] = set()
     for policy in of_type("AWS::SQS::QueuePolicy").values():
-        for statement in policy["PolicyDocument"]["Statement"]:
+        for each in policy["PolicyDocument"]["Statement"]:
+            statement = each["Fn::If"][1] if "Fn::If" in each else each
             if statement["Effect"] == "Deny":
                 assert (statement["Principal"], statement["Action"]) == ("*", "sqs:*")
                 assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}

@@ -5,16 +5,22 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from e2e import made_secrets
 
 BIN = Path(sys.executable).parent
 DOCKER_IMAGE = "ecs-anywhere-test:busybox"
@@ -32,6 +38,7 @@ def command(*arguments: str, env: Mapping[str, str] | None = None, seconds: floa
         env=clean_environment() if env is None else {**clean_environment(), **env},
     )
     assert done.returncode == 0, f"{arguments}: {done.stderr}\n{done.stdout}"
+    made_secrets.note_in(done.stdout)
     return done.stdout
 
 
@@ -104,6 +111,7 @@ class Stack:
     agents: list[Agent] = field(default_factory=list)
 
     def up(self) -> None:
+        made_secrets.keep(self.state / "emulator.log", self.state.parent / "logs")
         text = command(
             "ecs-anywhere",
             "up",
@@ -176,9 +184,34 @@ class Stack:
             "json",
         )
         agent.arn = json.loads(registered)["containerInstanceArn"]
+        made_secrets.note_key(agent.data / "identity" / "key.pem")
         agent.start()
         until("the agent is connected", lambda: self.instance(agent).get("agentConnected"))
         return agent
+
+    def note_secrets(self) -> None:
+        """Those of the emulator's Secrets Manager."""
+        manager = self.client("secretsmanager")
+        for secret in manager.list_secrets()["SecretList"]:
+            made_secrets.note_in(manager.get_secret_value(SecretId=secret["ARN"])["SecretString"])
+
+    def function_log(self, function: str) -> list[str]:
+        """What a function has written, by the emulator's CloudWatch Logs."""
+        pages = self.client("logs").get_paginator("filter_log_events")
+        found = pages.paginate(logGroupName=f"/aws/lambda/ecs-anywhere-{function}")
+        return [event["message"] for page in found for event in page["events"]]
+
+    def save_function_logs(self) -> None:
+        """Of the API's functions; the emulator's own log has the others', too."""
+        folder = self.state.parent / "logs"
+        folder.mkdir(exist_ok=True)
+        for group in self.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
+            function = group["logGroupName"].removeprefix("/aws/lambda/ecs-anywhere-")
+            (folder / f"{function}.log").write_text("\n".join(self.function_log(function)))
+
+    def logs(self) -> list[Path]:
+        """Of the emulator, of all functions, and of all agents."""
+        return sorted([*self.state.glob("*.log"), *self.state.parent.glob("*.log"), *self.state.parent.glob("logs/*")])
 
     def instance(self, agent: Agent) -> dict[str, Any]:
         found = self.ecs.describe_container_instances(cluster=agent.cluster, containerInstances=[agent.arn])
@@ -236,9 +269,32 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(folder / "state", free_port(), free_port())
     try:
         stack.up()
-        yield stack
+        with credentials_overheard(stack):
+            yield stack
+        stack.note_secrets()
+        stack.save_function_logs()
     finally:
         stack.down()
+    assert made_secrets.shown(stack.logs()) == [], "a secret of this run is in a log"
+
+
+@contextmanager
+def credentials_overheard(stack: Stack) -> Iterator[None]:
+    """The local broker lets anybody hear what is sent to machines: so the search knows what credentials tasks got."""
+
+    def subscribe(client: mqtt.Client, *_: Any) -> None:
+        client.subscribe("+/+/commands")
+
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="overhears")
+    client.tls_set(cert_reqs=ssl.CERT_NONE)
+    client.tls_insecure_set(True)
+    client.on_connect = subscribe
+    client.on_message = lambda _client, _userdata, message: made_secrets.note_in(message.payload.decode())
+    client.connect("127.0.0.1", stack.mqtt_port)
+    client.loop_start()
+    yield
+    client.disconnect()
+    client.loop_stop()
 
 
 @pytest.fixture

@@ -28,10 +28,6 @@ def test_a_task_acts_as_its_role(stack: Stack, tmp_path: Path) -> None:
     iam = stack.client("iam")
     policy = json.dumps({"Version": "2012-10-17", "Statement": [OF_ECS]})
     role = iam.create_role(RoleName="app", Path="/ecs-anywhere/", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
-    command("ecs-anywhere", "trust", role, "--apply", "--state-dir", str(stack.state))
-    statements = iam.get_role(RoleName="app")["Role"]["AssumeRolePolicyDocument"]["Statement"]
-    assert [statement.get("Sid") for statement in statements] == [None, "EcsAnywhereEcsAnywhereUsEast1"]
-
     agent = stack.agent(cluster)
     said = tmp_path / "arn"
     environment = {
@@ -56,6 +52,11 @@ def test_a_task_acts_as_its_role(stack: Stack, tmp_path: Path) -> None:
         taskRoleArn=role,
         containerDefinitions=[container],
     )
+    with pytest.raises(stack.ecs.exceptions.ClientException, match=f"ECS was unable to assume the role '{role}'"):
+        stack.run(cluster, "who")
+    command("ecs-anywhere", "trust", role, "--apply", "--state-dir", str(stack.state))
+    statements = iam.get_role(RoleName="app")["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert [statement.get("Sid") for statement in statements] == [None, "EcsAnywhereEcsAnywhereUsEast1"]
     arn = stack.run(cluster, "who")
     stack.until_task_is(cluster, arn, "RUNNING")
     until("the task has asked STS who it is", said.exists)

@@ -8,7 +8,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any
@@ -113,36 +113,38 @@ class Images:
             self._memory.pulled(listed, image["Id"], time.time(), was_there=was_there)
         return image
 
-    def remove(self, reference: str, since: float) -> bool:
+    def remove(self, reference: str, since: float, names: Collection[str] = ()) -> bool:
         """Take a name from an image, and the image with its last one. False: a task wants it.
 
-        `since`: when, on time.monotonic(), it was looked at what tasks need. Who asks for it meanwhile waits, and pulls
-        it again. Raises EngineUnreachableError, EngineError.
+        `since`: when, on time.monotonic(), it was looked at what tasks need; `names`: all that a task may want it by.
+        Who asks for it meanwhile waits, and pulls it again. Raises EngineUnreachableError, EngineError.
 
             cleaning    looks at what is needed ──────────► remove: asked for since then? stays : goes
             a task              obtain: asked for ─► pull ─► create: the container holds it
         """
+        names = {reference, *names}
         with self._lock:
-            if reference in self._removing or self._asked_for.get(reference, -math.inf) >= since:
+            if any(name in self._removing or self._asked_for.get(name, -math.inf) >= since for name in names):
                 return False
             mine: Future[None] = Future()
-            self._removing[reference] = mine
+            self._removing.update(dict.fromkeys(names, mine))
         try:
             self._engine.remove_image(reference)
         finally:
             with self._lock:
-                del self._removing[reference]
-                self._asked_for.pop(reference, None)
+                for name in names:
+                    del self._removing[name]
+                self._asked_for = {name: asked for name, asked in self._asked_for.items() if asked >= since}
             mine.set_result(None)
         return True
 
     def _wait_for_removal(self, listed: str) -> None:
+        """From here on no removal begins that has looked before."""
         with self._lock:
+            self._asked_for[listed] = time.monotonic()
             on_its_way = self._removing.get(listed)
         if on_its_way is not None:
             on_its_way.result()
-        with self._lock:
-            self._asked_for[listed] = time.monotonic()
 
     def _suffices(self, cached: Image, listed: str) -> bool:
         match self._behavior:

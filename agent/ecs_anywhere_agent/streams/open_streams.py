@@ -55,6 +55,7 @@ class OpenStreams:
         self._streams: dict[str, _Stream] = {}
         self._seen: deque[str] = deque(maxlen=_REMEMBERED)
         self._pace = Pace()
+        threading.Thread(target=_end_leftovers, args=(data_dir,), name="stream-leftovers", daemon=True).start()
 
     def open(self, wanted: OpenStream, link: Link) -> None:
         """A stream whose id was used is not opened again."""
@@ -138,7 +139,7 @@ class OpenStreams:
             return ProcessExec(directory, argv), runs
         from ecs_anywhere_agent.streams.docker_exec import DockerExec  # noqa: PLC0415 - only where there is Docker
 
-        return DockerExec(container.runtime_id or "", argv), runs
+        return DockerExec(self._data_dir, container.runtime_id or "", argv), runs
 
 
 class _Stream:
@@ -226,6 +227,14 @@ class _Stream:
             self.inbox.put(event)
         else:
             self.inbox.put_from_source(event)
+
+
+def _end_leftovers(data_dir: Path) -> None:
+    """What a killed agent ran in Docker for operators."""
+    if (data_dir / "docker-exec").exists():
+        from ecs_anywhere_agent.streams.docker_exec import end_leftovers  # noqa: PLC0415 - only where there is Docker
+
+        end_leftovers(data_dir)
 
 
 def _running(task: Task, name: str | None) -> Container:

@@ -64,6 +64,8 @@ class ControlPlane:
     mqtt_ca_base64: str = ""
     agent_poll_endpoint: str = ""
     """Where Amazon's own agent is spoken to; empty: nowhere."""
+    ecs_endpoint_host: str = ""
+    """The host of that address, where something in front of the API tells it another one; empty: it does not."""
     ecs_endpoint_path: str = ""
     """The path of the address that clients call, which they sign with the rest."""
     limits: Limits = field(default_factory=Limits)
@@ -166,5 +168,6 @@ def control_plane() -> ControlPlane:
         ),
         mqtt_ca_base64=env("MQTT_CA_BASE64", ""),
         agent_poll_endpoint=env("AGENT_POLL_ENDPOINT", ""),
+        ecs_endpoint_host=env("ECS_ENDPOINT_HOST", ""),
         ecs_endpoint_path=env("ECS_ENDPOINT_PATH", ""),
     )

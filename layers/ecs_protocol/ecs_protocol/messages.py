@@ -48,10 +48,16 @@ SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 """Of a stream: 128 random bits, used once."""
 
 
+AT_FIRST_USE = ConfigDict(defer_build=True)
+"""Neither side reads all messages: a validator is made when it is first needed."""
+
+
 class Message(BaseModel):
     """A frozen value that is camelCase in JSON and ignores what it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, **AT_FIRST_USE
+    )
 
     def to_json(self) -> str:
         """The message as it goes over the wire: members that are None are left out."""
@@ -256,7 +262,9 @@ AgentRequest = (
     | MessageRejected
     | DeregistrationNoted
 )
-AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(Annotated[AgentRequest, Field(discriminator="type")])
+AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(
+    Annotated[AgentRequest, Field(discriminator="type")], config=AT_FIRST_USE
+)
 
 
 # --- agent to control plane: reports ----------------------------------------------------------------------------
@@ -530,7 +538,7 @@ ControlPlaneMessage = (
     | OpenExec
 )
 CONTROL_PLANE_MESSAGE: TypeAdapter[ControlPlaneMessage] = TypeAdapter(
-    Annotated[ControlPlaneMessage, Field(discriminator="type")]
+    Annotated[ControlPlaneMessage, Field(discriminator="type")], config=AT_FIRST_USE
 )
 
 
@@ -554,7 +562,11 @@ class Topics(Message):
     task_state_changes: str
     commands: str
     credentials: str | None = None
-    """Where GetCredentials goes; None, as to a machine of a release that had no such topic: to `requests`."""
+    """None: the machine has its identity from a release that had no such topic."""
+
+    def of(self, request: AgentRequest) -> str:
+        """Where a request is published."""
+        return (isinstance(request, GetCredentials) and self.credentials) or self.requests
 
 
 class Identity(Message):

@@ -84,6 +84,11 @@ def no_registration(world: World) -> None:
     api_registration.handler(http(world, base64.b64encode(body.encode()).decode(), isBase64Encoded=True), Context())
 
 
+def registration_that_is_too_long(world: World) -> None:
+    answered = api_registration.handler(http(world, "[" * 20_000), Context())
+    assert answered["statusCode"] == 413
+
+
 def no_identity(world: World) -> None:
     api_credentials.handler(http(world, "", routeKey="POST /credentials"), Context())
 
@@ -137,6 +142,13 @@ REFUSALS: dict[Callable[[World], None], tuple[str | None, str, str, str, str]] =
     forged: (None, "ecs:", "*", "192.0.2.1", "IncompleteSignatureException: "),
     wrong_code: (None, "ecs-anywhere:Activate", "activation-1", "192.0.2.1", "InvalidActivation: "),
     no_registration: (None, "ecs-anywhere:Activate", "*", "192.0.2.1", "no activation request of this protocol: "),
+    registration_that_is_too_long: (
+        None,
+        "ecs-anywhere:Activate",
+        "*",
+        "192.0.2.1",
+        "no activation request of this protocol: too long",
+    ),
     no_identity: (None, "ecs-anywhere:LogIn", "POST /credentials", "192.0.2.1", "no IAM identity that API Gateway"),
     event_of_a_source_without_a_policy: (
         "events/my.app",

@@ -150,6 +150,7 @@ def test_what_a_task_asks_for_after_the_look_is_not_removed(memory: ImageMemory)
     since = time.monotonic()
     shared.obtain("app")
     assert not shared.remove("app:latest", since)
+    assert not shared.remove("new", since, {"app:latest"}), "nor by its id"
     assert shared.remove("app:latest", time.monotonic())
     assert engine.removed == ["app:latest"]
 

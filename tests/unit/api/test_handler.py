@@ -113,6 +113,23 @@ def test_behind_a_path_that_the_gateway_cuts_off(monkeypatch: pytest.MonkeyPatch
     assert refused(ecs_client(answer, endpoint=ENDPOINT).list_clusters)[0] == "InvalidSignatureException"
 
 
+def test_behind_something_that_tells_the_api_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFront calls its origin by the origin's own name; clients have signed CloudFront's."""
+
+    def as_cloudfront_forwards(event: dict[str, Any]) -> dict[str, Any]:
+        origin = ENDPOINT.removeprefix("https://")
+        return answer({**event, "headers": {**event["headers"], "host": origin}})
+
+    def through_it(signed_for: str) -> Any:
+        return ecs_client(as_cloudfront_forwards, endpoint=f"https://{signed_for}")
+
+    assert refused(through_it("ecs.example.com").list_clusters)[0] == "InvalidSignatureException"
+    monkeypatch.setenv("ECS_ENDPOINT_HOST", "ecs.example.com")
+    _forget()
+    assert through_it("ecs.example.com").list_clusters()["clusterArns"] == []
+    assert refused(through_it("another.example.com").list_clusters)[0] == "InvalidSignatureException"
+
+
 SIGNED = Path(__file__).parents[3] / "events" / "api_ecs" / "signed"
 
 
