@@ -31,7 +31,6 @@ from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, 
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.docker_actions import Actions
-from ecs_anywhere_agent.runtime.docker_awslogs import AWSLOGS, completed
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -45,6 +44,7 @@ from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options
+from ecs_anywhere_agent.runtime.docker_logs import completed
 from ecs_anywhere_agent.runtime.docker_pause import Pauses
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
@@ -246,7 +246,7 @@ class DockerRuntime:
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
-        if spec.logs is not None and spec.logs.driver == AWSLOGS:
+        if spec.logs is not None:
             endpoint = None if spec.execution_role is None else self._endpoint
             credentials = None if endpoint is None else endpoint.of_log_driver(ref.task_id)
             spec = spec._replace(logs=completed(spec.logs, ref, credentials, os.environ))

@@ -58,7 +58,7 @@ def test_a_command_reads_what_the_operator_types_to_its_end(machine: Streamed) -
 
 
 def test_a_terminal_is_one_and_has_the_operators_size(machine: Streamed) -> None:
-    told = "until busybox stty size | grep \"33 91\"; do :; done"  # older Engines tell it once the command runs
+    told = 'until busybox stty size | grep "33 91"; do :; done'  # older Engines tell it once the command runs
     operator = machine.exec(f"sh -c 'test -t 0 || exit; {told}; read line; busybox stty size; echo $TERM'")
     operator.attach(SIZE)
     operator.hears(until=lambda: b"33 91" in operator.stdout)
