@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,11 @@ from ecs_anywhere_agent.settings import DEFAULTS, Settings
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+_FAILED_PULLS: Mapping[type[Exception], Attempt] = {
+    CannotPullError: Attempt.PULL,
+    NoEcrTokenError: Attempt.PULL_ECR,
+    CannotFetchError: Attempt.RESOURCES,
+}
 
 
 class DockerRuntime:
@@ -200,14 +205,8 @@ class DockerRuntime:
             image = self._images.obtain(
                 action.image, lambda: None if registry is None else self._roles.login(action.ref.task_id, registry)
             )
-        except CannotPullError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.PULL, str(error)))
-            return
-        except NoEcrTokenError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.PULL_ECR, str(error)))
-            return
-        except CannotFetchError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
+        except (CannotPullError, NoEcrTokenError, CannotFetchError) as error:
+            self._sight.emit(ActionFailed(action.ref, _FAILED_PULLS[type(error)], str(error)))
             return
         self._sight.emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
