@@ -116,7 +116,7 @@ def _secret_value(reference: SecretReference, answer: Answer) -> str:
     if not isinstance(text, str):
         raise UnusableAnswerError("it holds binary data, which no environment variable can hold")
     if reference.json_key is None:
-        return text
+        return _without_nul(text)
     try:
         members = json.loads(text)
     except ValueError:
@@ -128,7 +128,14 @@ def _secret_value(reference: SecretReference, answer: Answer) -> str:
             f"retrieved secret from Secrets Manager did not contain json key {reference.json_key}"
         )
     value = members[reference.json_key]
-    return value if isinstance(value, str) else json.dumps(value)
+    return _without_nul(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _without_nul(value: str) -> str:
+    """Raises UnusableAnswerError."""
+    if "\0" in value:
+        raise UnusableAnswerError("it has a NUL character, which no environment variable can have")
+    return value
 
 
 def _files(arns: Sequence[str], own_region: str) -> Iterator[Question]:

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, 
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.docker_actions import Actions
-from ecs_anywhere_agent.runtime.docker_awslogs import AWSLOGS, completed
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -47,6 +46,7 @@ from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_lo
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
 from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options, task_label
+from ecs_anywhere_agent.runtime.docker_logs import completed
 from ecs_anywhere_agent.runtime.docker_pause import Pauses
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
@@ -60,6 +60,11 @@ from ecs_anywhere_agent.settings import DEFAULTS, Settings
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+_FAILED_PULLS: Mapping[type[Exception], Attempt] = {
+    CannotPullError: Attempt.PULL,
+    NoEcrTokenError: Attempt.PULL_ECR,
+    CannotFetchError: Attempt.RESOURCES,
+}
 
 
 class DockerRuntime:
@@ -208,14 +213,8 @@ class DockerRuntime:
             image = self._images.obtain(
                 action.image, lambda: None if registry is None else self._roles.login(action.ref.task_id, registry)
             )
-        except CannotPullError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.PULL, str(error)))
-            return
-        except NoEcrTokenError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.PULL_ECR, str(error)))
-            return
-        except CannotFetchError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
+        except (CannotPullError, NoEcrTokenError, CannotFetchError) as error:
+            self._sight.emit(ActionFailed(action.ref, _FAILED_PULLS[type(error)], str(error)))
             return
         self._sight.emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
@@ -256,7 +255,7 @@ class DockerRuntime:
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
-        if spec.logs is not None and spec.logs.driver == AWSLOGS:
+        if spec.logs is not None:
             endpoint = None if spec.execution_role is None else self._endpoint
             credentials = None if endpoint is None else endpoint.of_log_driver(ref.task_id)
             spec = spec._replace(logs=completed(spec.logs, ref, credentials, os.environ))
