@@ -47,6 +47,8 @@ nothing is ignored. What a member requires may depend on its value: then all tha
 - `cpu` and `memory` of a task with one container are that container's everywhere; several are held together by a
   control group, where the agent may make one: with Docker, beside Docker's (cgroupfs driver, agent as root).
 - `networkMode` awsvpc needs the tag that [api.md](api.md) names. Processes have the network of the machine in any mode.
+- `taskRoleArn`: with Docker, where the Engine has the machine's own network and the agent runs as root, or somebody has
+  added its address ([decisions/local-endpoint.md](decisions/local-endpoint.md)).
 - `resourceRequirements` are honoured for GPUs, which is shown without one: by what the Docker Engine is told.
 - What changes nothing on a machine has neither, and says why.
 - Of the process runtime, `image` is a name only: a container is a program of the machine. A `user` other than the

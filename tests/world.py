@@ -36,6 +36,7 @@ from control_plane.gateways.identities import Certificate, RegistryBusyError
 from control_plane.gateways.role_broker import RoleBroker
 from control_plane.gateways.roles import Roles
 from control_plane.gateways.signing_keys import SigningKeys
+from control_plane.gateways.streams import Streams
 from control_plane.runtime import ControlPlane
 from control_plane.store import instances, keys, policies
 from control_plane.store.items import Item
@@ -238,6 +239,9 @@ class FakeSecrets:
         return {"SecretString": json.dumps(self.versions[SecretId][-age])}
 
 
+STREAM_ROLE = "arn:aws:iam::123456789012:role/streams"
+
+
 @dataclass
 class FakeSts:
     """Stands for boto3's sts client: every role trusts it, but for those that do not."""
@@ -321,6 +325,13 @@ class World:
             administrator_key=AdministratorKey(self.secrets, "administrator", lambda: self.now),
             signing_keys=SigningKeys(self.secrets, "signing", lambda: self.now),
             roles=Roles(self.sts),
+            streams=Streams(
+                self.sts,
+                STREAM_ROLE,
+                prefix=PREFIX,
+                iot_arn="arn:aws:iot:eu-west-1:123456789012",
+                endpoint=lambda: "wss://mqtt.example.com",
+            ),
             role_broker=RoleBroker(self.lambdas, "credentials", lambda: self.now),
             clock=lambda: self.now,
             new_id=lambda: f"{self.random.getrandbits(128):032x}",
@@ -337,9 +348,13 @@ class World:
         create_cluster(self.cp, {"clusterName": name})
         return name
 
-    def task_definition(self, family: str = "web", *, memory: int = 64, cpu: int = 128, **members: Any) -> str:
+    def task_definition(
+        self, family: str = "web", *, memory: int = 64, cpu: int = 128, task_role: str | None = None, **members: Any
+    ) -> str:
         container = {"name": "main", "image": "busybox", "memory": memory, "cpu": cpu, **members}
-        request = {"family": family, "networkMode": "host", "containerDefinitions": [container]}
+        request: dict[str, Any] = {"family": family, "networkMode": "host", "containerDefinitions": [container]}
+        if task_role:
+            request["taskRoleArn"] = task_role
         answer = register_task_definition(self.cp, {**request, "requiresCompatibilities": ["EXTERNAL"]})
         return f"{family}:{answer['taskDefinition']['revision']}"
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Self, cast
 from ecs_anywhere_agent.container_linux import Linux, linux_of
 from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
 from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
+from ecs_anywhere_agent.container_secrets import Registry, Secret, region_of, registry_of, secrets_of
 from ecs_anywhere_agent.container_storage import Storage, storage_of
 from ecs_protocol.roles import roles_of
 
@@ -34,6 +35,11 @@ class Origin(NamedTuple):
     depends_on: tuple[Dependency, ...] = ()
     gpu_ids: tuple[str, ...] = ()
     """Of the machine's GPUs, those that the container has."""
+
+    @property
+    def region(self) -> str:
+        """The instance's, and so that of what is named without one."""
+        return region_of(self.container_instance_arn, "")
 
     def to_json(self) -> list[Any]:
         """A JSON value; what says nothing new is as an earlier version of the agent wrote it."""
@@ -74,6 +80,7 @@ class LogConfiguration(NamedTuple):
 
     driver: str
     options: tuple[tuple[str, str], ...]
+    secret_options: tuple[Secret, ...] = ()
 
 
 class TaskLimits(NamedTuple):
@@ -116,6 +123,17 @@ class ContainerSpec(NamedTuple):
     logs: LogConfiguration | None = None
     acts_as: str | None = None
     """The task's role."""
+    execution_role: str | None = None
+    secrets: tuple[Secret, ...] = ()
+    environment_files: tuple[str, ...] = ()
+    """ARNs of objects in S3, of which the first that has a variable counts."""
+    registry: Registry | None = None
+    """None: the image is pulled as anybody may pull it."""
+
+    @property
+    def needs_execution_role(self) -> bool:
+        """Whether there are values to be fetched before it is made."""
+        return bool(self.secrets or self.environment_files or (self.logs and self.logs.secret_options))
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -148,6 +166,7 @@ def container_specs(
         by_name = {str(entry.get("name")): entry for entry in overrides.get("containerOverrides") or ()}
         limits = task_limits(task_definition, overrides)
         revision = f"{task_definition['family']}:{task_definition['revision']}"
+        roles = roles_of(task_definition, overrides)
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
             raise UnusableTaskDefinitionError(f"networkMode {network_mode} is not available on this machine")
@@ -191,7 +210,11 @@ def container_specs(
                     network=network_of(container, network_mode),
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
-                    acts_as=roles_of(task_definition, overrides).get("task"),
+                    acts_as=roles.get("task"),
+                    execution_role=roles.get("execution"),
+                    secrets=secrets_of(container.get("secrets")),
+                    environment_files=tuple(str(each["value"]) for each in container.get("environmentFiles") or ()),
+                    registry=registry_of(container, execution_role="execution" in roles, region=origin.region),
                 )
             )
         _check_order(specs)
@@ -217,7 +240,8 @@ def _check_order(specs: Sequence[ContainerSpec]) -> None:
 def _logs(given: Mapping[str, Any]) -> LogConfiguration | None:
     if not given.get("logDriver"):
         return None
-    return LogConfiguration(given["logDriver"], tuple(sorted((given.get("options") or {}).items())))
+    options = tuple(sorted((given.get("options") or {}).items()))
+    return LogConfiguration(given["logDriver"], options, secrets_of(given.get("secretOptions")))
 
 
 def _health_check(given: Mapping[str, Any]) -> HealthCheck | None:
@@ -244,9 +268,8 @@ def _restart_policy(given: Mapping[str, Any]) -> RestartPolicy | None:
 
 def _overridden(definition: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """What an override replaces; environment variables are merged by name."""
-    result: dict[str, Any] = {
-        member: override[member] for member in ("command", "cpu", "memory", "memoryReservation") if override.get(member)
-    }
+    replaced = ("command", "cpu", "memory", "memoryReservation", "environmentFiles")
+    result: dict[str, Any] = {member: override[member] for member in replaced if override.get(member)}
     if override.get("environment"):
         merged = dict((*_pairs(definition.get("environment")), *_pairs(override["environment"])))
         result["environment"] = [{"name": name, "value": value} for name, value in merged.items()]

@@ -4,6 +4,7 @@ Nothing is kept over a connection: what was published and not acknowledged, the 
 """
 
 import logging
+import math
 import random
 import secrets
 import ssl
@@ -15,7 +16,6 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from pydantic import ValidationError
 
 from ecs_anywhere_agent.core.events import (
     Connected,
@@ -27,17 +27,17 @@ from ecs_anywhere_agent.core.events import (
     ReportAcknowledged,
 )
 from ecs_anywhere_agent.identity import IdentityFiles
+from ecs_anywhere_agent.incoming import RefusedMessageError, read_message
 from ecs_anywhere_agent.reconnecting import LASTING_SECONDS, BackOff, Outcome
 from ecs_anywhere_agent.rotating import Rotation
 from ecs_anywhere_agent.streams.open_streams import OpenStreams
 from ecs_protocol.messages import (
-    CONTROL_PLANE_MESSAGE,
     DUPLICATE_IDENTITY,
     AgentRequest,
     ControlPlaneMessage,
     Deregistered,
-    GetCredentials,
     Identity,
+    MessageRejected,
     OpenExec,
     OpenLogs,
     Refused,
@@ -54,6 +54,8 @@ DUPLICATE = (
 )
 _NOT_YET_VALID = 9
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID."""
+_REFUSAL_GAP_SECONDS = 60.0
+"""How often the control plane is told that a message was refused: whoever floods a machine makes it flood nobody."""
 _CLOCK_LOOK_SECONDS = 1.0
 _CLOCK_SET_SECONDS = 60.0
 """A wall clock that goes ahead of the other by more was set."""
@@ -110,6 +112,7 @@ class MqttLink:
         self._describe = describe
         self._emit = emit
         self._closing = threading.Event()
+        self._refuses_aloud_at = -math.inf
         self._lock = threading.Lock()
         self._session: _Session | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -118,9 +121,7 @@ class MqttLink:
         self._thread.start()
 
     def request(self, message: AgentRequest) -> None:
-        topics = self._identity.topics
-        topic = topics.credentials if isinstance(message, GetCredentials) else None
-        self._publish(topic or topics.requests, message.to_json(), None)
+        self._publish(self._identity.topics.of(message), message.to_json(), None)
 
     def report(self, token: int, message: TaskStateChanges) -> None:
         self._publish(self._identity.topics.task_state_changes, message.to_json(), token)
@@ -193,11 +194,12 @@ class MqttLink:
         if self._streams.received(topic, payload):
             return None
         try:
-            message = CONTROL_PLANE_MESSAGE.validate_json(payload)
-        except ValidationError as error:
-            # Without what it holds, which may be credentials.
-            problems = error.errors(include_input=False, include_url=False)
-            _log.warning("ignored a message that this agent does not understand: %s", problems)
+            message = read_message(payload, self._identity.container_instance_arn)
+        except RefusedMessageError as refusal:
+            _log.warning("refused a message of the control plane: %s", refusal)
+            if self._elapsed() >= self._refuses_aloud_at:
+                self._refuses_aloud_at = self._elapsed() + _REFUSAL_GAP_SECONDS
+                self.request(MessageRejected(request_id=secrets.token_hex(8), reason=str(refusal)))
             return None
         if isinstance(message, OpenLogs | OpenExec):
             self._streams.open(message, self)
@@ -242,6 +244,7 @@ class _Session:
         """Ids of requests over this connection begin with it."""
         self._duplicate = False
         self._subscribed_at = 0.0
+        self._commands_subscription: int | None = None
         self._pinged_at = 0.0
         self._announced = False
         self._ended = threading.Event()
@@ -330,9 +333,11 @@ class _Session:
             self._refused(f"{self._identity.mqtt_endpoint} refused the connection: {reason}")
             return
         self._subscribed_at = self._elapsed()
-        client.subscribe(self._identity.topics.commands, qos=1)
+        _, self._commands_subscription = client.subscribe(self._identity.topics.commands, qos=1)
 
-    def _subscribed(self, client: paho.Client, _userdata: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
+    def _subscribed(self, client: paho.Client, _userdata: Any, mid: int, reasons: list[Any], _properties: Any) -> None:
+        if mid != self._commands_subscription:  # a stream's: its operator waits in vain, and says so
+            return
         if any(reason.is_failure for reason in reasons):
             self._refused(f"may not subscribe to {self._identity.topics.commands}: {reasons[0]}")
             client.disconnect()

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from ecs_anywhere_agent.identity import IdentityFiles, validity, write_private
+from ecs_anywhere_agent.sealing import replace_identity
 from ecs_protocol.messages import (
     CertificateIssued,
     ControlPlaneMessage,
@@ -165,7 +166,7 @@ class Rotation:
             return self._now(), datetime.max.replace(tzinfo=UTC)
 
     def _replace(self) -> None:
-        self._files.replace()
+        replace_identity(self._files)
         self._valid = self._validity()
         self._current, self._shows_next = None, False
         self._asked_at, self._ask_gap = None, _FIRST_GAP

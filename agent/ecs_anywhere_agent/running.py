@@ -16,6 +16,7 @@ from ecs_anywhere_agent.core.events import Condition, ContainerChanged
 from ecs_anywhere_agent.endpoint.answers import Answers, World
 from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.endpoint.limiting import Rate
+from ecs_anywhere_agent.execution_role import ExecutionRoles
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.leaving import Leaving
 from ecs_anywhere_agent.local_api import LocalApi
@@ -101,12 +102,13 @@ def run_agent(
         agent.publish_with(link.request, link.report)
         clean_up = CleanUp(runtime, data_dir, settings, state=lambda: agent.state, emit=agent.emit)
         _log.info("%s in cluster %s, runtime %s", identity.container_instance_arn, identity.cluster, runtime_name)
+        view = make_view(runtime_name, data_dir)
         world = World(
             state=lambda: agent.state,
             now=agent.now,
             cut_off_since=agent.cut_off_since,
             held=credentials,
-            view=_make_view(runtime_name, data_dir),
+            view=view,
         )
         try:
             with (
@@ -118,6 +120,7 @@ def run_agent(
                 try:
                     agent.run()
                 finally:
+                    view.close()
                     clean_up.close()
                     streams.close()
                     link.close()
@@ -171,22 +174,23 @@ def make_runtime(
 
     Raises RuntimeUnavailableError.
     """
+    roles = ExecutionRoles(credentials or HeldCredentials())
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker import DockerRuntime  # noqa: PLC0415 - only where it is used
         from ecs_anywhere_agent.runtime.docker_images import PullBehavior  # noqa: PLC0415
 
         pull = PullBehavior(settings.pull_behavior)
-        return DockerRuntime.connect(data_dir, pull=pull, settings=settings, endpoint=endpoint)
+        return DockerRuntime.connect(data_dir, pull=pull, settings=settings, endpoint=endpoint, roles=roles)
     cgroups = find_cgroups()
     if cgroups is None:
         _log.warning(
             "CPU and memory limits of tasks are not enforced: this user may make no cgroup here "
             "(run the agent as root, or delegate it one); announced as ecs-anywhere.limits=none"
         )
-    return ProcessRuntime(data_dir, cgroups, endpoint)
+    return ProcessRuntime(data_dir, cgroups, endpoint, roles)
 
 
-def _make_view(name: str, data_dir: Path) -> View:
+def make_view(name: str, data_dir: Path) -> View:
     if name == "docker":
         from ecs_anywhere_agent.runtime.docker_engine import find_engine  # noqa: PLC0415 - only where it is used
         from ecs_anywhere_agent.runtime.docker_view import DockerView  # noqa: PLC0415

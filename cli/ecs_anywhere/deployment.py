@@ -33,6 +33,8 @@ def _parameters_of(emulator: Emulator) -> dict[str, str]:
         "EcsEndpointPath": API_PATH,
         "PublicEndpoint": f"{emulator.url}{API_PATH}",
         "MqttEndpoint": f"localhost:{emulator.mqtt_port}",
+        # MiniStack tells its WebSockets apart by the name that they are asked for.
+        "StreamEndpoint": f"ws://data.iot.{REGION}.localhost:{emulator.port}",
         "MqttCaBase64": base64.b64encode(emulator.ca_file.read_bytes()).decode(),
         "StreamRecordMaxAge": "60",
         "DeletionProtection": "false",

@@ -24,6 +24,8 @@ from ecs_anywhere.orphans import orphans
 from ecs_anywhere.policies import policies
 from ecs_anywhere.settings import StateDir
 from ecs_anywhere.stacks import ecs_client, open_stack, operate, variables
+from ecs_anywhere.streams import execute, logs
+from ecs_anywhere.trust import trust
 from ecs_anywhere.why import why
 
 _port = click.option("--port", type=click.IntRange(1, 65535), help="Of the HTTP endpoints. [default: 4566]")
@@ -255,7 +257,10 @@ cli.add_command(credentials)
 cli.add_command(configure)
 cli.add_command(policies)
 cli.add_command(rotate)
+cli.add_command(trust)
 cli.add_command(why)
+cli.add_command(logs)
+cli.add_command(execute)
 
 
 def _pair(text: str) -> tuple[str, str]:

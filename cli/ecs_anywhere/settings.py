@@ -119,6 +119,11 @@ class Stack:
     mqtt_port: int | None = None
     ca_file: str | None = None
     state_dir: str | None = None
+    prefix: str = STACK_NAME
+    credentials_role: str | None = None
+    """What assumes the roles of tasks; None: nothing does."""
+    task_role_path: str = "/ecs-anywhere/"
+    task_role_tag: str = "task-role"
 
     def public(self) -> dict[str, Any]:
         """What `up --output json` prints."""

@@ -59,6 +59,10 @@ def described(cloudformation: Any, secretsmanager: Any, stack_name: str) -> dict
         "registration_endpoint": outputs["RegistrationEndpoint"],
         "event_bus_name": outputs["EventBusName"],
         "operator_function": outputs["OperatorFunctionName"],
+        "prefix": outputs["Prefix"],
+        "credentials_role": outputs.get("CredentialsRoleArn"),
+        "task_role_path": outputs.get("TaskRolePath", ""),
+        "task_role_tag": outputs.get("TaskRoleTag", ""),
     }
 
 
@@ -86,8 +90,19 @@ def ecs_client(stack: Stack) -> Any:
     )
 
 
-def operate(stack: Stack, operation: str, **members: Any) -> dict[str, Any]:
-    """What is no ECS operation, by lambda:Invoke under the caller's own AWS credentials. Raises Problem."""
+def callers_ecs_client(stack_name: str | None, state_dir: Path, profile: str | None) -> Any:
+    """With the caller's own key of the ECS API, if a profile or AWS_ENDPOINT_URL_ECS says where that is good; else with
+    the administrator's of the stack."""
+    if stack_name or not (profile or os.environ.get("AWS_ENDPOINT_URL_ECS")):
+        return ecs_client(open_stack(stack_name, state_dir))
+    try:
+        return boto3.Session(profile_name=profile).client("ecs", config=Config(retries={"mode": "standard"}))
+    except BotoCoreError as error:
+        raise Problem(f"The ECS API cannot be asked: {error}") from error
+
+
+def aws_client(stack: Stack, service: str) -> Any:
+    """AWS itself, or the emulator, under the caller's own AWS credentials."""
     local: dict[str, Any] = (
         {
             "endpoint_url": stack.aws_endpoint,
@@ -99,8 +114,13 @@ def operate(stack: Stack, operation: str, **members: Any) -> dict[str, Any]:
         else {}
     )
     make: Any = boto3.client
+    return make(service, region_name=stack.region, **local)
+
+
+def operate(stack: Stack, operation: str, **members: Any) -> dict[str, Any]:
+    """What is no ECS operation, by lambda:Invoke under the caller's own AWS credentials. Raises Problem."""
     try:
-        answer = make("lambda", region_name=stack.region, **local).invoke(
+        answer = aws_client(stack, "lambda").invoke(
             FunctionName=stack.operator_function, Payload=json.dumps({"operation": operation, **members}).encode()
         )
     except (BotoCoreError, ClientError) as error:

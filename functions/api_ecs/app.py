@@ -160,10 +160,11 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], line: dict[str
     caller = authenticate(cp, signed, source=event["requestContext"]["http"].get("sourceIp", ""))
     line |= {"principal": caller.principal, "accessKeyId": caller.access_key_id}
     line["operation"] = operation = operation_of(headers.get("x-amz-target"))
-    return carry_out(cp, operation, body, caller=caller)
+    plays_streams = headers.get(execute_command.HEADER) == execute_command.MQTT
+    return carry_out(cp, operation, body, caller=caller, plays_streams=plays_streams)
 
 
-def carry_out(cp: ControlPlane, operation: str, body: bytes, *, caller: Caller) -> str:
+def carry_out(cp: ControlPlane, operation: str, body: bytes, *, caller: Caller, plays_streams: bool = False) -> str:
     """What a request of `caller` is answered with, as JSON. Raises EcsError, LostRace."""
     if operation not in OPERATIONS and operation not in AGENT_OPERATIONS:
         raise refusal_of_operation(operation)
@@ -173,6 +174,8 @@ def carry_out(cp: ControlPlane, operation: str, body: bytes, *, caller: Caller) 
     allowed = authorize(cp, caller, operation, request)
     if caller.agent_of is not None:
         return serialise(operation, AGENT_OPERATIONS[operation](cp, caller.agent_of, allowed))
+    if operation == "ExecuteCommand" and plays_streams:
+        allowed[execute_command.PLAYER] = caller
     return serialise(operation, OPERATIONS[operation](cp, allowed))
 
 

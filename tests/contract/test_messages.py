@@ -55,3 +55,13 @@ def test_what_has_a_type_is_told_apart_by_it(sample: Path) -> None:
         return
     readers = [reader for reader in READERS if sample.stem in str(reader.core_schema)]
     assert type(readers[0].validate_json(text)).__name__ == sample.stem
+
+
+def test_a_machine_with_an_identity_of_an_earlier_release_asks_for_credentials_where_it_asks_for_all() -> None:
+    wanted = (messages.CredentialsWanted(task_id="0" * 32, role="task"),)
+    request = messages.GetCredentials(request_id="r", wanted=wanted)
+    topics = messages.Topics(requests="requests", task_state_changes="reports", commands="commands")
+    assert topics.of(request) == "requests"
+    own = topics.model_copy(update={"credentials": "credentials"})
+    assert own.of(request) == "credentials"
+    assert own.of(messages.Reconcile(request_id="r", digest="d")) == "requests"

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
 
 from contract.the_template import PREFIX, ROOT, of_type, referred, resolved, template
 from control_plane.store import instances, services, tasks
-from ecs_protocol.names import rule_name, thing_name, topics
+from ecs_protocol.names import rule_name, stream_client_id, stream_topic, thing_name, topics
 from world import TABLE_SCHEMA, World
 
 FUNCTIONS = of_type("AWS::Serverless::Function")
@@ -42,6 +43,10 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
         for policy in role["Policies"]:
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield name, statement
+    for policy in of_type("AWS::IAM::Policy").values():
+        for role in policy["Roles"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield referred(role), statement
 
 
 def as_list(value: Any) -> list[Any]:
@@ -365,7 +370,7 @@ def test_a_rule_takes_what_agents_publish(rule: str, what: str, topic: str) -> N
     }
 
 
-def test_only_one_function_may_assume_roles_and_only_those_under_the_path_or_with_the_tag() -> None:
+def test_only_one_function_may_assume_roles_of_tasks_and_only_those_under_the_path_or_with_the_tag() -> None:
     may = {
         (role, resolved(statement["Resource"], TaskRolePath="/work/"), str(resolved(statement.get("Condition"))))
         for role, statement in statements()
@@ -376,6 +381,8 @@ def test_only_one_function_may_assume_roles_and_only_those_under_the_path_or_wit
     assert may == {
         ("IotCredentialsRole", f"{arn}/work/*", "None"),
         ("IotCredentialsRole", f"{arn}/*", str(tagged)),
+        ("ApiEcsRole", "StreamRole.Arn", "None"),
+        ("ApiOperatorRole", "StreamRole.Arn", "None"),
     }
     assert template()["Parameters"]["TaskRolePath"]["Default"] == "/ecs-anywhere/"
 
@@ -412,11 +419,17 @@ def test_an_agent_may_use_its_own_topics_and_no_others() -> None:
         for statement in policy["PolicyDocument"]["Statement"]
     }
     own = topics(PREFIX, THING)
+    stream = stream_topic(own.commands, "*")
     assert allowed == {
         "iot:Connect": [f"client/{THING}"],
-        "iot:Publish": [f"topic/{own.requests}", f"topic/{own.task_state_changes}", f"topic/{own.credentials}"],
-        "iot:Subscribe": [f"topicfilter/{own.commands}"],
-        "iot:Receive": [f"topic/{own.commands}"],
+        "iot:Publish": [
+            f"topic/{own.requests}",
+            f"topic/{own.task_state_changes}",
+            f"topic/{own.credentials}",
+            f"topic/{stream}/out",
+        ],
+        "iot:Subscribe": [f"topicfilter/{own.commands}", f"topicfilter/{stream}/in"],
+        "iot:Receive": [f"topic/{own.commands}", f"topic/{stream}/in"],
     }
     connect = policy["PolicyDocument"]["Statement"][0]
     assert connect["Condition"] == {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}
@@ -470,3 +483,31 @@ def test_only_the_stacks_own_rule_and_rules_that_are_named_for_it_bring_work() -
     arn = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule"
     named = [f"{arn}/{PREFIX}-run-task-*", f"{arn}/*/{PREFIX}-run-task-*"]
     assert resolved(statement["Condition"]) == {"ArnLike": {"aws:SourceArn": ["RunTaskRule.Arn", *named]}}
+
+
+def test_operators_may_join_streams_and_no_rule_hears_of_it() -> None:
+    stream = stream_topic(topics(PREFIX, THING).commands, "0" * 32)
+    client = stream_client_id(PREFIX, "0" * 32)
+    [role] = [of_type("AWS::IAM::Role")["StreamRole"]]
+    [policy] = role["Policies"]
+    allowed = {
+        action: resolved(statement["Resource"]).rpartition(":")[2]
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in as_list(statement["Action"])
+    }
+    assert allowed == {
+        "iot:Connect": f"client/{PREFIX}-stream-*",
+        "iot:Publish": f"topic/{PREFIX}/*/streams/*",
+        "iot:Receive": f"topic/{PREFIX}/*/streams/*",
+        "iot:Subscribe": f"topicfilter/{PREFIX}/*/streams/*",
+    }
+    assert fnmatch(f"client/{client}", allowed["iot:Connect"])
+    for topic in (f"{stream}/in", f"{stream}/out"):
+        assert fnmatch(f"topic/{topic}", allowed["iot:Publish"])
+    for rule in RULES.values():
+        sql = resolved(rule["TopicRulePayload"]["Sql"])
+        heard = re.search(r"FROM '([^']*)'", sql)
+        assert heard is not None
+        assert not re.fullmatch(heard[1].replace("$", r"\$").replace("+", "[^/]+"), f"{stream}/out")
+        of_clients = re.search(r"regexp_matches\(clientId, '(.*)'\)", sql)
+        assert of_clients is None or not re.fullmatch(of_clients[1], client)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ecs_anywhere_agent.core import Instant, Rules, State, next_due, step
-from ecs_anywhere_agent.core.actions import Action, PublishReports, PublishRequest
+from ecs_anywhere_agent.core.actions import Action, DropCredentials, PublishReports, PublishRequest, StartContainer
 from ecs_anywhere_agent.core.events import (
     AgentStarted,
     Condition,
@@ -18,18 +18,20 @@ from ecs_anywhere_agent.core.events import (
     ReportAcknowledged,
     TimerFired,
 )
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_protocol.capabilities import announced_attributes
-from ecs_protocol.messages import Attribute, ControlPlaneMessage, Message, RegisterContainerInstance
+from ecs_protocol.messages import Attribute, ControlPlaneMessage, Message, RegisterContainerInstance, TaskCredentials
 from unit.agent.world import Runtime
 from world import START
 
+_FEATURES = ("process", "external", "other-user", "task-role", "task-role-network-host")
 REGISTRATION = RegisterContainerInstance(
     request_id="-",
     digest="simulated",
     agent_version="1.0.0",
     cpu=1000,
     memory=1000,
-    attributes=tuple(Attribute(name=name) for name in announced_attributes({"process", "external", "other-user"})),
+    attributes=tuple(Attribute(name=name) for name in announced_attributes(_FEATURES)),
 )
 
 
@@ -42,6 +44,7 @@ class Machine:
     runtime: Runtime = field(default_factory=Runtime)
     stored: State = field(default_factory=State)
     state: State = field(default_factory=State)
+    held: HeldCredentials = field(default_factory=HeldCredentials)
     pending: list[Event] = field(default_factory=list)
     up: list[tuple[datetime, Message]] = field(default_factory=list)
     """What is on its way, and when the broker got it."""
@@ -54,7 +57,7 @@ class Machine:
     def boot(self) -> None:
         """The agent starts, perhaps after it was killed: only what was stored is known."""
         self.state = replace(self.stored, link=None, offline_at=None, cut_off=False)
-        self.pending = []
+        self.pending, self.held = [], HeldCredentials()
         self.connected = False
         self.take(AgentStarted(f"arn:aws:ecs:eu-west-1:123456789012:container-instance/default/{self.instance_id}"))
         self.take(InventoryTaken(self.runtime.inventory()))
@@ -72,7 +75,10 @@ class Machine:
     def hear(self, message: ControlPlaneMessage) -> None:
         """What is sent to a machine that is not connected is lost."""
         if self.connected:
-            self.take(MessageReceived(message))
+            if isinstance(message, TaskCredentials):
+                self.take(self.held.receive(message, self.random.random()))
+            else:
+                self.take(MessageReceived(message))
 
     def take(self, event: Event) -> None:
         instant = Instant((self.now - START).total_seconds(), self.now)
@@ -116,7 +122,11 @@ class Machine:
                 if self.connected and self.random.random() < 0.9:
                     self.up.append((self.now, action.message))
                     self.pending.append(ReportAcknowledged(action.token))
+            case DropCredentials():
+                self.held.drop(action.task_id)
             case _:
+                if isinstance(action, StartContainer) and self.state.tasks[action.ref.task_id].roles:
+                    assert self.held.get(action.ref.task_id, "task"), "it was started without credentials"
                 event = self.runtime.do(action)
                 if event is not None:
                     self.pending.append(event)

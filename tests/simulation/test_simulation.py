@@ -17,6 +17,7 @@ from control_plane.domain.errors import EcsError
 from control_plane.domain.inbox import Presence
 from control_plane.domain.task import Task
 from control_plane.flows.answer_agent_request import answer_agent_request
+from control_plane.flows.get_credentials import get_credentials
 from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.note_presence import note_presence
 from control_plane.flows.publish_events import publish_events
@@ -28,7 +29,7 @@ from control_plane.flows.submit_task_state_change import submit_task_state_chang
 from control_plane.flows.sweep import sweep
 from control_plane.gateways.identities import Certificate
 from control_plane.store import services, tasks
-from ecs_protocol.messages import Message, TaskStateChanges
+from ecs_protocol.messages import GetCredentials, Message, TaskStateChanges
 from ecs_protocol.names import thing_name
 from ecs_protocol.statuses import SUCCESSORS, DesiredStatus, TaskStatus
 from simulation.machines import Machine
@@ -53,6 +54,7 @@ class Simulation:
         world.cluster()
         for family, memory in (("small", 50), ("large", 200)):
             world.task_definition(family, memory=memory, cpu=10)
+        world.task_definition("roled", memory=50, cpu=10, task_role="app")
         self.presences: list[tuple[datetime, Machine, Event, int]] = []
         self.machines = [self._machine(number) for number in range(2)]
         create_service(world.cp, {"serviceName": "web", "taskDefinition": "small", "desiredCount": 3})
@@ -100,7 +102,7 @@ class Simulation:
     # --- what happens
 
     def run(self) -> None:
-        family = self.random.choice(["small", "large"])
+        family = self.random.choice(["small", "large", "roled"])
         try:
             run_task(self.world.function(), {"taskDefinition": family, "count": self.random.randint(1, 3)})
         except EcsError:
@@ -129,6 +131,8 @@ class Simulation:
         envelope = replace(self.world.envelope(machine.instance_id, message), received_at=received_at)
         if isinstance(message, TaskStateChanges):
             assert submit_task_state_changes(self.world.function(), [envelope]) == set()
+        elif isinstance(message, GetCredentials):
+            get_credentials(self.world.function(), envelope)
         else:
             answer_agent_request(self.world.function(), envelope)
 
@@ -284,6 +288,7 @@ def test_a_thousand_steps(world: World, seed: int) -> None:
         simulation.step()
     simulation.settle()
 
+    assert world.sts.calls, "no task had a role"
     active = simulation.active()
     assert [task for task in active if task.last_status is not TaskStatus.RUNNING] == []
     for machine in simulation.machines:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ecs_anywhere_agent.container_secrets import Registry
 from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_protocol.messages import AgentRequest, TaskStateChanges
@@ -24,15 +25,17 @@ class PublishReports:
 
 @dataclass(frozen=True, slots=True)
 class PullImage:
-    """Make the image present. Answered by ImagePulled or ActionFailed(PULL)."""
+    """Make the image present. Answered by ImagePulled or ActionFailed(PULL, PULL_ECR, RESOURCES)."""
 
     ref: ContainerRef
     image: str
+    registry: Registry | None = None
+    """None: pulled as anybody may pull it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateContainer:
-    """Make the container, unless it exists. Answered by ContainerChanged or ActionFailed(CREATE)."""
+    """Make the container, unless it exists. Answered by ContainerChanged or ActionFailed(CREATE, RESOURCES)."""
 
     ref: ContainerRef
     spec: ContainerSpec

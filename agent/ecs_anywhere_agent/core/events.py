@@ -23,6 +23,10 @@ class Condition(StrEnum):
 class Attempt(StrEnum):
     """An action that a runtime may fail at, by what Amazon ECS calls the failure."""
 
+    RESOURCES = "ResourceInitializationError"
+    """What the execution role is to fetch, before the image or the container."""
+    PULL_ECR = "CannotPullECRContainerError"
+    """The token for it; the pull itself fails as any other."""
     PULL = "CannotPullContainerError"
     CREATE = "CannotCreateContainerError"
     CREATE_VOLUME = "CannotCreateVolumeError"

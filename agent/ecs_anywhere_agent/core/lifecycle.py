@@ -19,6 +19,8 @@ from ecs_anywhere_agent.core.actions import (
 from ecs_anywhere_agent.core.contact import stops_at
 from ecs_anywhere_agent.core.credentials import why_waiting
 from ecs_anywhere_agent.core.draft import Draft
+from ecs_anywhere_agent.core.events import Attempt
+from ecs_anywhere_agent.core.news import answer_when_due, worth_a_report
 from ecs_anywhere_agent.core.ordering import backwards, forwards, give_up, is_needed, may_go_on, timeouts
 from ecs_anywhere_agent.core.restarting import (
     begin_again,
@@ -50,7 +52,7 @@ def advance(draft: Draft, task: Task) -> None:
     """
     task = take_back(draft, task)
     if task.stopped:
-        _forget_when_due(draft, draft.put(_answer_when_due(draft, task)))
+        _forget_when_due(draft, draft.put(answer_when_due(draft, task)))
         return
     task = give_up(restart_by_policy(_plan(draft, task)), draft.now.elapsed)
     if begins_again(draft, task):
@@ -59,7 +61,7 @@ def advance(draft: Draft, task: Task) -> None:
         task = _decide_to_stop(draft, task)
         task = _stop(draft, task) if task.stopping else _start(draft, task)
         task = _status(draft, _note_times(task, draft.now))
-    draft.put(_worth_a_report(draft, task))
+    draft.put(worth_a_report(draft, task))
 
 
 def other_circumstances(one: State, other: State) -> bool:
@@ -161,9 +163,15 @@ def _decide_to_stop(draft: Draft, task: Task) -> Task:
     code, reason = (
         (StopCode.ESSENTIAL_CONTAINER_EXITED, ESSENTIAL_EXITED)
         if cause.has_started
-        else (StopCode.TASK_FAILED_TO_START, NOT_STARTED)
+        else (StopCode.TASK_FAILED_TO_START, _why_not_started(cause))
     )
     return replace(ending, stop_code=code, stopped_reason=reason)
+
+
+def _why_not_started(cause: Container) -> str:
+    """As with Amazon ECS, what the execution role could not fetch is the task's own reason."""
+    reason = cause.reason or NOT_STARTED
+    return reason if reason.startswith(Attempt.RESOURCES) else NOT_STARTED
 
 
 def _start(draft: Draft, task: Task) -> Task:
@@ -200,7 +208,7 @@ def _start_one(draft: Draft, task: Task, container: Container) -> Container:
     if spec is None:
         return container
     if container.phase is Phase.WAITING:
-        draft.do(PullImage(ref, spec.image))
+        draft.do(PullImage(ref, spec.image, spec.registry))
         return replace(container, phase=Phase.PULLING)
     draft.do(CreateContainer(ref, spec))
     return replace(container, phase=Phase.CREATING)
@@ -275,53 +283,6 @@ def _status(draft: Draft, task: Task) -> Task:
 def _keep_stopped(rules: Rules, task_id: str) -> float:
     """A task's id is random, and always gives the same."""
     return rules.keep_stopped + rules.keep_stopped_jitter * int(task_id[:8], 16) / 0x1_0000_0000
-
-
-def _worth_a_report(draft: Draft, task: Task) -> Task:
-    """RUNNING, STOPPED and what changes while RUNNING is reported at once; else where it stands, when that is due."""
-    before = draft.before.tasks.get(task.task_id)
-    advanced = before is None or before.last_status is not task.last_status
-    if advanced and task.last_status in {TaskStatus.RUNNING, TaskStatus.STOPPED}:
-        draft.log(f"task {task.task_id}: {task.last_status}{_because(task)}")
-        task = replace(task, revision=task.revision + 1)
-    elif before is not None and _has_news(draft, before, task):
-        task = replace(task, revision=task.revision + 1)
-    return _answer_when_due(draft, task)
-
-
-def _answer_when_due(draft: Draft, task: Task) -> Task:
-    if task.answer_at is not None and task.answer_at <= draft.now.elapsed:
-        unpublished = task.revision > task.published_revision
-        return replace(task, answer_at=None, revision=task.revision if unpublished else task.revision + 1)
-    return task
-
-
-def _shown(task: Task) -> tuple[object, ...]:
-    return (
-        task.restarts,
-        *(
-            (container.phase, container.runtime_id, container.exit_code, container.bindings, container.health)
-            for container in task.containers
-        ),
-    )
-
-
-def _has_news(draft: Draft, before: Task, task: Task) -> bool:
-    if task.last_status is TaskStatus.RUNNING:
-        return _shown(before) != _shown(task)
-    told = task.revision > 0
-    return told and why_waiting(draft.before, before, draft.now) != why_waiting(draft.state, task, draft.now)
-
-
-def _because(task: Task) -> str:
-    if not task.stopped:
-        return ""
-    exits = ", ".join(
-        f"{container.name}: {container.reason or f'exit code {container.exit_code}'}"
-        for container in task.containers
-        if container.reason is not None or container.exit_code is not None
-    )
-    return f" ({'; '.join(filter(None, (task.stopped_reason or 'told to stop', exits)))})"
 
 
 def _forget_when_due(draft: Draft, task: Task) -> None:

@@ -10,6 +10,8 @@ from ecs_anywhere_agent.core.values import Container, ContainerRef, Orphan, Phas
 
 _BEFORE_CREATION = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED})
 _TRIED_IN = {
+    Attempt.RESOURCES: {Phase.PULLING, Phase.CREATING},
+    Attempt.PULL_ECR: {Phase.PULLING},
     Attempt.PULL: {Phase.PULLING},
     Attempt.CREATE: {Phase.CREATING},
     Attempt.CREATE_VOLUME: {Phase.CREATING},

@@ -6,6 +6,7 @@ to ask from where it is. Everything else gets Amazon's error for an id that ther
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from ecs_anywhere_agent.endpoint.limiting import Limiter, Rate
 from ecs_anywhere_agent.endpoint.server import Answer, Request, plain
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.view import CannotLookError, Seen, View
+from ecs_protocol.messages import RoleKind
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +32,8 @@ _NOT_FOUND = "404 page not found"
 _TOO_MANY = "You have reached maximum request limit."
 _NO_CONTAINER = "unable to get container ID from request: unable to get docker ID from v3 endpoint ID"
 _NO_TASK = "unable to get task arn from request: unable to get task Arn from v3 endpoint ID"
-_REFUSED_SOURCES = 256
-"""That are remembered, so that each is logged once."""
+_NOTED, _NOTED_FOR_SECONDS = 256, 3600.0
+"""What was logged is remembered, so that nobody can fill the log."""
 
 
 class World(NamedTuple):
@@ -71,13 +73,16 @@ class Answers:
         self._world = world
         self._limiter = Limiter(rate)
         self._lock = threading.Lock()
-        self._refused: set[str] = set()
+        self._noted: dict[str, float] = {}
+        """When, by what it is about; the oldest first."""
 
     def __call__(self, request: Request) -> Answer:
         words = request.path.strip("/").split("/")
         match words:
             case ["v4", identifier, *rest] if (what := "/".join(rest)) in _METADATA:
                 answer = partial(self._metadata, identifier, what)
+            case ["v2", "credentials", identifier] if (task := self._of_log_driver(request, identifier)) is not None:
+                return self._of_role(task, "execution")
             case ["v2", "credentials", *rest]:
                 identifier = "/".join(rest)
                 answer = partial(self._credentials, identifier)
@@ -90,7 +95,7 @@ class Answers:
         try:
             return answer(request, self._asker(request, named))
         except CannotLookError as error:
-            _log.warning("a container asked for metadata or credentials: %s (%s)", error, error.__cause__)
+            self._note(str(error), f"a container asked for metadata or credentials: {error} ({error.__cause__})")
             return _json(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
     def _metadata(self, identifier: str, what: str, request: Request, asker: _Asker | None) -> Answer:
@@ -111,8 +116,20 @@ class Answers:
         task = asker.named.task
         if all(role.kind != "task" for role in task.roles):
             return _error(credentials.no_role())
-        held = self._world.held.get(task.task_id, "task")
-        known = self._world.state().credentials.get(RoleRef(task.task_id, "task"), Credentials())
+        return self._of_role(task, "task")
+
+    def _of_log_driver(self, request: Request, identifier: str) -> Task | None:
+        """The task whose execution role's credentials Docker's daemon asks for, a process of this machine.
+
+        It sends no token: as with Amazon's agent the id is all that it has, and root alone can read it.
+        """
+        task = self._world.state().tasks.get(identifier.partition("-")[0])
+        mine = task is not None and same(identifier, self._identifiers.of_execution_role(task.task_id))
+        return task if mine and request.local else None
+
+    def _of_role(self, task: Task, kind: RoleKind) -> Answer:
+        held = self._world.held.get(task.task_id, kind)
+        known = self._world.state().credentials.get(RoleRef(task.task_id, kind), Credentials())
         if held is None or known.expires_at <= self._world.now().elapsed:
             return _error(credentials.not_to_be_had(held, known.refusal, self._world.cut_off_since()))
         return _json(HTTPStatus.OK, credentials.credentials_response(held))
@@ -138,13 +155,20 @@ class Answers:
             return None
         return _Asker(named, seen)
 
-    def _note_refusal(self, request: Request, what: str) -> None:
-        """Once a source: nobody shall fill the log. What was presented may be a secret of somebody else's."""
+    def _note_refusal(self, request: Request, how: str) -> None:
+        """Not what was presented, which may be a secret of somebody else's."""
+        self._note(request.peer, f"refused metadata or credentials to {request.peer}, which asked {how}")
+
+    def _note(self, about: str, text: str) -> None:
+        now = time.monotonic()
         with self._lock:
-            if request.peer in self._refused or len(self._refused) >= _REFUSED_SOURCES:
+            if now - self._noted.get(about, -math.inf) < _NOTED_FOR_SECONDS:
                 return
-            self._refused.add(request.peer)
-        _log.warning("refused metadata or credentials to %s, which asked %s", request.peer, what)
+            self._noted.pop(about, None)
+            self._noted[about] = now
+            if len(self._noted) > _NOTED:
+                del self._noted[next(iter(self._noted))]
+        _log.warning("%s", text)
 
     def _definition(self, task: Task) -> Mapping[str, Any]:
         return self._world.state().task_definitions.get(task.task_definition, {})

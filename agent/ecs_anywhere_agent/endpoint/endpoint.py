@@ -29,7 +29,7 @@ _PORTS = range(21000, 30000)
 """Neither Amazon's agent's nor those that the kernel hands out, so that nobody has it when the agent comes back."""
 _TRIES = 50
 _REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
-_ROLE, _ROLE_IN_HOST = "task-role", "task-role-network-host"
+_ROLE, _ROLE_IN_HOST, LOGS_BY_ROLE = "task-role", "task-role-network-host", "execution-role-awslogs"
 
 
 class Endpoint:
@@ -51,10 +51,9 @@ class Endpoint:
     @classmethod
     def open(cls, data_dir: Path) -> "Endpoint":
         """Raises RuntimeUnavailableError if no port of the loopback interface can be had."""
-        stored = read(data_dir / FILE) or {}
-        key, port = bytes.fromhex(stored.get("key", "")) or secrets.token_bytes(32), stored.get("port")
+        key, port = _stored(data_dir)
         try:
-            listening = _listen(_LOCALHOST, port) if port else _listen_somewhere()
+            listening = _listen_somewhere() if port is None else _listen(_LOCALHOST, port)
         except OSError as error:
             listening = _listen_somewhere()
             _log.warning(
@@ -62,7 +61,8 @@ class Endpoint:
                 "are replaced; new ones find them at port %d", port, _LOCALHOST, error, listening.getsockname()[1]
             )  # fmt: skip
         endpoint = cls(Identifiers(key), listening)
-        write(data_dir / FILE, json.dumps({"port": endpoint.port, "key": key.hex()}))
+        if endpoint.port != port:
+            write(data_dir / FILE, json.dumps({"port": endpoint.port, "key": key.hex()}))
         return endpoint
 
     def serve_docker(self, gateway: str | None) -> None:
@@ -79,11 +79,11 @@ class Endpoint:
         self._bases, self.features = {"host": here}, frozenset({_ROLE_IN_HOST})
         try:
             loopback.add_address()
-            address, features = loopback.ADDRESS, {_ROLE, _ROLE_IN_HOST}
+            address, features = loopback.ADDRESS, {_ROLE, _ROLE_IN_HOST, LOGS_BY_ROLE}
         except OSError as error:
             _log.warning(
-                "tasks with a role cannot run here: the address %s cannot be added to the loopback interface (%s); "
-                "run the agent as root", loopback.ADDRESS, error
+                "tasks with a role cannot run here: the address %s cannot be added to the loopback interface (%s). Run "
+                "the agent as root, or: ip address add %s/32 dev lo", loopback.ADDRESS, error, loopback.ADDRESS
             )  # fmt: skip
             address, features = gateway, {_ROLE_IN_HOST}
         try:
@@ -92,6 +92,16 @@ class Endpoint:
             _log.warning("containers in network mode bridge get no metadata and no credentials: %s", error)
             return
         self._bases["bridge"], self.features = f"http://{address}:{self.port}", frozenset(features)
+
+    def of_log_driver(self, task_id: str) -> str | None:
+        """What Docker's awslogs driver is to put behind http://169.254.170.2 to get the execution role's credentials.
+
+        It puts the two together as they are (moby's daemon/logger/awslogs), so that a port may be named. None: it
+        would not find them.
+        """
+        if LOGS_BY_ROLE not in self.features:
+            return None
+        return f":{self.port}/v2/credentials/{self.identifiers.of_execution_role(task_id)}"
 
     def told(self, ref: ContainerRef, spec: ContainerSpec, of_image: Iterable[str] = ()) -> ContainerSpec:
         """With the variables that Amazon's agent adds to a container's, whatever the task definition says of them.
@@ -127,6 +137,15 @@ class Endpoint:
     def close(self) -> None:
         for each in self._listening:
             each.close()
+
+
+def _stored(data_dir: Path) -> tuple[bytes, int | None]:
+    """Key and port of an earlier agent; a new key and no port, if none can be read."""
+    stored = read(data_dir / FILE) or {}
+    try:
+        return bytes.fromhex(stored["key"]), int(stored["port"])
+    except (KeyError, TypeError, ValueError):
+        return secrets.token_bytes(32), None
 
 
 def _region(spec: ContainerSpec, of_image: Iterable[str]) -> dict[str, str]:

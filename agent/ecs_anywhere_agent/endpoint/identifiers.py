@@ -23,6 +23,10 @@ class Identifiers(NamedTuple):
         """What has to come with a request for credentials."""
         return self._hash("token", ref)
 
+    def of_execution_role(self, task_id: str) -> str:
+        """Of a task's execution role's credentials, for Docker's daemon."""
+        return f"{task_id}-{self._hash('execution role', ContainerRef(task_id, ''))}"
+
     def name(self, presented: str, task_id: str, names: Iterable[str]) -> str | None:
         """Which of the containers of a task has this id. What is compared takes the same time always."""
         return next((name for name in names if same(presented, self.of(ContainerRef(task_id, name)))), None)

@@ -18,9 +18,6 @@ class Rate(NamedTuple):
     """At once, after a pause."""
 
 
-DEFAULT_RATE = Rate()
-
-
 class Limiter:
     """For threads."""
 

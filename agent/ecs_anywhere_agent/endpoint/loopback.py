@@ -13,6 +13,8 @@ import os
 import socket
 import struct
 
+import psutil
+
 ADDRESS = "169.254.170.2"
 
 _RTM_NEWADDR, _NLMSG_ERROR = 20, 2
@@ -24,7 +26,9 @@ _TIMEOUT_SECONDS = 5.0
 
 
 def add_address(address: str = ADDRESS) -> None:
-    """Unless it is there. Raises OSError, which is PermissionError for who is not root (CAP_NET_ADMIN)."""
+    """Unless the machine has it. Raises OSError, which is PermissionError for who is not root (CAP_NET_ADMIN)."""
+    if is_of_this_machine(address):
+        return
     packed = socket.inet_aton(address)
     body = struct.pack("=BBBBI", socket.AF_INET, _PREFIX_LENGTH, 0, _SCOPE_HOST, socket.if_nametoindex("lo"))
     body += b"".join(struct.pack("=HH4s", 8, kind, packed) for kind in (_IFA_LOCAL, _IFA_ADDRESS))
@@ -34,15 +38,10 @@ def add_address(address: str = ADDRESS) -> None:
         link.send(struct.pack("=IHHII", 16 + len(body), _RTM_NEWADDR, flags, 1, 0) + body)
         answer = link.recv(4096)
     _, kind, _, _, _, code = struct.unpack_from("=IHHIIi", answer)
-    if kind != _NLMSG_ERROR or -code not in {0, errno.EEXIST}:
+    if kind != _NLMSG_ERROR or -code not in {0, errno.EEXIST}:  # another agent was faster
         raise OSError(-code, os.strerror(-code))
 
 
 def is_of_this_machine(address: str) -> bool:
     """Whether it is an address of one of this machine's interfaces."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True
+    return any(each.address == address for interface in psutil.net_if_addrs().values() for each in interface)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from ecs_anywhere_agent.container_spec import task_limits
 from ecs_anywhere_agent.core.values import Container, Phase, Task, TaskDefinition
 from ecs_anywhere_agent.runtime.view import Seen
-from ecs_protocol.statuses import HealthStatus
 
 _SERVICE = "service:"
 _NORMAL = "NORMAL"
@@ -64,7 +63,7 @@ def container_response(asked: Asked, container: Container) -> dict[str, Any]:
     task, seen = asked.task, asked.seen[container.name]
     definition = _definition(asked, container.name)
     log = definition.get("logConfiguration") or {}
-    health = container.health if definition.get("healthCheck") else HealthStatus.UNKNOWN
+    checked = bool(definition.get("healthCheck"))
     return {
         "DockerId": container.runtime_id or "",
         "Name": container.name,
@@ -82,7 +81,7 @@ def container_response(asked: Asked, container: Container) -> dict[str, Any]:
                 "StartedAt": seen.started_at,
                 "FinishedAt": seen.finished_at if container.phase is Phase.STOPPED else None,
                 "Type": _NORMAL,
-                "Health": {"status": health, **(seen.health or {})} if definition.get("healthCheck") else None,
+                "Health": {"status": container.health, **(seen.health or {})} if checked else None,
                 "Volumes": [dict(each) for each in seen.volumes] or None,
                 "LogDriver": log.get("logDriver") or seen.log_driver,
                 "LogOptions": dict(log.get("options") or {}) or None,

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
 from typing import NamedTuple
@@ -49,6 +49,8 @@ class Server:
 
     def __init__(self, listening: Sequence[socket.socket], answer: Callable[[Request], Answer]) -> None:
         """`answer` is called by several threads; the sockets are the caller's."""
+        for each in listening:
+            each.setblocking(False)  # who has gone before he is taken holds nobody up
         self._listening = listening
         self._answer = answer
         self._closing = threading.Event()
@@ -79,6 +81,8 @@ class Server:
                     continue
                 try:
                     connection, (peer, _) = sockets[descriptor].accept()
+                except BlockingIOError:
+                    continue
                 except OSError as error:
                     if not self._closing.wait(_PAUSE_SECONDS):
                         _log.warning("cannot take a request for metadata or credentials: %s", error)
@@ -94,7 +98,7 @@ class Server:
                 return
             self._at_once[peer] += 1
         try:
-            self._workers.submit(self._serve, connection, peer, local)
+            self._workers.submit(self._serve, connection, peer, local).add_done_callback(_tell_of_failure)
         except RuntimeError:  # closed
             connection.close()
 
@@ -119,6 +123,12 @@ class Server:
         if request.method != "GET":
             return plain(HTTPStatus.METHOD_NOT_ALLOWED)
         return self._answer(request)
+
+
+def _tell_of_failure(served: "Future[None]") -> None:
+    """A defect of ours: the client is hung up on, and whoever reads the log learns of it."""
+    if not served.cancelled() and (error := served.exception()) is not None:
+        _log.error("a request for metadata or credentials was not answered", exc_info=error)
 
 
 def plain(status: HTTPStatus, text: str | None = None) -> Answer:

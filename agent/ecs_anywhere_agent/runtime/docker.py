@@ -1,9 +1,9 @@
 """The Docker runtime."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,21 +27,25 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.endpoint.endpoint import Endpoint
+from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
 from ecs_anywhere_agent.registry_auth import registry_auth
+from ecs_anywhere_agent.role_credentials import HeldCredentials
+from ecs_anywhere_agent.runtime.docker_actions import Actions
+from ecs_anywhere_agent.runtime.docker_awslogs import AWSLOGS, completed
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
     Engine,
     EngineError,
-    EngineTimeoutError,
     EngineUnreachableError,
     Patience,
     find_engine,
 )
-from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
-from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options
+from ecs_anywhere_agent.runtime.docker_pause import Pauses
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
 from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
@@ -53,21 +57,11 @@ from ecs_anywhere_agent.settings import DEFAULTS, Settings
 
 _log = logging.getLogger(__name__)
 
-_FINISHED_WITHIN_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
 
 
-def _patience(settings: Settings) -> Patience:
-    return Patience(
-        create=settings.container_create_timeout,
-        start=settings.container_start_timeout,
-        pull=settings.pull_timeout,
-        pull_silence=settings.pull_inactivity_timeout,
-    )
-
-
 class DockerRuntime:
-    """Each action is tried until the Engine has answered it: a restart of Docker delays it, and no more."""
+    """See interface.py."""
 
     def __init__(
         self,
@@ -79,15 +73,17 @@ class DockerRuntime:
         *,
         settings: Settings = DEFAULTS,
         endpoint: Endpoint | None = None,
+        roles: ExecutionRoles | None = None,
     ) -> None:
+        """`roles`: None: nobody has one."""
         self._engine = engine
         self._endpoint = endpoint
         self._info = info
         self._data_dir = str(data_dir.resolve())
         self._label = owner_label(self._data_dir)
-        self._calls = ThreadPoolExecutor(max_workers=8, thread_name_prefix="docker")
-        self._pulls = ThreadPoolExecutor(max_workers=3, thread_name_prefix="pull")
+        self._roles = roles or ExecutionRoles(HeldCredentials())
         self._closing = threading.Event()
+        self._actions = Actions(self._do, self._closing)
         self._memory = ImageMemory(data_dir / FILE)
         credentials = registry_auth(settings).credentials
         self._images = Images(
@@ -95,15 +91,14 @@ class DockerRuntime:
         )
         self._cleaning = ImageCleaning(engine, self._images, self._memory, settings)
         self._volumes = Volumes(engine, self._data_dir, match_shared=settings.shared_volumes_match)
+        self._pauses = Pauses(engine, self._data_dir)
         self._port_ranges = PortRanges()
-        self._gpus = GpuSettings.of()
+        self._gpus = GpuSettings(settings.gpus, settings.nvidia_runtime)
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
         """Created by this process, which has not tried to start them: nobody else does, so it need not ask."""
-        self._newest: dict[tuple[type[RuntimeAction], ContainerRef], RuntimeAction] = {}
-        """Of the actions that are not done yet."""
-        self._sight = Sight(engine, self._submit, self._closing)
+        self._sight = Sight(engine, self._actions.submit, self._closing)
         self._events = threading.Thread(target=self._watch, name="docker-events", daemon=True)
         self._watching = threading.Event()
 
@@ -116,13 +111,17 @@ class DockerRuntime:
         pull_pause_seconds: float = 1.0,
         settings: Settings = DEFAULTS,
         endpoint: Endpoint | None = None,
+        roles: ExecutionRoles | None = None,
     ) -> "DockerRuntime":
         """The pause before a failed pull is tried again doubles each time. Raises RuntimeUnavailableError."""
         try:
-            engine = find_engine(_patience(settings))
+            engine = find_engine(Patience.of(settings))
+            info = engine.info()
             if endpoint is not None:
-                endpoint.serve_docker(engine.bridge_gateway())
-            return cls(engine, engine.info(), data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint)
+                endpoint.serve_docker(None if is_rootless(info) else engine.bridge_gateway())
+            return cls(
+                engine, info, data_dir, pull, pull_pause_seconds, settings=settings, endpoint=endpoint, roles=roles
+            )
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(
                 f"Docker cannot be used ({error}). Install and start Docker Engine "
@@ -136,6 +135,7 @@ class DockerRuntime:
         self._watching.wait(timeout=30)
         try:
             listed = self._engine.containers(self._label)
+            self._pauses.adopt(listed)
             self._volumes.remove_leftovers({ref.task_id for each in listed if (ref := ref_of(each["Labels"]))})
             snapshots = [self._sight.first_look(each) for each in listed]
         except (EngineUnreachableError, EngineError) as error:
@@ -144,19 +144,16 @@ class DockerRuntime:
 
     def facts(self) -> RuntimeFacts:
         gpu_ids = find_gpus(self._gpus, self._info)
-        features = features_of(self._info, limits_tasks=self._task_cgroups is not None, gpus=bool(gpu_ids))
-        served = frozenset() if self._endpoint is None else self._endpoint.features
-        return RuntimeFacts(features | served, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
+        features = features_of(
+            self._info,
+            limits_tasks=self._task_cgroups is not None,
+            gpus=bool(gpu_ids),
+            served=frozenset() if self._endpoint is None else self._endpoint.features,
+        )
+        return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
     def perform(self, action: RuntimeAction) -> None:
-        with self._lock:
-            self._newest[type(action), action.ref] = action
-        self._submit_action(action)
-
-    def _submit_action(self, action: RuntimeAction) -> None:
-        pool = self._pulls if isinstance(action, PullImage) else self._calls
-        with suppress(RuntimeError):  # closed: the next agent gives the action again
-            pool.submit(self._work, action)
+        self._actions.begin(action)
 
     def owns_process(self, pid: int) -> bool:
         return False
@@ -172,45 +169,15 @@ class DockerRuntime:
 
     def close(self, *, finish: bool = False) -> None:
         if finish:
-            give_up = threading.Timer(_FINISHED_WITHIN_SECONDS, self._closing.set)
-            give_up.start()
-            self._calls.shutdown()
-            give_up.cancel()
+            self._actions.finish()
         self._closing.set()
-        for pool in (self._calls, self._pulls):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._roles.close()
+        self._actions.drop()
         self._engine.close()
-        for pool in (self._calls, self._pulls):
-            pool.shutdown(wait=True)
+        self._actions.wait()
         if self._events.is_alive():
             self._events.join(timeout=5)
         self._memory.close()
-
-    def _work(self, action: RuntimeAction) -> None:
-        while not self._closing.is_set():
-            try:
-                self._do(action)
-                self._is_done(action)
-                return
-            except EngineTimeoutError as error:
-                # A kill that hangs is given again by the core for ever: only the newest is tried again, and behind all
-                # others, since what hangs must not hold up what does not.
-                if self._is_newest(action):
-                    _log.warning("%s; trying again", error)
-                    self._submit_action(action)
-                return
-            except (EngineUnreachableError, EngineError) as error:
-                if not self._closing.wait(_RETRY_SECONDS):
-                    _log.warning("Docker did not do what it was asked (%s); trying again", error)
-
-    def _is_newest(self, action: RuntimeAction) -> bool:
-        with self._lock:
-            return self._newest.get((type(action), action.ref)) is action
-
-    def _is_done(self, action: RuntimeAction) -> None:
-        with self._lock:
-            if self._newest.get((type(action), action.ref)) is action:
-                del self._newest[type(action), action.ref]
 
     def _do(self, action: RuntimeAction) -> None:
         match action:
@@ -228,17 +195,31 @@ class DockerRuntime:
                 self._remove(action.ref)
 
     def _pull(self, action: PullImage) -> None:
+        registry = action.registry
         try:
-            image = self._images.obtain(action.image)
+            image = self._images.obtain(
+                action.image, lambda: None if registry is None else self._roles.login(action.ref.task_id, registry)
+            )
         except CannotPullError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.PULL, str(error)))
+            return
+        except NoEcrTokenError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.PULL_ECR, str(error)))
+            return
+        except CannotFetchError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
             return
         self._sight.emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
     def _create(self, action: CreateContainer) -> None:
         name = container_name(action.ref, action.spec)
         try:
-            container = self._engine.create(name, self._config(action))
+            fetched = self._roles.fetch(action.ref.task_id, action.spec)
+        except CannotFetchError as error:
+            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
+            return
+        try:
+            container = self._engine.create(name, self._config(action, fetched))
         except CannotCreateVolumeError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.CREATE_VOLUME, str(error)))
             return
@@ -246,7 +227,7 @@ class DockerRuntime:
             in_use = isinstance(error, EngineError) and error.status == 409
             existing = self._engine.inspect(name) if in_use else None
             if existing is None:
-                self._sight.emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
+                self._sight.emit(ActionFailed(action.ref, Attempt.CREATE, fetched.hidden_in(str(error))))
                 return
             self._sight.remember(action.ref, existing["Id"])
             self._sight.tell(action.ref)
@@ -256,14 +237,19 @@ class DockerRuntime:
             self._never_started.add(action.ref)
         self._sight.emit(ContainerChanged(ContainerSnapshot(action.ref, Condition.CREATED, runtime_id=container)))
 
-    def _config(self, action: CreateContainer) -> dict[str, Any]:
+    def _config(self, action: CreateContainer, fetched: Fetched) -> dict[str, Any]:
         """What the container needs is made first."""
-        ref, spec = action.ref, action.spec
+        ref, spec = action.ref, fetched.into(action.spec)
         self._volumes.prepare(ref.task_id, spec)
+        spec = self._pauses.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
+        if spec.logs is not None and spec.logs.driver == AWSLOGS:
+            endpoint = None if spec.execution_role is None else self._endpoint
+            credentials = None if endpoint is None else endpoint.of_log_driver(ref.task_id)
+            spec = spec._replace(logs=completed(spec.logs, ref, credentials, os.environ))
         return container_config(
             ref,
             spec,
@@ -283,6 +269,7 @@ class DockerRuntime:
         with self._lock:
             self._never_started.discard(ref)
         self._volumes.remove_of(ref.task_id)
+        self._pauses.remove(ref.task_id)
         if self._task_cgroups is not None:
             self._task_cgroups.remove(ref.task_id)
 
@@ -309,13 +296,18 @@ class DockerRuntime:
             self._sight.tell(ref)
 
     def _try_to_start(self, ref: ContainerRef, container: str, inspected: dict[str, Any] | None = None) -> None:
-        if inspected is not None and self._task_cgroups is not None:
-            self._task_cgroups.restore(inspected)
+        if inspected is not None:
+            self._pauses.restore(inspected)
+            if self._task_cgroups is not None:
+                self._task_cgroups.restore(inspected)
         try:
             self._engine.start(container)
         except EngineError as error:
-            if self._engine.inspect(container) is not None:
-                self._sight.emit(ActionFailed(ref, Attempt.START, str(error)))
+            failed = self._engine.inspect(container)
+            if failed is not None:
+                # The log driver is told its options only now.
+                reason = hidden(secret_log_options(failed), str(error))
+                self._sight.emit(ActionFailed(ref, Attempt.START, reason))
                 return
         self._sight.tell(ref)
 
@@ -351,7 +343,3 @@ class DockerRuntime:
             return
         self._info = self._engine.info()
         self._sight.look_at_all()
-
-    def _submit(self, call: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # closed: the next agent looks at everything
-            self._calls.submit(call, *arguments)

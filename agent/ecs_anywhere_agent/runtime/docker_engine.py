@@ -12,12 +12,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
+
+from ecs_anywhere_agent.settings import Settings
 
 _DEFAULT_SOCKET = "/var/run/docker.sock"
 _TIMEOUT_SECONDS = 30.0
 _REMOVE_SECONDS = 300.0
+_KINDS = {bytes: "application/x-tar", str: "application/json"}
 
 
 class Patience(NamedTuple):
@@ -28,6 +31,15 @@ class Patience(NamedTuple):
     pull: float = 7200.0
     pull_silence: float = 60.0
     """How long a pull may make no progress."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            settings.container_create_timeout,
+            settings.container_start_timeout,
+            settings.pull_timeout,
+            settings.pull_inactivity_timeout,
+        )
 
 
 _PATIENCE = Patience()
@@ -136,6 +148,13 @@ class Engine:
         """Anybody's, running or not, in few words: their Id, ImageID, Labels, State."""
         found: list[dict[str, Any]] = self._call("GET", "/containers/json", {"all": "1"})
         return found
+
+    def import_image(self, repository: str, tag: str, archive: bytes) -> None:
+        """Make an image of a tar file of its files."""
+        query = {"fromSrc": "-", "repo": repository, "tag": tag}
+        answer = self._call("POST", "/images/create", query, archive, timeout=self._patience.create)
+        if "error" in answer:
+            raise EngineError(500, str(answer["error"]))
 
     def remove_image(self, reference: str) -> None:
         """By a name: that name, and the image with its last one. Refused if a container has the image."""
@@ -268,8 +287,8 @@ class Engine:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
-        content = None if body is None else json.dumps(body)
-        kind = {} if content is None else {"Content-Type": "application/json"}
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body)
+        kind = {} if content is None else {"Content-Type": _KINDS[type(content)]}
         connection.request(method, f"{path}?{urlencode(query or {})}", content, {**kind, **(headers or {})})
         answer = connection.getresponse()
         if answer.status >= 400:

@@ -8,7 +8,6 @@ https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-
 """
 
 import logging
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -32,14 +31,6 @@ class GpuSettings(NamedTuple):
     enabled: bool = False
     runtime: str = _DEFAULT_RUNTIME
     """Of the Engine's, that which makes containers with GPUs."""
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str] = os.environ) -> "GpuSettings":
-        """From the variables of Amazon's agent."""
-        return cls(
-            environment.get("ECS_ENABLE_GPU_SUPPORT", "").strip().lower() in {"true", "1", "t"},
-            environment.get("ECS_NVIDIA_RUNTIME", "").strip() or _DEFAULT_RUNTIME,
-        )
 
 
 def find_gpus(settings: GpuSettings, info: Mapping[str, Any]) -> tuple[str, ...]:

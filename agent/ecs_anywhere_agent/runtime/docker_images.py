@@ -5,13 +5,15 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.htm
 
 import logging
 import math
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any
 
+from ecs_anywhere_agent.execution_role import NoEcrTokenError, RegistryLogin
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError
 from ecs_anywhere_agent.runtime.image_memory import ImageMemory
 from ecs_anywhere_agent.runtime.image_names import listed_name
@@ -23,9 +25,13 @@ _HOPELESS = {400, 401, 403, 404}
 """Statuses with which a registry's answer is final."""
 _NO_CREDENTIALS = ("no basic auth credentials", "unauthorized: ", "denied: ")
 """Words of a registry's final answer to which the Engine gives a status of its own."""
+_SIGNED = re.compile(r"\"?https\S+starport-layer-bucket\S+")
+"""Where ECR keeps layers: whoever has such a URL may read one for a while."""
 
 Image = Mapping[str, Any]
 Credentials = Callable[[str], Mapping[str, str] | None]
+Login = Callable[[], RegistryLogin | None]
+"""Asked only before something is pulled; None: the machine's own. May raise NoEcrTokenError, CannotFetchError."""
 
 
 class PullBehavior(StrEnum):
@@ -52,7 +58,11 @@ def variables_of(image: Image | None) -> frozenset[str]:
 
 
 class Images:
-    """Any number of threads may ask for the same image: it is pulled once at a time, for all who wait for it."""
+    """Any number of threads may ask for the same image: it is pulled once at a time, for all who wait for it.
+
+    For those with another login, or none, it is pulled by itself: what one may have is not given to the others. What
+    is on the machine by then is there for all, as with Amazon's agent, unless the behavior is `always`.
+    """
 
     def __init__(
         self,
@@ -72,15 +82,15 @@ class Images:
         self._memory = memory
         self._credentials = credentials
         self._lock = threading.Lock()
-        self._pulling: dict[str, Future[None]] = {}
+        self._pulling: dict[tuple[str, RegistryLogin | None], Future[None]] = {}
         self._removing: dict[str, Future[None]] = {}
         self._asked_for: dict[str, float] = {}
         """When a task last wanted it, by its name as Docker lists it."""
 
-    def obtain(self, name: str) -> Image | None:
+    def obtain(self, name: str, login: Login = lambda: None) -> Image | None:
         """What the Engine says of the image, once it is there; None: removed meanwhile.
 
-        Raises CannotPullError, EngineUnreachableError, EngineError.
+        Raises CannotPullError, EngineUnreachableError, EngineError, and what `login` does.
         """
         listed = listed_name(name)
         self._wait_for_removal(listed)
@@ -90,8 +100,8 @@ class Images:
         try:
             # What is there already is reason enough not to make a task wait for a registry that does not answer.
             spare = cached is not None and self._behavior is not PullBehavior.ALWAYS
-            self._pull(name, attempts=1 if spare else _ATTEMPTS)
-        except CannotPullError as error:
+            self._pull(name, login(), attempts=1 if spare else _ATTEMPTS)
+        except (CannotPullError, NoEcrTokenError) as error:
             if cached is None or self._behavior is PullBehavior.ALWAYS:
                 raise
             _log.info("image %s cannot be pulled, what is there is used: %s", name, error)
@@ -103,36 +113,38 @@ class Images:
             self._memory.pulled(listed, image["Id"], time.time(), was_there=was_there)
         return image
 
-    def remove(self, reference: str, since: float) -> bool:
+    def remove(self, reference: str, since: float, names: Collection[str] = ()) -> bool:
         """Take a name from an image, and the image with its last one. False: a task wants it.
 
-        `since`: when, on time.monotonic(), it was looked at what tasks need. Who asks for it meanwhile waits, and pulls
-        it again. Raises EngineUnreachableError, EngineError.
+        `since`: when, on time.monotonic(), it was looked at what tasks need; `names`: all that a task may want it by.
+        Who asks for it meanwhile waits, and pulls it again. Raises EngineUnreachableError, EngineError.
 
             cleaning    looks at what is needed ──────────► remove: asked for since then? stays : goes
             a task              obtain: asked for ─► pull ─► create: the container holds it
         """
+        names = {reference, *names}
         with self._lock:
-            if reference in self._removing or self._asked_for.get(reference, -math.inf) >= since:
+            if any(name in self._removing or self._asked_for.get(name, -math.inf) >= since for name in names):
                 return False
             mine: Future[None] = Future()
-            self._removing[reference] = mine
+            self._removing.update(dict.fromkeys(names, mine))
         try:
             self._engine.remove_image(reference)
         finally:
             with self._lock:
-                del self._removing[reference]
-                self._asked_for.pop(reference, None)
+                for name in names:
+                    del self._removing[name]
+                self._asked_for = {name: asked for name, asked in self._asked_for.items() if asked >= since}
             mine.set_result(None)
         return True
 
     def _wait_for_removal(self, listed: str) -> None:
+        """From here on no removal begins that has looked before."""
         with self._lock:
+            self._asked_for[listed] = time.monotonic()
             on_its_way = self._removing.get(listed)
         if on_its_way is not None:
             on_its_way.result()
-        with self._lock:
-            self._asked_for[listed] = time.monotonic()
 
     def _suffices(self, cached: Image, listed: str) -> bool:
         match self._behavior:
@@ -146,37 +158,40 @@ class Images:
         self._memory.used(listed, cached["Id"], time.time())
         return True
 
-    def _pull(self, name: str, attempts: int) -> None:
+    def _pull(self, name: str, login: RegistryLogin | None, attempts: int) -> None:
+        key = name, login
         with self._lock:
-            on_its_way = self._pulling.get(name)
+            on_its_way = self._pulling.get(key)
             mine: Future[None] = Future()
             if on_its_way is None:
-                self._pulling[name] = mine
+                self._pulling[key] = mine
         if on_its_way is not None:
             on_its_way.result()
             return
         try:
-            self._try_to_pull(name, attempts)
+            self._try_to_pull(name, login, attempts)
         except BaseException as error:
-            self._done(name)
+            self._done(key)
             mine.set_exception(error)
             raise
-        self._done(name)
+        self._done(key)
         mine.set_result(None)
 
-    def _done(self, name: str) -> None:
+    def _done(self, key: tuple[str, RegistryLogin | None]) -> None:
         with self._lock:
-            del self._pulling[name]
+            del self._pulling[key]
 
-    def _try_to_pull(self, name: str, attempts: int) -> None:
+    def _try_to_pull(self, name: str, login: RegistryLogin | None, attempts: int) -> None:
         for attempt in range(1, attempts + 1):
             try:
-                self._engine.pull(name, self._credentials(name), PullProgress(name, time.monotonic).told)
+                credentials = self._credentials(name) if login is None else login._asdict()
+                self._engine.pull(name, credentials, PullProgress(name, time.monotonic).told)
                 return
             except EngineError as error:
                 if self._is_final(error) or attempt == attempts or self._closing.is_set():
                     retried = f"pull image manifest has been retried {attempt - 1} time(s): " if attempt > 1 else ""
-                    raise CannotPullError(f"{retried}Error response from daemon: {error}") from error
+                    told = _SIGNED.sub(f"REDACTED ECR URL related to {name}", str(error))
+                    raise CannotPullError(f"{retried}Error response from daemon: {told}") from error
                 pause = self._pause * 2 ** (attempt - 1)
                 _log.info("image %s: %s; trying again in %g s", name, error, pause)
                 self._closing.wait(pause)

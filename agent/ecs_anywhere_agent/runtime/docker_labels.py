@@ -4,6 +4,7 @@ Those of Amazon's agent, and what it takes to adopt a container without the stat
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ecs_anywhere_agent.container_network import PortRange
 from ecs_anywhere_agent.container_order import from_text, to_text
@@ -44,7 +45,7 @@ def ref_of(labels: Mapping[str, str]) -> ContainerRef | None:
 
 def is_of_ecs(labels: Mapping[str, str]) -> bool:
     """An agent made the container, this one, another one of ours, or Amazon's."""
-    return any(name.startswith(_AMAZON) for name in labels)
+    return any(name.startswith((_AMAZON, _OWN)) for name in labels)
 
 
 def container_labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> dict[str, str]:
@@ -58,6 +59,7 @@ def container_labels(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> d
         "task-cpu": spec.task_limits.cpu,
         "task-memory": spec.task_limits.memory,
         "port-ranges": ",".join(f"{each}/{each.protocol}" for each in spec.network.port_ranges),
+        "secret-log-options": ",".join(each.name for each in (spec.logs.secret_options if spec.logs else ())),
     }
     return {
         f"{_AMAZON}cluster": origin.cluster,
@@ -99,3 +101,10 @@ def port_ranges_of(labels: Mapping[str, str]) -> Iterator[PortRange]:
         ports, _, protocol = text.partition("/")
         first, _, last = ports.partition("-")
         yield PortRange(int(first), int(last), "udp" if protocol == "udp" else "tcp")
+
+
+def secret_log_options(inspected: Mapping[str, Any]) -> tuple[str, ...]:
+    """The values of the log driver's options that came from secrets. `inspected` is the container's."""
+    names = inspected["Config"]["Labels"].get(f"{_OWN}secret-log-options", "").split(",")
+    options = inspected["HostConfig"]["LogConfig"].get("Config") or {}
+    return tuple(options[name] for name in names if name in options)

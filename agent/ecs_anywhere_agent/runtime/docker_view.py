@@ -32,6 +32,9 @@ class DockerView:
         except (EngineUnreachableError, EngineError) as error:
             raise CannotLookError(_SILENT) from error
 
+    def close(self) -> None:
+        self._engine.close()
+
     def _inspect(self, runtime_id: str | None) -> Mapping[str, Any] | None:
         if runtime_id is None:
             return None

@@ -54,14 +54,12 @@ class Probe(NamedTuple):
         return process
 
 
-def probe_of(spec: Mapping[str, Any]) -> tuple[HealthCheck, Probe] | None:
-    """From spec.json. None: there is nothing to check."""
-    if not spec.get("health_check"):
-        return None
+def probe_of(spec: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[HealthCheck, Probe]:
+    """From spec.json, which has a health check."""
     check = HealthCheck(*spec["health_check"])
     form, *words = check.command
     argv = (("/bin/sh", "-c") if form == "CMD-SHELL" else ()) + tuple(words)
-    return check, Probe(argv, spec["environment"], spec["working_directory"], spec["user"], tuple(spec["cgroup_procs"]))
+    return check, Probe(argv, environment, spec["working_directory"], spec["user"], tuple(spec["cgroup_procs"]))
 
 
 @dataclass

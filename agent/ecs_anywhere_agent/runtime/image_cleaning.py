@@ -2,19 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError
 from ecs_anywhere_agent.runtime.docker_images import Images, PullBehavior
 from ecs_anywhere_agent.runtime.docker_labels import is_of_ecs
 from ecs_anywhere_agent.runtime.image_choice import CleaningRules, Needed, Removal, local_image, removable
-from ecs_anywhere_agent.runtime.image_memory import ImageMemory
+from ecs_anywhere_agent.runtime.image_memory import ImageMemory, PulledImage
 from ecs_anywhere_agent.runtime.image_names import listed_name
 from ecs_anywhere_agent.settings import Settings
 
 _log = logging.getLogger(__name__)
 _NEVER = "0001-"
+_LISTED_BY_THEN_SECONDS = 60.0
 
 
 class ImageCleaning:
@@ -48,30 +49,36 @@ class ImageCleaning:
         since = time.monotonic()  # what is asked for from now on is not among what is needed, and stays all the same
         names = frozenset(map(listed_name, needed()))
         used = frozenset(str(each["ImageID"]) for each in self._engine.all_containers())
-        images = [local_image(each) for each in self._engine.images()]
+        images = {image.image_id: image for image in map(local_image, self._engine.images())}
+        pulled = self._memory.all()
+        self._forget_what_is_gone(pulled, images)
         chosen = removable(
-            images, self._memory.all(), Needed(names, used), self._rules, time.time(), pressed=pressed is not None
+            tuple(images.values()), pulled, Needed(names, used), self._rules, time.time(), pressed=pressed is not None
         )
         for removal in chosen:
             if pressed is not None and not pressed():
                 return
-            self._remove(removal, since)
-        self._forget_what_is_gone(frozenset(image.image_id for image in images))
+            of_tasks = {each.name for each in pulled if each.image_id == removal.image_id}
+            self._remove(removal, since, of_tasks.union(images[removal.image_id].names))
 
-    def _remove(self, removal: Removal, since: float) -> None:
+    def _remove(self, removal: Removal, since: float, names: Collection[str]) -> None:
         for reference in removal.references:
             try:
-                if not self._images.remove(reference, since):
+                if not self._images.remove(reference, since, names):
                     return
             except EngineError as error:
                 _log.info("image %s stays: %s", reference, error)
                 return
             _log.info("removed image %s, which nothing has needed", reference)
+        if self._engine.image(removal.image_id) is None:
+            self._memory.forget(removal.image_id)
 
-    def _forget_what_is_gone(self, there: frozenset[str]) -> None:
-        """By the list from before the removals: what went with them is forgotten in the next cycle."""
-        for image_id in {each.image_id for each in self._memory.all()} - there:
-            self._memory.forget(image_id)
+    def _forget_what_is_gone(self, pulled: Collection[PulledImage], there: Collection[str]) -> None:
+        """Somebody else has removed it. What is pulled just now may be missing from the list, and is not forgotten."""
+        now = time.time()
+        for each in pulled:
+            if each.image_id not in there and abs(now - each.pulled_at) > _LISTED_BY_THEN_SECONDS:
+                self._memory.forget(each.image_id)
 
     def _remove_containers_of_nobody(self) -> None:
         """Ended for as long as those of tasks are kept, and of no agent, neither ours nor Amazon's."""

@@ -7,6 +7,7 @@ import pwd
 import select
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,10 @@ def prepare(spec: ContainerSpec, cgroup_procs: tuple[str, ...]) -> dict[str, Any
     }
 
 
-def launch(directory: Path) -> int | None:
+def launch(directory: Path, environment: Mapping[str, str]) -> int | None:
     """Start a keeper and wait until it has said how it went. Its pid if it stays, to be waited for by the caller.
+
+    `environment` is that of spec.json with what is sealed there.
 
     Raises OSError, ValueError if it says nothing.
     """
@@ -66,7 +69,7 @@ def launch(directory: Path) -> int | None:
         "directory": str(directory),
         "boot_id": process_files.boot_id(),
         "argv": spec["argv"],
-        "environment": spec["environment"],
+        "environment": dict(environment),
         "working_directory": spec["working_directory"],
         "user": spec["user"],
         "cgroup_procs": spec["cgroup_procs"],

@@ -1,7 +1,7 @@
 """The process runtime: a container is a process of the host, for machines too small or too locked down for Docker.
 
 <data dir>/containers/<task id>/<container>/
-    spec.json    what to run, written when the container is created
+    spec.json    what to run, written when the container is created; values of secrets only sealed (sealing.py)
     keeper.json, child.json, exit.json    see keeper.py
     log          stdout and stderr
 """
@@ -10,11 +10,12 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ecs_anywhere_agent.core.actions import (
     CreateContainer,
@@ -35,27 +36,43 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.endpoint.endpoint import Endpoint
+from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched
+from ecs_anywhere_agent.identity import identity_files
+from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime import launching, process_files
 from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
 from ecs_anywhere_agent.runtime.exits import ExitWatcher
 from ecs_anywhere_agent.runtime.health_checker import HealthChecker, probe_of
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
+from ecs_anywhere_agent.sealing import CannotUnsealError, Sealing
 from ecs_protocol.capabilities import PROCESS_FEATURES
 from ecs_protocol.messages import Attribute
 
 _KILLED = 128 + 9
+_SEALED = "sealed_environment"
 NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 
 
 class ProcessRuntime:
     """See the module."""
 
-    def __init__(self, data_dir: Path, cgroups: Cgroups | None, endpoint: Endpoint | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        cgroups: Cgroups | None,
+        endpoint: Endpoint | None = None,
+        roles: ExecutionRoles | None = None,
+    ) -> None:
+        """`roles`: None: nobody has one."""
         self._root = data_dir / "containers"
         self._endpoint = endpoint
+        self._roles = roles or ExecutionRoles(HeldCredentials())
+        self._sealing = Sealing(identity_files(data_dir))
         self._cgroups = cgroups
         self._emit: Emit = lambda _: None
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="process")
+        self._fetches = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetch")
+        """For what is made only once AWS has answered, so that nothing else waits for the network."""
         self._watcher = ExitWatcher(self._look_again)
         self._health = HealthChecker(self._health_changed)
         self._locks: dict[ContainerRef, threading.Lock] = {}
@@ -79,8 +96,7 @@ class ProcessRuntime:
 
     def facts(self) -> RuntimeFacts:
         may = {"other-user": os.geteuid() == 0, "task-limits": self._cgroups is not None}
-        served = frozenset() if self._endpoint is None else self._endpoint.features
-        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able} | served
+        features = PROCESS_FEATURES | {feature for feature, able in may.items() if able}
         return RuntimeFacts(features, attributes=() if self._cgroups else (NO_LIMITS,))
 
     def perform(self, action: RuntimeAction) -> None:
@@ -99,7 +115,8 @@ class ProcessRuntime:
                 work = lambda: self._stop(action.ref, kill=action.kill)  # noqa: E731
             case RemoveContainer():
                 work = lambda: self._remove(action.ref)  # noqa: E731
-        self._threads.submit(self._alone, action.ref, work)
+        fetches = isinstance(action, CreateContainer) and action.spec.needs_execution_role
+        (self._fetches if fetches else self._threads).submit(self._alone, action.ref, work)
 
     def owns_process(self, pid: int) -> bool:
         with suppress(OSError):
@@ -116,7 +133,9 @@ class ProcessRuntime:
 
     def close(self, *, finish: bool = False) -> None:
         del finish  # it always is
-        self._threads.shutdown(wait=True)
+        self._roles.close()
+        for pool in (self._fetches, self._threads):
+            pool.shutdown(wait=True)
         self._watcher.close()
         self._health.close()
 
@@ -132,14 +151,17 @@ class ProcessRuntime:
         directory = self._directory(action.ref)
         try:
             if not (directory / process_files.SPEC).exists():
+                fetched = self._roles.fetch(action.ref.task_id, action.spec)
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 procs: tuple[str, ...] = ()
                 if self._cgroups:
                     of_task = Limits.of_task(action.spec.task_limits)
                     procs = self._cgroups.make(action.ref, Limits.of(action.spec), of_task)
-                told = action.spec if self._endpoint is None else self._endpoint.told(action.ref, action.spec)
-                spec = launching.prepare(told, procs)
+                spec = self._prepared(action, fetched, procs)
                 process_files.write(directory / process_files.SPEC, json.dumps(spec))
+        except CannotFetchError as error:
+            self._emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
+            return
         except (OSError, launching.NotRunnableError) as error:
             self._emit(ActionFailed(action.ref, Attempt.CREATE, str(error)))
             return
@@ -147,15 +169,31 @@ class ProcessRuntime:
         if snapshot is not None:
             self._emit(ContainerChanged(snapshot))
 
+    def _prepared(self, action: CreateContainer, fetched: Fetched, procs: tuple[str, ...]) -> dict[str, Any]:
+        """What spec.json holds. Raises NotRunnableError, OSError."""
+        ref, spec = action.ref, fetched.into(action.spec)
+        if self._endpoint is not None:
+            spec = self._endpoint.told(ref, spec)
+        environment = dict(spec.environment)
+        secret = {name: environment.pop(name) for name in fetched.environment}
+        sealed = {_SEALED: self._sealing.seal(json.dumps(secret), "/".join(ref))} if secret else {}
+        return {**launching.prepare(spec._replace(environment=tuple(environment.items())), procs), **sealed}
+
+    def _environment(self, ref: ContainerRef, spec: Mapping[str, Any]) -> dict[str, str]:
+        """Raises CannotUnsealError, OSError."""
+        sealed = json.loads(self._sealing.unseal(spec[_SEALED], "/".join(ref))) if _SEALED in spec else {}
+        return {**spec.get("environment", {}), **sealed}
+
     def _start(self, ref: ContainerRef) -> None:
         directory = self._directory(ref)
         if not (directory / process_files.KEEPER).exists():
             try:
                 self._ensure_cgroup(ref, directory)
-                keeper_pid = launching.launch(directory)
+                spec = process_files.read(directory / process_files.SPEC) or {}
+                keeper_pid = launching.launch(directory, self._environment(ref, spec))
                 if keeper_pid is not None:
                     self._watcher.watch(ref, keeper_pid, os.pidfd_open(keeper_pid))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, CannotUnsealError) as error:
                 self._emit(ActionFailed(ref, Attempt.START, str(error)))
                 return
         failure = process_files.start_failure(directory)
@@ -241,9 +279,13 @@ class ProcessRuntime:
         return snapshot
 
     def _with_health(self, snapshot: ContainerSnapshot, directory: Path) -> ContainerSnapshot:
-        found = probe_of(process_files.read(directory / process_files.SPEC) or {})
-        if found is None or snapshot.run is None:
+        spec = process_files.read(directory / process_files.SPEC) or {}
+        if not spec.get("health_check") or snapshot.run is None:
             return snapshot
+        try:
+            found = probe_of(spec, self._environment(snapshot.ref, spec))
+        except (CannotUnsealError, OSError):
+            return snapshot  # whoever has lost its identity cannot tell how it is
         age = process_files.age(directory)
         return replace(snapshot, health=self._health.check(snapshot.ref, snapshot.run, *found, age))
 

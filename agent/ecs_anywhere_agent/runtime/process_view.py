@@ -57,6 +57,9 @@ class ProcessView:
             "memory_stats": {"usage": usage.memory_bytes, "limit": usage.memory_limit_bytes},
         }
 
+    def close(self) -> None:
+        """Nothing here waits for anybody."""
+
 
 def _system_cpu_nanoseconds() -> int:
     """Of all processors since the machine started, as Docker counts it: the first seven columns."""

@@ -38,3 +38,6 @@ class View(Protocol):
 
         https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerStats
         """
+
+    def close(self) -> None:
+        """End what is on its way: an agent that ends must not wait for a runtime that does not answer."""

@@ -107,9 +107,8 @@ class Settings(BaseModel):
     awslogs_by_execution_role: Boolean = _set(
         "ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE", True, "`false`: no `awslogs` by an execution role"
     )
-    gpus: Annotated[bool | None, _as(read.boolean)] = _set(
-        "ECS_ENABLE_GPU_SUPPORT", None, "`false`: no tasks with GPUs", "as the machine has them"
-    )
+    gpus: Boolean = _set("ECS_ENABLE_GPU_SUPPORT", False, "tasks may have the machine's GPUs")
+    nvidia_runtime: str = _set("ECS_NVIDIA_RUNTIME", "nvidia", "the Docker runtime of containers with GPUs")
 
     # Containers.
     task_cleanup_wait: Annotated[float, _as(read.at_least(1.0))] = _set(

@@ -25,7 +25,6 @@ def _withheld(settings: Settings) -> Iterator[str]:
         "task-role": settings.task_roles,
         "task-role-network-host": settings.task_roles and settings.task_roles_on_host_network,
         "execution-role-awslogs": settings.awslogs_by_execution_role,
-        "gpu": settings.gpus,
     }
     yield from (feature for feature, allowed in off.items() if allowed is False)
     if settings.log_drivers is not None:

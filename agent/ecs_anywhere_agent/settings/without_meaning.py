@@ -71,7 +71,6 @@ REFUSED: Mapping[str, str] = {
     "ECS_GMSA_SUPPORTED": f"group managed service accounts: {_NOT_THERE}",
     "CREDENTIALS_FETCHER_HOST": f"group managed service accounts: {_NOT_THERE}",
     "CREDENTIALS_FETCHER_SECRET_NAME_FOR_DOMAINLESS_GMSA": f"group managed service accounts: {_NOT_THERE}",
-    "ECS_NVIDIA_RUNTIME": "containers get GPUs by the Docker Engine's own device requests",
 }
 """Somebody who sets one of these misses something: a warning, unless it asks for what is so anyway."""
 
@@ -83,5 +82,4 @@ SAFE: Mapping[str, frozenset[str]] = {
     "ECS_CGROUP_CPU_PERIOD": frozenset({"100ms"}),
     "ECS_EXCLUDE_IPV6_PORTBINDING": frozenset({"true", "t", "1"}),
     "ECS_GMSA_SUPPORTED": _OFF,
-    "ECS_NVIDIA_RUNTIME": frozenset({"nvidia"}),
 }

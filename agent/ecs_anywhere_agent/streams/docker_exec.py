@@ -27,6 +27,7 @@ from ecs_protocol.streams import MAX_CHUNK_BYTES, TerminalSize
 
 _log = logging.getLogger(__name__)
 
+_NOTES = "docker-exec"
 _GRACE_SECONDS = 1.0
 """Between asking a command to end and killing it."""
 _DYING_SECONDS = 5.0
@@ -35,8 +36,11 @@ _DYING_SECONDS = 5.0
 class _ExecEngine(Engine):
     """The calls of the Engine for exec. Each may raise EngineUnreachableError or EngineError."""
 
-    def create_exec(self, container: str, argv: list[str], *, tty: bool) -> str:
-        config = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": tty, "Cmd": argv}
+    def create_exec(self, container: str, argv: list[str], terminal: TerminalSize | None = None) -> str:
+        """Engines before 23.0 ignore the size, and are told it once the command runs."""
+        streams = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
+        size = {"ConsoleSize": [terminal.rows, terminal.columns]} if terminal else {}
+        config = {**streams, "Tty": terminal is not None, "Cmd": argv, **size}
         return str(self._call("POST", f"/containers/{container}/exec", body=config)["Id"])
 
     def start_exec(self, exec_id: str, *, tty: bool) -> tuple[http.client.HTTPConnection, BufferedReader]:
@@ -65,9 +69,10 @@ class _ExecEngine(Engine):
 
 
 class DockerExec:
-    """See the module."""
+    """See the module. What runs is noted in the data directory, for an agent that is killed ends nothing."""
 
-    def __init__(self, container: str, argv: list[str]) -> None:
+    def __init__(self, data_dir: Path, container: str, argv: list[str]) -> None:
+        self._notes = data_dir / _NOTES
         self._container = container
         self._argv = argv
         self._commands: queue.SimpleQueue[tuple[int, bytes, bool] | TerminalSize | None] = queue.SimpleQueue()
@@ -91,15 +96,17 @@ class DockerExec:
     def _run(self, terminal: TerminalSize | None, emit: Emit) -> None:
         try:
             engine = _ExecEngine(find_engine().socket_path)
-            exec_id = engine.create_exec(self._container, self._argv, tty=terminal is not None)
+            exec_id = engine.create_exec(self._container, self._argv, terminal)
             if self._ending.is_set():
                 emit(SourceEnded(reason="ended before it began"))
                 return
+            self._notes.mkdir(mode=0o700, exist_ok=True)
+            (self._notes / exec_id).touch()
             connection, output = engine.start_exec(exec_id, tty=terminal is not None)
             if terminal is not None:
                 with suppress(EngineError):  # it may have ended by now
                     engine.resize_exec(exec_id, terminal)
-        except (EngineUnreachableError, EngineError) as error:
+        except (EngineUnreachableError, EngineError, OSError) as error:
             emit(SourceEnded(reason=f"Docker does not run the command: {error}"))
             return
         control = (engine, exec_id, connection.sock, emit)
@@ -107,7 +114,10 @@ class DockerExec:
         with suppress(OSError, ValueError):
             _read(output, emit, tty=terminal is not None)
         self._ended.set()
-        emit(self._outcome(engine, exec_id))
+        outcome = self._outcome(engine, exec_id)
+        if outcome.exit_code is not None:
+            (self._notes / exec_id).unlink(missing_ok=True)
+        emit(outcome)
         self._commands.put(None)
         engine.close()
         connection.close()
@@ -147,6 +157,18 @@ class DockerExec:
             link.shutdown(socket.SHUT_RDWR)
 
 
+def end_leftovers(data_dir: Path) -> None:
+    """What an agent of this data directory ran for operators and, being killed, did not end."""
+    for note in sorted((data_dir / _NOTES).glob("*")):
+        try:
+            engine = _ExecEngine(find_engine().socket_path)
+            with suppress(EngineError):  # its container is gone
+                _end_processes(engine, note.name)
+            note.unlink(missing_ok=True)
+        except (OSError, EngineUnreachableError, psutil.Error) as error:
+            _log.warning("a command that an operator ran before this agent began may go on: %s", error)
+
+
 def _read(output: BufferedReader, emit: Emit, *, tty: bool) -> None:
     """A terminal's output comes as it is; else in frames that name stdout or stderr."""
     if tty:
@@ -181,7 +203,7 @@ def _kill_from_inside(engine: _ExecEngine, exec_id: str, found: dict[str, Any]) 
     """An agent that is not root may signal nothing of root's, but run what may, if the image has it."""
     status = Path(f"/proc/{found['Pid']}/status").read_text()
     inside = next(line.split()[-1] for line in status.splitlines() if line.startswith("NSpid:"))
-    killing = engine.create_exec(found["ContainerID"], ["kill", "-9", f"-{inside}"], tty=False)
+    killing = engine.create_exec(found["ContainerID"], ["kill", "-9", f"-{inside}"])
     connection, output = engine.start_exec(killing, tty=False)
     output.read()
     connection.close()

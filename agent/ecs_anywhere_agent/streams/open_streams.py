@@ -14,9 +14,7 @@ from pydantic import ValidationError
 from ecs_anywhere_agent.core.values import Container, Phase, Task
 from ecs_anywhere_agent.runtime import process_files
 from ecs_anywhere_agent.streams import session as streaming
-from ecs_anywhere_agent.streams.docker_exec import DockerExec
 from ecs_anywhere_agent.streams.inbox import Inbox
-from ecs_anywhere_agent.streams.log_source import LogSource
 from ecs_anywhere_agent.streams.pace import Pace
 from ecs_anywhere_agent.streams.process_exec import ProcessExec
 from ecs_anywhere_agent.streams.source import Source, SourceError
@@ -57,6 +55,7 @@ class OpenStreams:
         self._streams: dict[str, _Stream] = {}
         self._seen: deque[str] = deque(maxlen=_REMEMBERED)
         self._pace = Pace()
+        threading.Thread(target=_end_leftovers, args=(data_dir,), name="stream-leftovers", daemon=True).start()
 
     def open(self, wanted: OpenStream, link: Link) -> None:
         """A stream whose id was used is not opened again."""
@@ -116,6 +115,8 @@ class OpenStreams:
         """What is streamed, and whether it is still there. Raises SourceError."""
         if isinstance(wanted, OpenLogs):
             _log.info("stream %s: what task %s has written", wanted.session_id, wanted.task_id)
+            from ecs_anywhere_agent.streams.log_source import LogSource  # noqa: PLC0415 - a MiB that few agents need
+
             return LogSource(self._data_dir, wanted), lambda: True
         task = self._task_of(wanted.task_id)
         if task is None:
@@ -136,7 +137,9 @@ class OpenStreams:
         directory = self._data_dir / "containers" / wanted.task_id / container.name
         if (directory / process_files.SPEC).exists():
             return ProcessExec(directory, argv), runs
-        return DockerExec(container.runtime_id or "", argv), runs
+        from ecs_anywhere_agent.streams.docker_exec import DockerExec  # noqa: PLC0415 - only where there is Docker
+
+        return DockerExec(self._data_dir, container.runtime_id or "", argv), runs
 
 
 class _Stream:
@@ -224,6 +227,14 @@ class _Stream:
             self.inbox.put(event)
         else:
             self.inbox.put_from_source(event)
+
+
+def _end_leftovers(data_dir: Path) -> None:
+    """What a killed agent ran in Docker for operators."""
+    if (data_dir / "docker-exec").exists():
+        from ecs_anywhere_agent.streams.docker_exec import end_leftovers  # noqa: PLC0415 - only where there is Docker
+
+        end_leftovers(data_dir)
 
 
 def _running(task: Task, name: str | None) -> Container:

@@ -25,6 +25,7 @@ from control_plane.gateways.queues import Queues
 from control_plane.gateways.role_broker import RoleBroker
 from control_plane.gateways.roles import Roles
 from control_plane.gateways.signing_keys import SigningKeys
+from control_plane.gateways.streams import Streams
 from control_plane.store.cache import Definitions
 from control_plane.store.fleet import Fleet
 from control_plane.store.fleet_changes import FollowedClusters
@@ -56,6 +57,8 @@ class ControlPlane:
     """Only for that one, and the one that makes keys."""
     roles: Roles
     """Only for the function that gives credentials of tasks' roles."""
+    streams: Streams
+    """Only for those that open streams between operators and machines."""
     role_broker: RoleBroker
     """That function, for those that start tasks."""
     mqtt_ca_base64: str = ""
@@ -123,14 +126,14 @@ class _Client:
 def control_plane() -> ControlPlane:
     """The control plane of this Lambda function. A variable that a function lacks is one that it has no use for."""
     env = os.environ.get
+    arns = Arns(region=env("AWS_REGION", ""), account=env("ACCOUNT_ID", ""), partition=env("AWS_PARTITION_NAME", "aws"))
+    registry = IdentityRegistry(_Client("iot"), env("IOT_POLICY_NAME", ""), env("MQTT_ENDPOINT", ""))
     return ControlPlane(
         table=Table(_Client("dynamodb"), env("TABLE_NAME", "")),
-        arns=Arns(
-            region=env("AWS_REGION", ""), account=env("ACCOUNT_ID", ""), partition=env("AWS_PARTITION_NAME", "aws")
-        ),
+        arns=arns,
         prefix=env("PREFIX", ""),
         agents=AgentGateway(_Client("iot-data"), env("PREFIX", "")),
-        registry=IdentityRegistry(_Client("iot"), env("IOT_POLICY_NAME", ""), env("MQTT_ENDPOINT", "")),
+        registry=registry,
         bus=EventBus(_Client("events"), env("EVENT_BUS_NAME", "")),
         queues=Queues(
             _Client("sqs"),
@@ -147,6 +150,13 @@ def control_plane() -> ControlPlane:
         ),
         signing_keys=SigningKeys(
             _Client("secretsmanager"), env("SIGNING_KEY_SECRET_ARN", ""), lambda: datetime.now(UTC)
+        ),
+        streams=Streams(
+            _Client("sts"),
+            env("STREAM_ROLE_ARN", ""),
+            prefix=env("PREFIX", ""),
+            iot_arn=f"arn:{arns.partition}:iot:{arns.region}:{arns.account}",
+            endpoint=lambda: env("STREAM_ENDPOINT") or f"wss://{registry.mqtt_endpoint().partition(':')[0]}",
         ),
         roles=Roles(_Client("sts")),
         role_broker=RoleBroker(

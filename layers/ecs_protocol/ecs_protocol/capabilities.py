@@ -38,18 +38,20 @@ DOCKER_FEATURES = _words(
     extra-hosts hostname disable-networking other-user health-check restart-policy privileged read-only-root-filesystem
     security-options interactive pseudo-terminal ulimits system-controls kernel-capabilities devices shared-memory tmpfs
     shared-namespaces bind-mounts docker-volumes volume-driver-local volumes-from
-    container-ordering execute-command"""
+    container-ordering execute-command secrets environment-files log-secrets registry-secrets ecr"""
 )
 """What the Docker runtime can do on every machine."""
 
 DOCKER_FEATURES_OF_SOME = _words(
-    """init-process swap swappiness task-limits apparmor selinux gpu log-driver-fluentd log-driver-gelf
-    log-driver-journald log-driver-json-file log-driver-splunk log-driver-syslog"""
+    """init-process swap swappiness task-limits task-namespaces apparmor selinux gpu log-driver-fluentd log-driver-gelf
+    log-driver-journald log-driver-json-file log-driver-splunk log-driver-syslog log-driver-awslogs
+    execution-role-awslogs task-role task-role-network-host"""
 )
 """What it can do where the Engine and the machine let it."""
 
 PROCESS_FEATURES = _words(
-    "process external network-mode-host health-check restart-policy container-ordering execute-command"
+    """process external network-mode-host health-check restart-policy container-ordering execute-command secrets
+    environment-files task-role task-role-network-host"""
 )
 """What the process runtime can do on every machine."""
 

@@ -4,7 +4,7 @@ Each is one JSON object in camelCase with a `type` and a version `v`. Both sides
 know; a member is only ever added with a default and never changes its meaning (rule 11 of the design).
 
     agent  ── topics.requests ─────────►  RegisterContainerInstance | Reconcile | DescribeTasks | ReportOrphans
-                                          | RotateCertificate | DeregistrationNoted
+                                          | RotateCertificate | MessageRejected | DeregistrationNoted
     agent  ── topics.credentials ──────►  GetCredentials
     agent  ── topics.taskStateChanges ─►  TaskStateChanges
     agent  ◄─ topics.commands ──────────  RegistrationRequired | Reconciliation | TaskCommands | OrphansNoted | Probe
@@ -48,10 +48,16 @@ SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 """Of a stream: 128 random bits, used once."""
 
 
+AT_FIRST_USE = ConfigDict(defer_build=True)
+"""Neither side reads all messages: a validator is made when it is first needed."""
+
+
 class Message(BaseModel):
     """A frozen value that is camelCase in JSON and ignores what it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, **AT_FIRST_USE
+    )
 
     def to_json(self) -> str:
         """The message as it goes over the wire: members that are None are left out."""
@@ -225,6 +231,16 @@ class GetCredentials(_Request):
     wanted: tuple[CredentialsWanted, ...] = Field(min_length=1, max_length=MAX_CREDENTIALS_WANTED)
 
 
+class MessageRejected(_Request):
+    """A message of the control plane made no sense to the machine, or was not for it, and has changed nothing.
+
+    Not answered. At most one a minute: the log of the machine has all of them.
+    """
+
+    type: Literal["MessageRejected"] = "MessageRejected"
+    reason: str = Field(max_length=1000)
+
+
 class DeregistrationNoted(_Request):
     """The machine has heard that it is deregistered, and has done what follows; its certificate may be revoked.
 
@@ -243,9 +259,12 @@ AgentRequest = (
     | ReportOrphans
     | RotateCertificate
     | GetCredentials
+    | MessageRejected
     | DeregistrationNoted
 )
-AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(Annotated[AgentRequest, Field(discriminator="type")])
+AGENT_REQUEST: TypeAdapter[AgentRequest] = TypeAdapter(
+    Annotated[AgentRequest, Field(discriminator="type")], config=AT_FIRST_USE
+)
 
 
 # --- agent to control plane: reports ----------------------------------------------------------------------------
@@ -519,7 +538,7 @@ ControlPlaneMessage = (
     | OpenExec
 )
 CONTROL_PLANE_MESSAGE: TypeAdapter[ControlPlaneMessage] = TypeAdapter(
-    Annotated[ControlPlaneMessage, Field(discriminator="type")]
+    Annotated[ControlPlaneMessage, Field(discriminator="type")], config=AT_FIRST_USE
 )
 
 
@@ -543,7 +562,11 @@ class Topics(Message):
     task_state_changes: str
     commands: str
     credentials: str | None = None
-    """Where GetCredentials goes; None, as to a machine of a release that had no such topic: to `requests`."""
+    """None: the machine has its identity from a release that had no such topic."""
+
+    def of(self, request: AgentRequest) -> str:
+        """Where a request is published."""
+        return (isinstance(request, GetCredentials) and self.credentials) or self.requests
 
 
 class Identity(Message):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
 
-from ecs_protocol.messages import Message, SessionId
+from ecs_protocol.messages import AT_FIRST_USE, Message, SessionId
 
 MAX_CHUNK_BYTES = 16_384
 """Of output or input in one message, before base64."""
@@ -117,7 +117,7 @@ class Stop(Message):
 
 
 ToMachine = Attach | Acknowledge | Input | Resize | Stop
-TO_MACHINE: TypeAdapter[ToMachine] = TypeAdapter(Annotated[ToMachine, Field(discriminator="type")])
+TO_MACHINE: TypeAdapter[ToMachine] = TypeAdapter(Annotated[ToMachine, Field(discriminator="type")], config=AT_FIRST_USE)
 
 
 # --- machine to operator ----------------------------------------------------------------------------------------
@@ -159,4 +159,6 @@ class Ended(Message):
 
 
 FromMachine = Attached | Output | Alive | Ended
-FROM_MACHINE: TypeAdapter[FromMachine] = TypeAdapter(Annotated[FromMachine, Field(discriminator="type")])
+FROM_MACHINE: TypeAdapter[FromMachine] = TypeAdapter(
+    Annotated[FromMachine, Field(discriminator="type")], config=AT_FIRST_USE
+)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineUnreachableEr
 from ecs_anywhere_agent.runtime.process import ProcessRuntime
 from ecs_protocol.messages import Identity
 from ecs_protocol.names import rule_name, topics
+from integration.agent.own_docker import OwnDocker
 from integration.agent.processes import Make
 from integration.agent.runtimes import ARN, Driver
 
@@ -229,3 +231,50 @@ def engine() -> Iterator[Engine]:
     client.close()
     yield found
     found.close()
+
+
+@pytest.fixture
+def own_docker(engine: Engine) -> Iterator[OwnDocker]:
+    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+        pytest.skip("a second dockerd needs root")
+    with tempfile.TemporaryDirectory() as directory:  # a socket's path has 107 characters, more than pytest leaves
+        own = OwnDocker(Path(directory))
+        own.start()
+        client = own.client()
+        give_image(client)
+        client.close()
+        yield own
+        own.remove()
+
+
+@pytest.fixture
+def aws(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    """What the agent takes for AWS."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", broker.url)
+    return broker
+
+
+@pytest.fixture
+def secret(aws: Broker) -> Iterator[str]:
+    """Its ARN. What it was before is AWSPREVIOUS."""
+    client = aws.client("secretsmanager")
+    arn = client.create_secret(Name="app/database", SecretString='{"password": "old"}')["ARN"]
+    now = {"username": "app", "password": "new", "port": 5432, "tls": {"on": True}}
+    client.put_secret_value(SecretId=arn, SecretString=json.dumps(now))
+    yield arn
+    client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+
+
+@pytest.fixture
+def bucket(aws: Broker) -> Iterator[str]:
+    client = aws.client("s3")
+    client.create_bucket(Bucket="variables")
+    client.put_object(
+        Bucket="variables", Key="a/app.env", Body=b"# of the app\nCOLOUR=blue\nSIZE=1\nPLAIN=of the file\n"
+    )
+    client.put_object(Bucket="variables", Key="more.env", Body=b"SIZE=2\nSHAPE=round\n")
+    client.put_object(Bucket="variables", Key="large.env", Body=b"A=1\n" * 300_000)
+    yield "arn:aws:s3:::variables"
+    for key in ("a/app.env", "more.env", "large.env"):
+        client.delete_object(Bucket="variables", Key=key)
+    client.delete_bucket(Bucket="variables")

@@ -8,9 +8,12 @@ from typing import Any
 from ecs_anywhere_agent.container_spec import ContainerSpec, container_specs
 from ecs_anywhere_agent.core.events import Condition, ContainerSnapshot
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.endpoint.endpoint import Endpoint
+from ecs_anywhere_agent.execution_role import ExecutionRoles
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_engine import Engine
 from ecs_anywhere_agent.runtime.docker_images import PullBehavior
+from ecs_anywhere_agent.runtime.docker_labels import ref_of
 from integration.agent.runtimes import ARN, TASK_ID, Driver
 
 LEAST: Mapping[str, Any] = {"name": "main", "image": "busybox:test", "memory": 64}
@@ -19,14 +22,26 @@ LEAST: Mapping[str, Any] = {"name": "main", "image": "busybox:test", "memory": 6
 class Containers:
     """The containers of one task, made by the driver, without the agent's core."""
 
-    def __init__(self, engine: Engine, data_dir: Path, pull: PullBehavior = PullBehavior.PREFER_CACHED) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        data_dir: Path,
+        pull: PullBehavior = PullBehavior.PREFER_CACHED,
+        *,
+        roles: ExecutionRoles | None = None,
+        family: str = "web",
+        endpoint: Endpoint | None = None,
+    ) -> None:
+        self.family = family
         self.engine = engine
         self.data_dir = data_dir
-        self.driver = Driver(DockerRuntime.connect(data_dir, pull=pull, pull_pause_seconds=0.01))
+        self.driver = Driver(
+            DockerRuntime.connect(data_dir, pull=pull, pull_pause_seconds=0.01, roles=roles, endpoint=endpoint)
+        )
 
     def specs(self, *containers: Mapping[str, Any], **members: Any) -> dict[str, ContainerSpec]:
         definition = {
-            "family": "web",
+            "family": self.family,
             "revision": 1,
             "containerDefinitions": [{**LEAST, **each} for each in containers],
         }
@@ -67,7 +82,8 @@ class Containers:
     def close(self) -> None:
         """What is left is removed as the agent does it."""
         label = f"ecs-anywhere.data-dir={self.data_dir.resolve()}"
-        self.remove(each["Labels"]["com.amazonaws.ecs.container-name"] for each in self.engine.containers(label))
+        refs = (ref_of(each["Labels"]) for each in self.engine.containers(label))
+        self.remove([ref.name for ref in refs if ref is not None])
         self.driver.runtime.close(finish=True)
         for container in self.engine.containers(label):
             self.engine.remove(container["Id"])

@@ -19,13 +19,17 @@ from ecs_anywhere_agent.identity import IdentityFiles
 from ecs_protocol.messages import (
     AGENT_REQUEST,
     ControlPlaneMessage,
+    GetCredentials,
     RegisterContainerInstance,
+    RoleCredentials,
     TaskCommand,
     TaskCommands,
+    TaskCredentials,
     TaskStateChanges,
 )
 from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from integration.agent.conftest import Broker
+from integration.agent.execution import ROLE
 from unit.agent.world import Cloud, CloudTask, command, task_id
 
 AGENT = Path(sys.executable).with_name("ecs-anywhere-agent")
@@ -42,16 +46,19 @@ class ControlPlane:
         self.cloud = Cloud()
         self.messages: list[str] = []
         self.registrations: list[RegisterContainerInstance] = []
+        self.session_tokens: list[str] = []
         self._iot = broker.client("iot-data")
+        self._sts = broker.client("sts")
         self._topic = topic
         self._inbox = inbox
         self._definitions: dict[str, dict[str, Any]] = {}
 
-    def run(self, number: int, *shell: str, **container: Any) -> None:
+    def run(self, number: int, *shell: str, execution_role: str | None = None, **container: Any) -> None:
         self.cloud.version += 1
         self.cloud.tasks[task_id(number)] = CloudTask(commanded=self.cloud.version)
         main = {"name": "main", "image": "-", "essential": True, "memory": 32, "command": ["sh", "-c", *shell]}
-        definition = {"family": "web", "revision": number, "containerDefinitions": [{**main, **container}]}
+        role = {"executionRoleArn": execution_role} if execution_role else {}
+        definition = {"family": "web", "revision": number, "containerDefinitions": [{**main, **container}], **role}
         self._definitions[f"web:{number}"] = definition
         self.send(self._commands(command(number, task_definition=f"web:{number}")))
 
@@ -87,10 +94,31 @@ class ControlPlane:
             return
         request = AGENT_REQUEST.validate_json(payload)
         self.messages.append(request.type)
+        if isinstance(request, GetCredentials):
+            self.send(self._assumed(request))
+            return
         if isinstance(request, RegisterContainerInstance):
             self.registrations.append(request)
         for answer in self.cloud.answer(request):
             self.send(answer)
+
+    def _assumed(self, request: GetCredentials) -> TaskCredentials:
+        """What the broker of credentials does."""
+        answer = self._sts.assume_role(RoleArn=ROLE, RoleSessionName="tests")["Credentials"]
+        given = tuple(
+            RoleCredentials(
+                task_id=each.task_id,
+                role=each.role,
+                role_arn=ROLE,
+                access_key_id=answer["AccessKeyId"],
+                secret_access_key=answer["SecretAccessKey"],
+                session_token=answer["SessionToken"],
+                expiration=answer["Expiration"],
+            )
+            for each in request.wanted
+        )
+        self.session_tokens.append(answer["SessionToken"])
+        return TaskCredentials(request_id=request.request_id, credentials=given)
 
     def _commands(self, *tasks: TaskCommand) -> TaskCommands:
         return TaskCommands(version=self.cloud.version, tasks=tasks, task_definitions=self._definitions)
@@ -188,6 +216,30 @@ def test_tasks_and_exit_codes_survive_the_agent(
     assert control_plane.exit_code(2) == 143
 
 
+def test_a_task_finds_at_the_agent_what_it_is_also_after_the_agent_was_killed(
+    start: Callable[[], AgentProcess], control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Its exit code says whether it did."""
+    program = (
+        "import json, os, pathlib, time, urllib.request as http\n"
+        "def task():\n"
+        "    return json.load(http.urlopen(os.environ['ECS_CONTAINER_METADATA_URI_V4'] + '/task'))\n"
+        "before = task()\n"
+        "pathlib.Path('asked').touch()\n"
+        "while not pathlib.Path('again').exists(): time.sleep(0.1)\n"
+        f"raise SystemExit(not task()['TaskARN'] == before['TaskARN'] == '{command(1).task_arn}')\n"
+    )
+    (tmp_path / "ask.py").write_text(program)
+    agent = start()
+    control_plane.run(1, f"exec {sys.executable} ask.py", workingDirectory=str(tmp_path))
+    control_plane.until((tmp_path / "asked").exists)
+    agent.end(signal.SIGKILL)
+    start()
+    (tmp_path / "again").touch()
+    control_plane.until_status(1, TaskStatus.STOPPED)
+    assert control_plane.exit_code(1) == 0
+
+
 def test_a_second_agent_on_the_data_directory_refuses(start: Callable[[], AgentProcess], tmp_path: Path) -> None:
     start()
     second = subprocess.run(
@@ -278,6 +330,67 @@ def test_an_agent_is_small_and_does_nothing_when_nothing_happens(
     time.sleep(IDLE_SECONDS)
     assert (cpu_seconds(agent.process.pid) - before) / IDLE_SECONDS < MOST_CPU
     assert psutil.Process(agent.process.pid).memory_info().rss < MOST_BYTES
+
+
+VALUE = "correct-horse-battery-staple"
+
+
+@pytest.fixture
+def role(aws: Broker) -> Iterator[None]:
+    """An execution role that may read parameters."""
+    iam = aws.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    may = {"Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*"}
+    name = ROLE.rpartition("/")[2]
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))
+    iam.put_role_policy(RoleName=name, PolicyName="read", PolicyDocument=policy(may))
+    yield
+    iam.delete_role_policy(RoleName=name, PolicyName="read")
+    iam.delete_role(RoleName=name)
+
+
+def policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@pytest.mark.usefixtures("role")
+def test_a_secret_reaches_its_process_and_stands_nowhere_else(
+    aws: Broker,
+    start: Callable[[], AgentProcess],
+    control_plane: ControlPlane,
+    files: IdentityFiles,
+    tmp_path: Path,
+) -> None:
+    identity = files.load()
+    topics = identity.topics.model_copy(update={"credentials": None})  # the inbox has no rule of Basic Ingest
+    files.save(identity.model_copy(update={"topics": topics}))
+    parameters = aws.client("ssm")
+    parameters.put_parameter(Name="/agent/value", Value=VALUE, Type="SecureString")
+    agent = start()
+    control_plane.messages.clear()
+    secrets = [{"name": "VALUE", "valueFrom": "/agent/value"}]
+    control_plane.run(1, 'echo "${#VALUE} letters"; exec sleep 1000', execution_role=ROLE, secrets=secrets)
+    control_plane.run(2, "true", execution_role=ROLE, secrets=[{"name": "A", "valueFrom": "/agent/absent"}])
+    control_plane.until_status(1, TaskStatus.RUNNING)
+    control_plane.until_status(2, TaskStatus.STOPPED)
+    parameters.delete_parameter(Name="/agent/value")
+    assert "GetCredentials" in control_plane.messages
+    failed = control_plane.cloud.tasks[task_id(2)].report
+    assert failed is not None
+    assert (failed.stop_code, failed.stopped_reason) == (
+        StopCode.TASK_FAILED_TO_START,
+        "ResourceInitializationError: unable to pull secrets or registry auth: fetching secret data from SSM Parameter "
+        "Store in us-east-1: invalid parameters: /agent/absent",
+    )
+    log = tmp_path / "containers" / task_id(1) / "main" / "log"
+    control_plane.until(lambda: log.read_text() == f"{len(VALUE)} letters\n")
+    told = json.dumps(status(tmp_path)) + str([task.report for task in control_plane.cloud.tasks.values()])
+    agent.end(signal.SIGTERM)
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"agent.log", "state.sqlite", "spec.json"} <= {path.name for path in written}
+    for hidden in (VALUE, *control_plane.session_tokens):
+        assert [path for path, content in written.items() if hidden.encode() in content] == []
+        assert hidden not in told
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,18 +1,14 @@
 """What becomes of the Docker runtime's work when the Engine hangs, dies or is another one afterwards."""
 
-import os
 import re
-import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import docker
 import pytest
 
 from ecs_anywhere_agent.core.actions import CreateContainer, StartContainer, StopContainer
@@ -21,7 +17,7 @@ from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker import DockerRuntime
 from ecs_anywhere_agent.runtime.docker_engine import Engine, Patience
 from ecs_anywhere_agent.runtime.docker_images import PullBehavior
-from integration.agent.conftest import give_image
+from integration.agent.own_docker import OwnDocker
 from integration.agent.runtimes import REF, Driver, eventually, spec
 
 INFO = {"ServerVersion": "1"}
@@ -180,75 +176,6 @@ def test_an_agent_starts_next_to_a_container_that_docker_hangs_at(
     assert found[REF].run is None, "Docker's list does not say when it was started"
     hanging.before = "nothing"
     assert second.changed() == stuck
-
-
-class OwnDocker:
-    """A Docker Engine that may die."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.socket = str(directory / "docker.sock")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *, live_restore: bool = False) -> None:
-        arguments = [
-            *("unshare", "--net"),  # without a bridge dockerd removes docker0, which is not ours
-            "dockerd",
-            f"--host=unix://{self.socket}",
-            f"--data-root={self.directory}/data",
-            f"--exec-root={self.directory}/exec",
-            f"--pidfile={self.directory}/pid",
-            "--storage-driver=vfs",
-            "--iptables=false",
-            "--ip6tables=false",
-            "--bridge=none",
-            *(["--live-restore"] if live_restore else []),
-        ]
-        with (self.directory / "log").open("a") as log:
-            self._process = subprocess.Popen(arguments, stdout=log, stderr=log)
-        eventually(self._answers, 60)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=60)
-            self._process = None
-
-    def remove(self) -> None:
-        """With what a stop leaves for the next start."""
-        if self._process is None:
-            self.start()
-        client = self.client()
-        for container in client.containers.list(all=True):
-            container.remove(force=True)
-        client.close()
-        self.stop()
-        # --live-restore leaves it mounted, upon itself.
-        subprocess.run(["umount", self.directory / "data"], check=False, capture_output=True)
-
-    def client(self) -> docker.DockerClient:
-        return docker.DockerClient(base_url=f"unix://{self.socket}")
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self.directory / "log").read_text()[-3000:]
-        with suppress(Exception):
-            return bool(Engine(self.socket).info())
-        return False
-
-
-@pytest.fixture
-def own_docker(engine: Engine) -> Iterator[OwnDocker]:
-    if os.geteuid() != 0 or shutil.which("dockerd") is None:
-        pytest.skip("a second dockerd needs root")
-    with tempfile.TemporaryDirectory() as directory:  # a socket's path has 107 characters, more than pytest leaves
-        own = OwnDocker(Path(directory))
-        own.start()
-        client = own.client()
-        give_image(client)
-        client.close()
-        yield own
-        own.remove()
 
 
 @pytest.mark.parametrize("live_restore", [False, True], ids=["containers-end", "live-restore"])

@@ -1,5 +1,6 @@
 """What containers mount: what Docker was told of it, what the processes see, and what is left of it in the end."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ecs_anywhere_agent.core.actions import CreateContainer, PullImage
 from ecs_anywhere_agent.core.events import ActionFailed, Attempt
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker_engine import Engine
+from ecs_anywhere_agent.runtime.docker_volumes import CannotCreateVolumeError, Volumes
 from integration.agent.docker_containers import Containers, closing
 from integration.agent.runtimes import TASK_ID, eventually
 from shows import shows
@@ -123,6 +125,29 @@ def test_a_shared_volume_that_is_there_is_used_as_it_is(containers: Containers) 
     made = containers.engine.volume(SHARED)
     assert made is not None
     assert made["Labels"] == {"made": "by hand"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "reason"),
+    [
+        pytest.param({"team": "drones"}, {}, None, id="all-of-it-matches"),
+        pytest.param({}, {}, "does not match existing volume labels: existing: {'team': 'drones'}", id="other-labels"),
+        pytest.param({"team": "drones"}, {"o": "size=1m"}, "existing volume options", id="other-options"),
+    ],
+)
+def test_a_shared_volume_that_must_match_is_compared(
+    containers: Containers, labels: dict[str, str], options: dict[str, str], reason: str | None
+) -> None:
+    containers.engine.create_volume({"Name": SHARED, "Labels": {"team": "drones"}})
+    configuration = {"scope": "shared", "autoprovision": False, "labels": labels, "driverOpts": options}
+    volumes = [{"name": SHARED, "dockerVolumeConfiguration": configuration}]
+    (spec,) = containers.specs({"mountPoints": mount(SHARED)}, volumes=volumes).values()
+    matching = Volumes(containers.engine, str(containers.data_dir), match_shared=True)
+    if reason is None:
+        matching.prepare(TASK_ID, spec)
+    else:
+        with pytest.raises(CannotCreateVolumeError, match=re.escape(reason)):
+            matching.prepare(TASK_ID, spec)
 
 
 @pytest.mark.parametrize(

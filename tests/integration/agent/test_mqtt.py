@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from paho.mqtt.enums import CallbackAPIVersion
 
 from ecs_anywhere_agent.core.events import (
     Connected,
@@ -35,6 +37,7 @@ from ecs_anywhere_agent.streams.open_streams import OpenStreams
 from ecs_protocol.messages import (
     DUPLICATE_IDENTITY,
     Identity,
+    OpenLogs,
     Probe,
     Reconcile,
     Refused,
@@ -42,7 +45,9 @@ from ecs_protocol.messages import (
     TaskReport,
     TaskStateChanges,
 )
+from ecs_protocol.names import stream_topic
 from ecs_protocol.statuses import TaskStatus
+from ecs_protocol.streams import FROM_MACHINE, Attach, Attached, Ended
 from integration.agent.conftest import THING, Broker
 
 Events = queue.Queue[Event]
@@ -117,6 +122,44 @@ def listening(directory: Path, valid_from: datetime) -> Iterator[tuple[int, str,
     thread.join()
 
 
+def test_a_stream_goes_over_topics_of_its_own(broker: Broker, files: IdentityFiles) -> None:
+    link, events = connect(files)
+    assert isinstance(events.get(timeout=20), Connected)
+    assert isinstance(events.get(timeout=20), ContactProved)
+    topics = files.load().topics
+    wanted = OpenLogs(session_id="5" * 32, task_id="a" * 32, seconds=60)
+    stream = stream_topic(topics.commands, wanted.session_id)
+    heard: queue.Queue[bytes] = queue.Queue()
+    operator = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    operator.tls_set_context(ssl.create_default_context(cadata=broker.ca_pem))
+    operator.on_message = lambda _client, _data, message: heard.put(bytes(message.payload))
+    subscribed = threading.Event()
+    operator.on_subscribe = lambda *_: subscribed.set()
+    operator.connect("localhost", broker.mqtt_port)
+    operator.loop_start()
+    operator.subscribe(f"{stream}/out", qos=1)
+    assert subscribed.wait(20)
+    try:
+        cloud = broker.client("iot-data")
+        cloud.publish(topic=topics.commands, qos=1, payload=wanted.to_json())
+        assert events.get(timeout=10) == MessageReceived(wanted)
+        while heard.empty():  # attached again until it is answered, as operators do
+            cloud.publish(topic=f"{stream}/in", qos=1, payload=Attach().to_json())
+            time.sleep(0.2)
+        assert FROM_MACHINE.validate_json(heard.get()) == Attached()
+        said: Any = Attached()
+        while said == Attached():
+            said = FROM_MACHINE.validate_json(heard.get(timeout=10))
+        assert isinstance(said, Ended)
+        assert said.reason is not None
+        assert said.reason.startswith("nothing of the task is left on its machine")
+        assert events.empty(), "neither the stream nor its subscription is anything to the core"
+    finally:
+        operator.disconnect()
+        operator.loop_stop()
+        link.close()
+
+
 def test_commands_come_and_reports_are_acknowledged(
     broker: Broker, files: IdentityFiles, inbox: Callable[[int], list[Any]]
 ) -> None:
@@ -127,21 +170,21 @@ def test_commands_come_and_reports_are_acknowledged(
     broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload=Probe().to_json())
     assert events.get(timeout=10) == MessageReceived(Probe())
 
-    broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload="not JSON")
+    for payload in ("not JSON", '{"type": "Nonsense"}'):
+        broker.client("iot-data").publish(topic=files.load().topics.commands, qos=1, payload=payload)
     report = TaskReport(task_id="a" * 32, epoch=1, number=1, last_status=TaskStatus.RUNNING)
     link.report(7, TaskStateChanges(reports=(report,)))
     assert events.get(timeout=10) == ReportAcknowledged(7)
     link.request(Reconcile(request_id="r1", digest="d"))
 
     received: list[Any] = []
-    while len(received) < 2:
+    while len(received) < 3:
         received += inbox(5)
     bodies = [json.loads(message["Body"]) for message in received]
     assert {body["clientId"] for body in bodies} == {THING}
-    assert {json.loads(base64.b64decode(body["payload"]))["type"] for body in bodies} == {
-        "TaskStateChanges",
-        "Reconcile",
-    }
+    said = [json.loads(base64.b64decode(body["payload"])) for body in bodies]
+    assert sorted(each["type"] for each in said) == ["MessageRejected", "Reconcile", "TaskStateChanges"]
+    assert [each["reason"] for each in said if "reason" in each] == ["it cannot be read: the whole: json_invalid"]
 
     link.close()
     assert events.get(timeout=10) == Disconnected()

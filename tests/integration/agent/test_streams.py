@@ -58,7 +58,8 @@ def test_a_command_reads_what_the_operator_types_to_its_end(machine: Streamed) -
 
 
 def test_a_terminal_is_one_and_has_the_operators_size(machine: Streamed) -> None:
-    operator = machine.exec("sh -c 'test -t 0 && busybox stty size; read line; busybox stty size; echo $TERM'")
+    told = 'until busybox stty size | grep "33 91"; do :; done'  # older Engines tell it once the command runs
+    operator = machine.exec(f"sh -c 'test -t 0 || exit; {told}; read line; busybox stty size; echo $TERM'")
     operator.attach(SIZE)
     operator.hears(until=lambda: b"33 91" in operator.stdout)
     operator.says(Resize(terminal=TerminalSize(columns=120, rows=40)))
@@ -292,3 +293,16 @@ def test_the_agents_end_ends_what_operators_run(make: Make, tmp_path: Path) -> N
     assert operator.ends()[1] == "the agent of its machine is ending"
     assert not runs("sleep 980")
     assert driver.stop(kill=True).condition is Condition.EXITED
+
+
+@pytest.mark.docker
+def test_an_agent_ends_what_one_that_was_killed_has_left_in_docker(engine: Engine, tmp_path: Path) -> None:
+    with closing(Containers(engine, tmp_path)) as containers:
+        snapshot = containers.start({"command": ["sleep", "600"]})["main"]
+        killed = Streamed(tmp_path, snapshot)
+        operator = killed.exec("sleep 979")
+        operator.attach()
+        eventually(lambda: runs("sleep 979"))
+        with streamed(tmp_path, snapshot):
+            eventually(lambda: not runs("sleep 979"))
+        assert list((tmp_path / "docker-exec").iterdir()) == []

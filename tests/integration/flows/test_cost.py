@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 
 from control_plane.domain.inbox import TaskKey
+from control_plane.flows.get_credentials import get_credentials
 from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.publish_events import publish_events
 from control_plane.flows.run_task import run_task
 from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.sweep import sweep
-from control_plane.store import keys
-from ecs_protocol.messages import ContainerReport, Probe, Reconcile
+from control_plane.store import keys, tasks
+from ecs_protocol.messages import ContainerReport, CredentialsWanted, GetCredentials, Probe, Reconcile
 from ecs_protocol.statuses import TaskStatus
 from integration.flows.capacity import Meter
-from world import World
+from world import EVERY_CAPABILITY, World
 
 pytestmark = pytest.mark.dynamodb_local
 
@@ -70,6 +71,32 @@ def test_one_task_alone(metered: tuple[World, Meter]) -> None:
     assert writes == {"RunTask": 7, "RUNNING": 1, "StopTask": 5, "STOPPED": 7}
     assert sum(writes.values()) <= 22
     assert sum(reads for _, reads in spent.values()) <= 10, spent
+
+
+@pytest.mark.parametrize(
+    ("count", "reads"),
+    [
+        pytest.param(1, 2, id="of-one-task"),
+        pytest.param(50, 7, id="of-fifty-tasks"),
+    ],
+)
+def test_credentials_of_an_instances_tasks(metered: tuple[World, Meter], count: int, reads: float) -> None:
+    """It reads who asks and its tasks, and writes nothing. A task asks every half an hour, with all the others."""
+    world, meter = metered
+    world.task_definition("roled", memory=10, cpu=1, task_role="app")
+    roles = ("com.amazonaws.ecs.capability.task-iam-role", "com.amazonaws.ecs.capability.task-iam-role-network-host")
+    machine = world.machine(capabilities=(*EVERY_CAPABILITY, *roles))
+    for start in range(0, count, 10):
+        run_task(world.cp, {"taskDefinition": "roled", "count": min(10, count - start)})
+    mine = [task.task_id for task in tasks.of_instance(world.table, "default", machine)]
+    wanted = tuple(CredentialsWanted(task_id=task, role="task") for task in mine)
+    request = world.envelope(machine, GetCredentials(request_id="r", wanted=wanted))
+    get_credentials(world.cp, request)
+    world.agents.take(machine)
+    meter.reset()
+    get_credentials(world.cp, request)
+    assert len(world.agents.take(machine)) == 1
+    assert (meter.writes, meter.reads) == (0, reads)
 
 
 def test_a_stop_where_nobody_waits_reads_half_a_unit_to_know_so(metered: tuple[World, Meter]) -> None:
@@ -164,3 +191,15 @@ def test_an_idle_instance_costs_nothing_and_a_reconnect_little(metered: tuple[Wo
     meter.reset()
     world.say(machine, Reconcile(request_id="r", digest=digest["digest"]))
     assert meter.writes <= 1
+
+
+def test_telling_the_known_boot_reads_nothing_more(metered: tuple[World, Meter]) -> None:
+    """The identity, the instance and its registration, as ever."""
+    world, meter = metered
+    machine = world.machine()
+    registration = world.cp.table.get(keys.registration("default", machine))
+    assert registration is not None
+    for _ in range(2):
+        meter.reset()
+        world.say(machine, Reconcile(request_id="r", digest=registration["digest"], boot_id="first"))
+    assert meter.reads == 3

@@ -18,12 +18,14 @@ from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service, describe_services
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.task_definitions import register_task_definition
-from control_plane.gateways.role_broker import REMEMBERED
+from control_plane.flows.tasks import describe_tasks
+from control_plane.gateways.role_broker import REMEMBERED, SILENT
 from control_plane.gateways.roles import Roles
 from control_plane.store import tasks
 from ecs_protocol.messages import (
     MAX_CREDENTIALS_WANTED,
     MAX_MESSAGE_BYTES,
+    ContainerReport,
     CredentialsRefused,
     CredentialsWanted,
     Deregistered,
@@ -277,6 +279,19 @@ def test_session_tags_are_what_iam_takes() -> None:
         assert len(value) <= 256
 
 
+def test_for_what_a_task_waits_is_described(world: World, machine: str) -> None:
+    task = run(world)
+    waits = ContainerReport(name="main", last_status=TaskStatus.PENDING, reason="Waiting for credentials of the role")
+    world.report(world.report_of(task, TaskStatus.PENDING, 1, containers=(waits,)), instance_id=machine)
+    [described] = describe_tasks(world.cp, {"tasks": [task]})["tasks"]
+    [container] = described["containers"]
+    assert (described["lastStatus"], container["reason"]) == ("PENDING", "Waiting for credentials of the role")
+    runs = ContainerReport(name="main", last_status=TaskStatus.RUNNING)
+    world.report(world.report_of(task, TaskStatus.RUNNING, 2, containers=(runs,)), instance_id=machine)
+    [described] = describe_tasks(world.cp, {"tasks": [task]})["tasks"]
+    assert "reason" not in described["containers"][0]
+
+
 # --- before a task is started
 
 
@@ -319,7 +334,11 @@ def test_a_broker_that_does_not_answer_keeps_no_task_from_starting(world: World,
     """It waits for its credentials on its machine, which says so."""
     world.lambdas.error = "TooManyRequestsException"
     run(world)
+    run(world)
     assert world.lambdas.invoked == 1
+    world.now += SILENT
+    run(world)
+    assert world.lambdas.invoked == 2
 
 
 def test_the_first_answer_is_given_again_though_the_role_has_lost_its_trust_meanwhile(

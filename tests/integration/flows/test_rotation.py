@@ -9,12 +9,13 @@ from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.container_instances import deregister_container_instance
 from control_plane.flows.operate import operate
 from control_plane.flows.run_task import run_task
-from control_plane.store import identities, tasks
+from control_plane.store import identities, instances, tasks
 from ecs_protocol.messages import (
     CertificateIssued,
     ControlPlaneMessage,
     Deregistered,
     DeregistrationNoted,
+    MessageRejected,
     Reconcile,
     Reconciliation,
     Refused,
@@ -279,6 +280,17 @@ def test_only_who_is_deregistered_is_revoked(world: World, machine: Machine) -> 
     assert answer["message"] == "The referenced container instance is not deregistered."
     world.say(machine.id, DeregistrationNoted(request_id="noted"))
     assert world.registry.in_use == {machine.old}
+
+
+def test_that_a_machine_rejects_a_message_is_logged_and_changes_nothing(
+    world: World, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = instances.load(world.table, "default", machine.id)
+    world.say(machine.id, MessageRejected(request_id="r", reason="it cannot be read"))
+    [line] = [vars(record) for record in caplog.records if record.message == "A machine refused a message of ours"]
+    assert (line["instance"], line["reason"]) == (machine.id, "it cannot be read")
+    assert instances.load(world.table, "default", machine.id) == before
+    assert not world.agents.sent
 
 
 def test_a_certificate_that_waits_to_be_used_is_revoked_with_the_other(world: World, machine: Machine) -> None:

@@ -1,14 +1,11 @@
-"""What RunTask and StartTask are told of their tasks, to the machine and back in DescribeTasks; ExecuteCommand."""
+"""What RunTask and StartTask are told of their tasks, to the machine and back in DescribeTasks."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from control_plane.domain.errors import ClusterNotFoundException, InvalidParameterException
-from control_plane.flows.execute_command import NOT_ENABLED, execute_command
 from control_plane.flows.run_task import run_task, start_task
-from control_plane.flows.stop_task import stop_task
 from control_plane.flows.task_definitions import register_task_definition
 from control_plane.flows.tasks import describe_tasks
 from control_plane.store import tasks
@@ -93,12 +90,6 @@ def test_overrides_reach_the_machine_and_are_echoed(world: World, machine: str, 
 @pytest.mark.parametrize(
     ("overrides", "lacking"),
     [
-        pytest.param({"taskRoleArn": ROLE}, "com.amazonaws.ecs.capability.task-iam-role", id="task-role"),
-        pytest.param(
-            of_main(environmentFiles=[{"type": "s3", "value": "arn:aws:s3:::bucket/key.env"}]),
-            "ecs.capability.env-files.s3",
-            id="environment-files",
-        ),
         pytest.param(
             of_main(resourceRequirements=[{"type": "GPU", "value": "1"}]), "ecs-anywhere.capability.gpu", id="gpu"
         ),
@@ -246,29 +237,3 @@ def test_a_stopped_task_says_why_and_when(world: World, machine: str) -> None:
     }
     main = task["containers"][0]
     assert (main["lastStatus"], main["exitCode"], main["reason"]) == ("STOPPED", 1, "OutOfMemoryError")
-
-
-NOBODY = "0" * 32
-
-
-@pytest.mark.parametrize(
-    ("members", "message"),
-    [
-        pytest.param({}, NOT_ENABLED, id="a-task"),
-        pytest.param({"interactive": False}, "Interactive is the only mode supported currently.", id="batch"),
-        pytest.param({"task": "x"}, "task length should be one of [32,36]", id="no-id"),
-        pytest.param({"task": NOBODY}, "The referenced task was not found.", id="no-such-task"),
-        pytest.param({"task": "x" * 36}, "The referenced task was not found.", id="an-id-of-old"),
-    ],
-)
-def test_no_command_is_executed(world: World, machine: str, members: dict[str, Any], message: str) -> None:
-    task = start_task(world.cp, {"taskDefinition": "web", "containerInstances": [machine]})["tasks"][0]["taskArn"]
-    with pytest.raises(InvalidParameterException) as raised:
-        execute_command(world.cp, {"task": task, "command": "sh", "interactive": True, **members})
-    assert raised.value.message == message
-    stop_task(world.cp, {"task": task})
-
-
-def test_nor_in_a_cluster_that_is_not_there(world: World) -> None:
-    with pytest.raises(ClusterNotFoundException):
-        execute_command(world.cp, {"cluster": "x", "task": NOBODY, "command": "sh", "interactive": True})

@@ -19,25 +19,30 @@ from control_plane.flows.run_task import run_task
 from control_plane.runtime import ControlPlane
 from control_plane.store import identities, tasks
 from ecs_protocol.messages import (
+    CredentialsWanted,
     DescribeTasks,
+    GetCredentials,
     HostPort,
     Message,
     OrphanReport,
     Reconcile,
     RegisterContainerInstance,
     ReportOrphans,
+    TaskCredentials,
     TaskReport,
     TaskStateChanges,
 )
 from ecs_protocol.names import thing_name, topics
 from ecs_protocol.statuses import TaskStatus
-from world import PREFIX, World
+from world import EVERY_CAPABILITY, PREFIX, World
 
-REQUESTS, REPORTS, PRESENCE = (
+REQUESTS, REPORTS, PRESENCE, CREDENTIALS = (
     "iot_register_container_instance",
     "iot_task_state_change",
     "iot_connectivity",
+    "iot_credentials",
 )
+ROLES = ("com.amazonaws.ecs.capability.task-iam-role", "com.amazonaws.ecs.capability.task-iam-role-network-host")
 S = TaskStatus
 
 
@@ -57,8 +62,8 @@ class Net:
         self.world = world
         self._monkeypatch = monkeypatch
         world.cluster()
-        world.task_definition()
-        self.a, self.b = world.machine(), world.machine()
+        world.task_definition(task_role="app")
+        self.a, self.b = (world.machine(capabilities=(*EVERY_CAPABILITY, *ROLES)) for _ in range(2))
         apart = {"type": "spread", "field": "instanceId"}
         ran = run_task(
             world.cp,
@@ -72,6 +77,7 @@ class Net:
         [self.task_b] = [task.task_id for task in tasks.of_instance(world.table, "default", self.b)]
         world.deliver()
         world.agents.sent.clear()
+        world.sts.calls.clear()
 
     def invoke(self, function: str, body: Mapping[str, Any]) -> None:
         """As SQS brings it. It is done with: nothing comes again."""
@@ -97,7 +103,7 @@ class Net:
         """A's message, as the rule hands it on: with what IoT Core knows of the connection."""
         client = as_client or thing_name(PREFIX, self.a)
         of = topics(PREFIX, on_topic_of or client)
-        topic = of.requests if function == REQUESTS else of.task_state_changes
+        topic = {REPORTS: of.task_state_changes, CREDENTIALS: of.credentials or ""}.get(function, of.requests)
         raw = payload.to_json().encode() if isinstance(payload, Message) else payload
         self.invoke(
             function,
@@ -113,6 +119,10 @@ class Net:
     def report(self, task_id: str, status: TaskStatus, *, epoch: int = 1, number: int = 2, **options: Any) -> None:
         report = TaskReport(task_id=task_id, epoch=epoch, number=number, last_status=status)
         self.send(TaskStateChanges(reports=(report,)), function=REPORTS, **options)
+
+    def ask(self, task_id: str, **options: Any) -> None:
+        wanted = (CredentialsWanted(task_id=task_id, role="task"),)
+        self.send(GetCredentials(request_id="r", wanted=wanted), function=CREDENTIALS, **options)
 
     def table(self) -> list[Any]:
         items = self.world.table._client.scan(TableName=self.world.table.name)["Items"]
@@ -142,7 +152,15 @@ ATTACKS: dict[str, Callable[[Net], None]] = {
     "it reports that B's task runs, under a later epoch": lambda net: net.report(net.task_b, S.RUNNING, epoch=99),
     "it reports a task that nobody started": lambda net: net.report("f" * 32, S.RUNNING),
     "it reports that a task of nobody's has stopped": lambda net: net.report("f" * 32, S.STOPPED),
+    "it asks for the credentials of B's task": lambda net: net.ask(net.task_b),
+    "it asks for the credentials of a task that nobody started": lambda net: net.ask("f" * 32),
     # --- another machine's name
+    "it asks for them as B": lambda net: net.ask(net.task_b, as_client=thing_name(PREFIX, net.b)),
+    "it asks for them on B's topic": lambda net: net.ask(net.task_b, on_topic_of=thing_name(PREFIX, net.b)),
+    "it asks for them with B's certificate": lambda net: net.ask(net.task_b, certificate=f"cert-{net.b}"),
+    "it asks for them as B, with a certificate of nobody's": lambda net: net.ask(
+        net.task_b, as_client=thing_name(PREFIX, net.b), certificate="000000000000"
+    ),
     "it connects as B": lambda net: net.report(net.task_b, S.STOPPED, as_client=thing_name(PREFIX, net.b)),
     "it publishes on B's topic": lambda net: net.report(net.task_b, S.STOPPED, on_topic_of=thing_name(PREFIX, net.b)),
     "it connects as B, but publishes on its own topic": lambda net: net.report(
@@ -220,6 +238,7 @@ def test_nothing_comes_of_it(net: Net, attack: str) -> None:
     ATTACKS[attack](net)
     assert net.table() == before
     assert {to for to, _ in net.world.agents.sent} <= {net.a}, "nobody else is told anything"
+    assert net.world.sts.calls == [], "no role is assumed"
 
 
 def test_what_it_registers_is_its_own_machine_whatever_it_calls_itself(net: Net) -> None:
@@ -259,6 +278,14 @@ def test_a_task_that_has_stopped_does_not_run_again(net: Net) -> None:
     assert net.table() == before
 
 
+def test_it_gets_the_credentials_of_its_own_task(net: Net) -> None:
+    """So that the attempts above are not refused for another reason."""
+    net.ask(net.task_a)
+    [(to, answer)] = net.world.agents.sent
+    assert isinstance(answer, TaskCredentials)
+    assert (to, [each.task_id for each in answer.credentials]) == (net.a, [net.task_a])
+
+
 # --- a machine that is deregistered
 
 
@@ -276,6 +303,7 @@ AFTER: dict[str, Callable[[Net], None]] = {
     "a task of nobody's runs": lambda net: net.report("f" * 32, S.RUNNING, epoch=9),
     "it registers again": lambda net: net.send(registration(cpu=9)),
     "it reconciles": lambda net: net.send(Reconcile(request_id="r", digest="d")),
+    "it asks for credentials": lambda net: net.ask(net.task_a),
     "it asks what to run": lambda net: net.send(DescribeTasks(request_id="r", task_ids=(net.task_b,))),
     "it has orphans": lambda net: net.send(
         ReportOrphans(request_id="r", orphans=(OrphanReport(task_id="f" * 32, task_definition="web:1"),))
@@ -288,6 +316,7 @@ def test_from_that_moment_it_is_not_believed(gone: Net, attempt: str) -> None:
     before = gone.table()
     AFTER[attempt](gone)
     assert gone.table() == before
+    assert gone.world.sts.calls == []
     assert not any("web" in message.to_json() for _, message in gone.world.agents.sent)
 
 

@@ -23,10 +23,10 @@ from control_plane.gateways.identities import Certificate
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, services, tasks
 from control_plane.store.table import Write
-from ecs_protocol.messages import Identity, Probe, Reconciliation, TaskCommands
+from ecs_protocol.messages import Identity, Probe, Reconciliation, TaskCommands, TaskCredentials
 from ecs_protocol.names import thing_name
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
-from world import PREFIX, World
+from world import EVERY_CAPABILITY, PREFIX, World
 
 Call = Callable[[str, str], Any]
 
@@ -142,6 +142,31 @@ def test_a_connection_begins_and_ends(world: World, call: Call, machine: str) ->
     assert failures(call("iot_connectivity", "disconnected")) == []
     assert not world.instance(machine).agent_connected
     assert world.agents.take(machine) == [Probe()]
+
+
+def test_a_machine_asks_for_the_credentials_of_its_tasks_role(world: World, call: Call, machine: str) -> None:
+    world.task_definition("roled", task_role="app")
+    names = (f"com.amazonaws.ecs.capability.{each}" for each in ("task-iam-role", "task-iam-role-network-host"))
+    world.registry.attach(Certificate(f"cert/cert-{machine}", "PEM"), thing_name(PREFIX, machine), "default")
+    world.register(machine, capabilities=(*EVERY_CAPABILITY, *names))
+    world.cp.new_id = lambda: TASK
+    assert not run_task(world.cp, {"taskDefinition": "roled"})["failures"]
+    world.agents.take(machine)
+    assert failures(call("iot_credentials", "get_credentials")) == []
+    [answer] = world.agents.take(machine)
+    assert isinstance(answer, TaskCredentials)
+    assert [(each.task_id, each.role_arn) for each in answer.credentials] == [
+        (TASK, "arn:aws:iam::123456789012:role/app")
+    ]
+    world.sts.failing = "Throttling"
+    assert failures(call("iot_credentials", "get_credentials")) == message_ids("iot_credentials", "get_credentials")
+
+
+def test_a_function_that_starts_tasks_asks_which_roles_it_cannot_assume(world: World, call: Call) -> None:
+    assert call("iot_credentials", "check_roles") == {"refused": {}}
+    role = "arn:aws:iam::123456789012:role/ecs-anywhere/app"
+    world.sts.untrusting.add(role)
+    assert call("iot_credentials", "check_roles") == {"refused": {role: "AccessDenied: injected"}}
 
 
 # --- from the table to agents and to the bus
@@ -403,6 +428,7 @@ def test_the_api_refuses_what_is_not_signed(call: Call) -> None:
 
 AFTER_POISON: dict[str, Callable[[World], bool]] = {
     "iot_connectivity": lambda world: world.instance(INSTANCE).session is not None,
+    "iot_credentials": lambda world: len(world.agents.sent) == 1,
     "iot_register_container_instance": lambda world: bool(world.instance(INSTANCE).epoch == 2),
     "iot_task_state_change": lambda world: status(world) == TaskStatus.RUNNING,
     "queue_agent_commands": lambda world: len(world.agents.sent) == 1,

@@ -482,10 +482,11 @@ def test_a_task_whose_essential_container_cannot_start_says_why(machine: Machine
     machine.settle(1)
     failed = report(machine)
     assert (failed.last_status, failed.stop_code) == (STOPPED, StopCode.TASK_FAILED_TO_START)
-    assert failed.stopped_reason == "Task failed to start"
     (app, _) = failed.containers
     assert app.reason is not None
     assert app.reason.startswith(f"{attempt.value}: ")
+    of_task = app.reason if attempt is Attempt.RESOURCES else "Task failed to start"
+    assert failed.stopped_reason == of_task
     assert failed.started_at is None
 
 

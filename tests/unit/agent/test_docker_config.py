@@ -8,7 +8,7 @@ from ecs_anywhere_agent.container_network import PortRange
 from ecs_anywhere_agent.container_spec import container_specs
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.runtime.docker_config import container_config
-from ecs_anywhere_agent.runtime.docker_features import features_of
+from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
 from ecs_anywhere_agent.runtime.docker_labels import origin_of, task_limits_of
 from ecs_protocol.capabilities import DOCKER_FEATURES, DOCKER_FEATURES_OF_SOME
 
@@ -91,7 +91,29 @@ INFO: dict[str, Any] = {
     "SwapLimit": True,
     "CgroupVersion": "1",
 }
-ALL = {"apparmor", "init-process", "swap", "swappiness", "task-limits", "log-driver-json-file", "log-driver-journald"}
+SERVED = frozenset({"task-role", "task-role-network-host"})
+ALL = SERVED | {
+    "apparmor",
+    "init-process",
+    "swap",
+    "swappiness",
+    "task-limits",
+    "task-namespaces",
+    "log-driver-json-file",
+    "log-driver-journald",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "rootless"),
+    [
+        pytest.param(["name=seccomp,profile=default", "name=rootless"], True, id="rootless"),
+        pytest.param(["name=seccomp,profile=default"], False, id="as-root"),
+        pytest.param(None, False, id="nothing-said"),
+    ],
+)
+def test_whether_docker_runs_without_root(options: list[str] | None, rootless: bool) -> None:
+    assert is_rootless({"SecurityOptions": options}) is rootless
 
 
 @pytest.mark.parametrize(
@@ -113,7 +135,13 @@ def test_what_the_engine_lets_us_do(
     changes: dict[str, Any], limits_tasks: bool, journal: bool, missing: set[str], tmp_path: Any
 ) -> None:
     path = tmp_path if journal else tmp_path / "none"
-    features = features_of({**INFO, **changes}, limits_tasks=limits_tasks, journal=path)
+    features = features_of({**INFO, **changes}, limits_tasks=limits_tasks, served=SERVED, journal=path)
     plugins = {f"volume-driver-vieux/sshfs{tag}" for tag in ("", ":latest")} if "Plugins" not in changes else set()
     assert features - DOCKER_FEATURES == (ALL - missing) | plugins
     assert ALL <= DOCKER_FEATURES_OF_SOME
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_awslogs_needs_somebody_who_gives_docker_the_credentials(serves: bool) -> None:
+    features = features_of(INFO, limits_tasks=False, served=frozenset({"execution-role-awslogs"} if serves else ()))
+    assert ("log-driver-awslogs" in features) is serves

@@ -12,6 +12,7 @@ from ecs_anywhere_agent.runtime.docker_config import container_config
 from ecs_anywhere_agent.runtime.docker_features import features_of
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_labels import origin_of
+from ecs_anywhere_agent.settings import read_settings
 from shows import shows
 
 FIRST, SECOND = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "GPU-0f3b7b4e-1111-2222-3333-444455556666"
@@ -73,7 +74,7 @@ def test_a_driver_that_fails_is_no_reason_not_to_run(driver: Path, caplog: pytes
 
 
 @pytest.mark.parametrize(
-    ("environment", "settings"),
+    ("environment", "expected"),
     [
         pytest.param({}, GpuSettings(False, "nvidia"), id="off-unless-said-otherwise"),
         pytest.param({"ECS_ENABLE_GPU_SUPPORT": "true"}, GpuSettings(True, "nvidia"), id="on"),
@@ -83,8 +84,9 @@ def test_a_driver_that_fails_is_no_reason_not_to_run(driver: Path, caplog: pytes
         ),
     ],
 )
-def test_settings_are_those_of_amazons_agent(environment: dict[str, str], settings: GpuSettings) -> None:
-    assert GpuSettings.of(environment) == settings
+def test_settings_are_those_of_amazons_agent(environment: dict[str, str], expected: GpuSettings) -> None:
+    settings = read_settings("", environment).settings
+    assert GpuSettings(settings.gpus, settings.nvidia_runtime) == expected
 
 
 def test_the_feature_is_announced_where_there_are_some() -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from ecs_anywhere_agent.execution_role import NoEcrTokenError, RegistryLogin
 from ecs_anywhere_agent.runtime.docker_engine import Engine, EngineError
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
 from ecs_anywhere_agent.runtime.image_memory import ImageMemory, PulledImage
@@ -149,6 +150,7 @@ def test_what_a_task_asks_for_after_the_look_is_not_removed(memory: ImageMemory)
     since = time.monotonic()
     shared.obtain("app")
     assert not shared.remove("app:latest", since)
+    assert not shared.remove("new", since, {"app:latest"}), "nor by its id"
     assert shared.remove("app:latest", time.monotonic())
     assert engine.removed == ["app:latest"]
 
@@ -244,3 +246,70 @@ def test_who_comes_while_an_image_is_pulled_waits_for_that_pull(memory: ImageMem
         thread.join(10)
     assert results == [NEW if works else "Error response from daemon: no such image"] * 4
     assert engine.pulls == 1
+
+
+LOGIN = RegistryLogin("puller", "one")
+
+
+def test_a_tasks_own_login_comes_before_the_machines(memory: ImageMemory) -> None:
+    engine = FakeEngine(NONE)
+    images(engine, memory).obtain("app", lambda: LOGIN)
+    assert engine.credentials == {"username": "puller", "password": "one"}
+    images(engine, memory).obtain("app")
+    assert engine.credentials == {"username": "me"}
+
+
+def test_nobody_logs_in_for_an_image_that_suffices(memory: ImageMemory) -> None:
+    def refuse() -> RegistryLogin:
+        raise AssertionError("nothing is to be pulled")
+
+    assert images(FakeEngine(OLD), memory, PREFER_CACHED).obtain("app", refuse) == OLD
+
+
+@pytest.mark.parametrize(
+    ("behavior", "image", "got"),
+    [
+        pytest.param(DEFAULT, OLD, OLD, id="what-is-there-is-used"),
+        pytest.param(DEFAULT, NONE, None, id="where-nothing-is-there-it-fails"),
+        pytest.param(ALWAYS, OLD, None, id="who-always-pulls-fails"),
+    ],
+)
+def test_a_token_of_ecr_that_cannot_be_had_is_a_failed_pull(
+    memory: ImageMemory, behavior: PullBehavior, image: dict[str, Any] | None, got: dict[str, Any] | None
+) -> None:
+    def refuse() -> RegistryLogin:
+        raise NoEcrTokenError("ecr auth: AccessDeniedException")
+
+    engine = FakeEngine(image)
+    if got is None:
+        with pytest.raises(NoEcrTokenError):
+            images(engine, memory, behavior).obtain("app", refuse)
+    else:
+        assert images(engine, memory, behavior).obtain("app", refuse) == got
+    assert engine.pulls == 0
+
+
+def test_who_has_another_login_pulls_by_itself(memory: ImageMemory) -> None:
+    """While one pull is on its way: what one may have is not given to another."""
+    engine = FakeEngine(NONE)
+    both = threading.Barrier(2, timeout=10)
+
+    def meet() -> None:
+        both.wait()
+
+    engine.before_answer = meet
+    shared = images(engine, memory, ALWAYS)
+    logins: tuple[Callable[[], RegistryLogin | None], ...] = (lambda: LOGIN, lambda: None)
+    threads = [threading.Thread(target=shared.obtain, args=("app", login)) for login in logins]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert engine.pulls == 2
+
+
+def test_a_signed_url_of_ecr_is_not_told(memory: ImageMemory) -> None:
+    url = "https://prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com/a?X-Amz-Signature=5"
+    engine = FakeEngine(NONE, EngineError(404, f'Get "{url}": not found'))
+    with pytest.raises(CannotPullError, match=r"^Error response from daemon: Get REDACTED ECR URL related to app not"):
+        images(engine, memory).obtain("app")

@@ -52,6 +52,9 @@ class Containers:
     def stats(self, ref: ContainerRef, runtime_id: str | None) -> Mapping[str, Any]:
         return {"name": ref.name, "id": runtime_id}
 
+    def close(self) -> None:
+        self.silent = True
+
 
 def credentials(task_id: str) -> RoleCredentials:
     return RoleCredentials(
@@ -322,13 +325,15 @@ def test_a_refusal_is_logged_once_a_source_and_no_secret_ever(agent: Agent, capl
     ]
 
 
-def test_a_runtime_that_does_not_answer_is_an_error_of_the_machine(agent: Agent) -> None:
+def test_a_runtime_that_does_not_answer_is_an_error_of_the_machine_and_logged_once(
+    agent: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
     agent.view.silent = True
-    answer = agent.credentials()
-    assert (answer.status, json.loads(answer.content)) == (
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "unable to get it from Docker",
-    )
+    answers = {(answer.status, answer.content) for answer in (agent.credentials(), agent.credentials())}
+    assert answers == {(HTTPStatus.INTERNAL_SERVER_ERROR, '"unable to get it from Docker"')}
+    assert [record.getMessage() for record in caplog.records] == [
+        "a container asked for metadata or credentials: unable to get it from Docker (None)"
+    ]
 
 
 def test_ids_and_tokens_are_told_apart_by_key_container_and_purpose() -> None:
@@ -336,3 +341,28 @@ def test_ids_and_tokens_are_told_apart_by_key_container_and_purpose() -> None:
     made = [each for key in (one, other) for ref in (MINE, SIDECAR, OTHER) for each in (key.of(ref), key.token_of(ref))]
     assert len(set(made)) == len(made)
     assert one.of(MINE) == Identifiers(b"1" * 32).of(MINE)
+
+
+def of_log_driver(agent: Agent, ref: ContainerRef = MINE, *, local: bool = True) -> Answer:
+    path = f"/v2/credentials/{agent.identifiers.of_execution_role(ref.task_id)}"
+    return agent.ask(path, "169.254.170.2" if local else ADDRESSES[ref], local=local)
+
+
+def test_dockers_log_driver_gets_the_execution_roles_credentials(agent: Agent) -> None:
+    agent.held.put([credentials(MINE.task_id).model_copy(update={"role": "execution", "access_key_id": "ASIAexec"})])
+    good = Credentials(expires_at=1800.0)
+    agent.state = replace(agent.state, credentials={RoleRef(MINE.task_id, "execution"): good})
+    answer = of_log_driver(agent)
+    assert (answer.status, json.loads(answer.content)["AccessKeyId"]) == (HTTPStatus.OK, "ASIAexec")
+    agent.elapsed = 1800.0
+    expired = of_log_driver(agent)
+    assert expired.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert json.loads(expired.content)["code"] == "CredentialsUninitialized"
+
+
+def test_a_container_does_not_get_them_whatever_id_it_has(agent: Agent) -> None:
+    agent.held.put([credentials(MINE.task_id).model_copy(update={"role": "execution"})])
+    refused = of_log_driver(agent, local=False)
+    assert (refused.status, json.loads(refused.content)) == (HTTPStatus.BAD_REQUEST, NOT_FOUND)
+    other = f"/v2/credentials/{MINE.task_id}-{'0' * 32}"
+    assert json.loads(agent.ask(other, "127.0.0.1", local=True).content) == NOT_FOUND

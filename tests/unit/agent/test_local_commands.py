@@ -23,6 +23,7 @@ from ecs_anywhere_agent.core.events import (
     ReportAcknowledged,
     TimerFired,
 )
+from ecs_anywhere_agent.core.roles import Role
 from ecs_anywhere_agent.core.values import Container, Orphan, Phase, State, Task
 from ecs_anywhere_agent.overview import of_state
 from ecs_anywhere_agent.runtime.process_log import start_of_last
@@ -187,6 +188,13 @@ def test_status_is_laid_out_for_people() -> None:
         "                                                      sidecar    STOPPED  3          UNKNOWN",
         "aaaaaaaaaaaa              RUNNING  STOPPED  not yet   -          -        -          -",
     ]
+
+
+def test_status_says_for_which_credentials_a_task_waits() -> None:
+    role = Role("task", "arn:aws:iam::1:role/app")
+    waits = Task(task_id="b" * 32, task_definition="web:1", containers=(Container(name="main"),), roles=(role,))
+    lines = text(a_status(**of_state(State(tasks={waits.task_id: waits})))).splitlines()
+    assert lines[-1] == "bbbbbbbbbbbb: Waiting for credentials of the task role arn:aws:iam::1:role/app"
 
 
 CONNECTION = a_status()["connection"]

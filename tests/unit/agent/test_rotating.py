@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from ecs_anywhere_agent.identity import IdentityFiles, identity_files, validity
 from ecs_anywhere_agent.registering import new_key
 from ecs_anywhere_agent.rotating import Rotation
+from ecs_anywhere_agent.sealing import Sealing
 from ecs_protocol.messages import CertificateIssued, Probe, Reconciliation, RotateCertificate, RotationRequired
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -145,6 +146,18 @@ def test_a_new_certificate_takes_its_place_once_the_control_plane_has_answered(m
     assert sorted(path.name for path in machine.files.next.directory.iterdir()) == []
     assert machine.connects() == "old", "which is the new one now"
     assert machine.rotation.due() is None
+
+
+def test_what_was_sealed_with_the_old_private_key_opens_with_the_new_one(machine: Machine) -> None:
+    sealed = Sealing(machine.files).seal("of a secret", "task/main")
+    old_key = machine.files.key.read_text()
+    machine.connects()
+    machine.rotation.heard(machine.issued(machine.rotation.heard(RotationRequired())))
+    machine.connects()
+    assert Sealing(machine.files).unseal(sealed, "task/main") == "of a secret"
+    machine.rotation.heard(ANSWERED)
+    assert machine.files.key.read_text() != old_key
+    assert Sealing(machine.files).unseal(sealed, "task/main") == "of a secret"
 
 
 def test_while_neither_connects_each_is_tried_in_turn(machine: Machine) -> None:

@@ -153,7 +153,6 @@ def test_the_cluster_is_that_of_the_activation(cluster: str | None, starts: bool
             Settings(privileged_disabled=True), {"com.amazonaws.ecs.capability.privileged-container"}, id="privileged"
         ),
         pytest.param(Settings(apparmor=False), {"com.amazonaws.ecs.capability.apparmor"}, id="apparmor"),
-        pytest.param(Settings(gpus=False), {"ecs-anywhere.capability.gpu"}, id="gpus"),
         pytest.param(
             Settings(task_roles=False),
             {

@@ -157,11 +157,13 @@ class Runtime:
             self.begun.append(f"{_VERBS[type(action)]} {action.ref.name}")
         match action:
             case PullImage():
-                failed = self.failures.get(action.ref.name) is Attempt.PULL
-                return ActionFailed(action.ref, Attempt.PULL, "no such image") if failed else ImagePulled(action.ref)
+                attempt = self.failures.get(action.ref.name)
+                if attempt in {Attempt.PULL, Attempt.PULL_ECR}:
+                    return ActionFailed(action.ref, attempt, "no such image")
+                return ImagePulled(action.ref)
             case CreateContainer():
                 attempt = self.failures.get(action.ref.name)
-                if attempt in {Attempt.CREATE, Attempt.CREATE_VOLUME}:
+                if attempt in {Attempt.RESOURCES, Attempt.CREATE, Attempt.CREATE_VOLUME}:
                     return ActionFailed(action.ref, attempt, "no")
                 self.containers.setdefault(action.ref, FakeContainer(action.spec.origin))
             case StartContainer():

@@ -189,9 +189,9 @@ def test_the_refusal_of_a_flow_is_amazons(ecs: Any) -> None:
         pytest.param("list_daemons", {}, "UnsupportedFeatureException", "ListDaemons", id="operation"),
         pytest.param(
             "run_task",
-            {"taskDefinition": "web", "enableExecuteCommand": True},
+            {"taskDefinition": "web", "capacityProviderStrategy": [{"capacityProvider": "x"}], "launchType": "EC2"},
             "UnsupportedFeatureException",
-            "enableExecuteCommand",
+            "launchType EC2",
             id="member",
         ),
         pytest.param(

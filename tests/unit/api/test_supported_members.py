@@ -11,7 +11,7 @@ from control_plane.domain.request_checks import check_limits, check_names, refus
 @pytest.mark.parametrize(
     ("operation", "request_"),
     [
-        ("RunTask", {"enableECSManagedTags": False, "enableExecuteCommand": False, "propagateTags": "NONE"}),
+        ("RunTask", {"enableECSManagedTags": False, "enableExecuteCommand": True, "propagateTags": "NONE"}),
         ("RunTask", {"tags": [], "placementConstraints": [], "volumeConfigurations": [], "networkConfiguration": {}}),
         ("RunTask", {"networkConfiguration": {"awsvpcConfiguration": {"subnets": []}}}),
         ("RunTask", {"count": 10, "launchType": "EXTERNAL", "overrides": {"cpu": "256"}}),
@@ -30,7 +30,6 @@ def test_supported(operation: str, request_: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("operation", "request_", "words"),
     [
-        ("RunTask", {"enableExecuteCommand": True}, "enableExecuteCommand is not supported yet: remove it"),
         ("RunTask", {"launchType": "EC2"}, "launchType EC2 is not supported yet: use EXTERNAL"),
         ("StartTask", {"capacityProviderStrategy": [{"capacityProvider": "x"}]}, "capacityProviderStrategy"),
         ("StartTask", {"clientToken": "x"}, "clientToken"),

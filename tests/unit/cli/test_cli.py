@@ -63,6 +63,7 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
         ["policies", "delete"],
         ["activations", "list"],
         ["rotate"],
+        ["trust"],
         ["deregister"],
         ["activations", "delete"],
     ],

@@ -105,6 +105,7 @@ def test_what_a_machine_announces_today() -> None:
     always = set(announced_attributes(DOCKER))
     assert sorted(name.removeprefix("com.amazonaws.ecs.capability.") for name in always) == [
         "docker-remote-api.1.18",
+        "ecr-auth",
         "ecs-anywhere.capability.bind-mounts",
         "ecs-anywhere.capability.container-user",
         "ecs-anywhere.capability.devices",
@@ -129,10 +130,17 @@ def test_what_a_machine_announces_today() -> None:
         "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
         "ecs.capability.docker-plugin.local",
+        "ecs.capability.env-files.s3",
         "ecs.capability.execute-command",
+        "ecs.capability.execution-role-ecr-pull",
         "ecs.capability.external",
         "ecs.capability.network.container-port-range",
         "ecs.capability.pid-ipc-namespace-sharing",
+        "ecs.capability.private-registry-authentication.secretsmanager",
+        "ecs.capability.secrets.asm.bootstrap.log-driver",
+        "ecs.capability.secrets.asm.environment-variables",
+        "ecs.capability.secrets.ssm.bootstrap.log-driver",
+        "ecs.capability.secrets.ssm.environment-variables",
         "privileged-container",
     ]
     of_some = set(announced_attributes(DOCKER | DOCKER_FEATURES_OF_SOME)) - always
@@ -142,7 +150,10 @@ def test_what_a_machine_announces_today() -> None:
         "ecs-anywhere.capability.gpu",
         "ecs-anywhere.capability.swap",
         "ecs-anywhere.capability.swappiness",
+        "ecs-anywhere.capability.task-namespaces",
+        "ecs.capability.execution-role-awslogs",
         "ecs.capability.task-cpu-mem-limit",
+        "logging-driver.awslogs",
         "logging-driver.fluentd",
         "logging-driver.gelf",
         "logging-driver.journald",
@@ -150,14 +161,21 @@ def test_what_a_machine_announces_today() -> None:
         "logging-driver.splunk",
         "logging-driver.syslog",
         "selinux",
+        "task-iam-role",
+        "task-iam-role-network-host",
     ]
     assert announced_attributes(PROCESS_AS_ROOT) == (
+        "com.amazonaws.ecs.capability.task-iam-role",
+        "com.amazonaws.ecs.capability.task-iam-role-network-host",
         "ecs-anywhere.capability.container-user",
         "ecs.capability.container-health-check",
         "ecs.capability.container-ordering",
         "ecs.capability.container-restart-policy",
+        "ecs.capability.env-files.s3",
         "ecs.capability.execute-command",
         "ecs.capability.external",
+        "ecs.capability.secrets.asm.environment-variables",
+        "ecs.capability.secrets.ssm.environment-variables",
     )
 
 

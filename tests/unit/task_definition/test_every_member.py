@@ -210,9 +210,6 @@ def runs_on_a_machine_of_today(made: Mapping[str, Any]) -> bool:
 
 NOWHERE = frozenset(
     [
-        "task-role",
-        "pid-mode-task",
-        "ipc-mode-task",
         "fault-injection",
         "inference-accelerators",
         "proxy",
@@ -225,23 +222,25 @@ NOWHERE = frozenset(
         "credential-specs-as-security-option",
         "volume-driver-that-is-nowhere",
         "domainless-credential-specs",
-        "repository-credentials",
-        "environment-files",
-        "secrets-of-secrets-manager",
-        "secrets-of-systems-manager",
-        "log-secrets",
         "neuron",
         "firelens",
         "firelens-fluentd",
-        "log-driver-awslogs",
-        "image-of-ecr-that-a-role-pulls",
         "windows",
     ]
 )
 """What no runtime of today honours."""
 
 RUNS_EVERYWHERE = frozenset(
-    ["volume-that-nothing-mounts", "depends-on", "start-timeout", "limits-of-several-containers"]
+    [
+        "task-role",
+        "volume-that-nothing-mounts",
+        "depends-on",
+        "start-timeout",
+        "limits-of-several-containers",
+        "environment-files",
+        "secrets-of-secrets-manager",
+        "secrets-of-systems-manager",
+    ]
 )
 
 

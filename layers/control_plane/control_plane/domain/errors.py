@@ -95,6 +95,10 @@ class TargetNotFoundException(EcsError):
     """There is no such container instance to have attributes."""
 
 
+class TargetNotConnectedException(EcsError):
+    """The task's machine cannot be reached now."""
+
+
 class AttributeLimitExceededException(EcsError):
     """A container instance has ten custom attributes at most."""
 

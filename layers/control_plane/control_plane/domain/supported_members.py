@@ -19,6 +19,7 @@ _SERVICE = frozenset(
         "capacityProviderStrategy",
         "propagateTags",
         "enableECSManagedTags",
+        "enableExecuteCommand",
         "placementConstraints",
         "placementStrategy",
     }
@@ -76,6 +77,7 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "capacityProviderStrategy",
             "propagateTags",
             "enableECSManagedTags",
+            "enableExecuteCommand",
             "tags",
             "placementConstraints",
             "placementStrategy",
@@ -92,6 +94,7 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
             "referenceId",
             "propagateTags",
             "enableECSManagedTags",
+            "enableExecuteCommand",
             "tags",
         }
     ),

@@ -21,7 +21,7 @@ def _of(path: str, members: str) -> frozenset[str]:
 _C = "containerDefinitions"
 
 HONOURED = (
-    _of("", "networkMode cpu memory pidMode ipcMode")
+    _of("", "networkMode cpu memory pidMode ipcMode taskRoleArn")
     | _of("runtimePlatform", "cpuArchitecture operatingSystemFamily")
     | _of("volumes", "name")
     | _of("volumes.host", "sourcePath")
@@ -44,6 +44,10 @@ HONOURED = (
     | _of(f"{_C}.ulimits", "name softLimit hardLimit")
     | _of(f"{_C}.systemControls", "namespace value")
     | _of(f"{_C}.logConfiguration", "logDriver options")
+    | _of(f"{_C}.repositoryCredentials", "credentialsParameter")
+    | _of(f"{_C}.environmentFiles", "value type")
+    | _of(f"{_C}.secrets", "name valueFrom")
+    | _of(f"{_C}.logConfiguration.secretOptions", "name valueFrom")
     | _of(f"{_C}.resourceRequirements", "value type")
 )
 """Each as far as its capability is announced: not every runtime and machine has it (docs/task-definition.md)."""
@@ -62,7 +66,7 @@ HARMLESS: Mapping[str, str] = {
 }
 
 CAPABLE = (
-    _of("", "taskRoleArn enableFaultInjection")
+    _of("", "enableFaultInjection")
     | _of("inferenceAccelerators", "deviceName deviceType")
     | _of("proxyConfiguration", "type containerName")
     | _of("proxyConfiguration.properties", "name value")
@@ -73,10 +77,6 @@ CAPABLE = (
     | _of("volumes.fsxWindowsFileServerVolumeConfiguration", "fileSystemId rootDirectory")
     | _of("volumes.fsxWindowsFileServerVolumeConfiguration.authorizationConfig", "credentialsParameter domain")
     | _of(_C, "versionConsistency credentialSpecs")
-    | _of(f"{_C}.repositoryCredentials", "credentialsParameter")
-    | _of(f"{_C}.environmentFiles", "value type")
-    | _of(f"{_C}.secrets", "name valueFrom")
-    | _of(f"{_C}.logConfiguration.secretOptions", "name valueFrom")
     | _of(f"{_C}.firelensConfiguration", "type options")
 )
 

@@ -37,6 +37,7 @@ from ecs_protocol.messages import (
     DescribeTasks,
     GetCredentials,
     ListedTask,
+    MessageRejected,
     Probe,
     Reconcile,
     Reconciliation,
@@ -90,6 +91,9 @@ def _answer(cp: ControlPlane, sender: InstanceIdentity, request: AgentRequest, e
                 rotate_certificate(cp, sender, request)
         case GetCredentials():
             cp.queues.hand_on(envelope)  # of a machine whose identity is older than the topic for it
+        case MessageRejected():
+            told = {"instance": sender.instance_id, "reason": request.reason}
+            logger.warning("A machine refused a message of ours", extra=told)
         case DeregistrationNoted():
             logger.warning("An instance that is not deregistered says so", extra={"instance": sender.instance_id})
 

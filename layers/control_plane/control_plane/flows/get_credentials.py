@@ -22,6 +22,7 @@ from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.inbox import Envelope
 from control_plane.domain.session_tags import session_tags
 from control_plane.domain.task import Task
+from control_plane.flows import audit
 from control_plane.flows.sender import identify
 from control_plane.gateways.roles import RoleRefusedError
 from control_plane.runtime import ControlPlane
@@ -35,12 +36,16 @@ from ecs_protocol.messages import (
     RoleKind,
     TaskCredentials,
 )
+from ecs_protocol.names import thing_name
 from ecs_protocol.roles import roles_of
 
 logger = Logger(child=True)
 
-AT_ONCE = 16
-"""Calls of STS on their way: with all the functions that may run, well below the 600 a second that STS takes."""
+AT_ONCE = 8
+"""Calls of STS on their way. The function's MaximumConcurrency times as many are, when a fleet comes back.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+"""
 
 STALE = timedelta(minutes=10)
 """A machine repeats what is not answered within five minutes: what lay longer in the queue has been asked anew."""
@@ -72,9 +77,10 @@ def get_credentials(cp: ControlPlane, envelope: Envelope) -> None:
     try:
         request = GetCredentials.from_json(envelope.payload)
     except ValidationError as error:
-        logger.warning("Dropped what is no request", extra={"instance": sender.instance_id, "error": str(error)})
+        audit.refused_message(cp, envelope, f"no request of this protocol: {audit.first(error)}")
         return
     if sender.deregistered_at is not None:
+        audit.refused_message(cp, envelope, "its instance is deregistered")
         cp.agents.send(sender.instance_id, Deregistered())
         return
     if cp.clock() >= envelope.received_at + STALE:
@@ -96,8 +102,14 @@ def _decide(
 ) -> _Allowed | CredentialsRefused:
     """Which role may be assumed for what is wanted."""
     if task is None or task.instance_id != sender.instance_id:
-        told = {"task": task_id, "sender": sender.instance_id}
-        logger.warning("Refused credentials of a task that is not its", extra=told)
+        audit.refused(
+            cp,
+            principal=thing_name(cp.prefix, sender.instance_id),
+            action="ecs-anywhere:GetCredentials",
+            resource=cp.arns.task(sender.cluster, task_id),
+            source="mqtt",
+            reason="no task of this container instance",
+        )
         return CredentialsRefused(task_id=task_id, role=kind, reason=NOT_YOURS)
     if task.stopped:
         return CredentialsRefused(task_id=task_id, role=kind, reason=STOPPED)

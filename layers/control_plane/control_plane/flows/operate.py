@@ -14,6 +14,7 @@ from control_plane.flows.lookup import require_cluster
 from control_plane.flows.orphans import adopt_orphan, list_orphans, stop_orphan
 from control_plane.flows.principals import PrincipalRequest, operate_principals
 from control_plane.flows.rotate_certificate import require_rotation
+from control_plane.flows.stream_logs import stream_logs
 from control_plane.flows.tell_machines_apart import keep_machine, list_duplicates
 from control_plane.flows.why import why
 from control_plane.runtime import ControlPlane
@@ -106,6 +107,20 @@ class _Duplicates(BaseModel):
     boot_id: str = ""
 
 
+class _StreamLogs(BaseModel):
+    """What a task's containers write."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    operation: Literal["StreamLogs"]
+    cluster: str = "default"
+    task: str = Field(min_length=1)
+    container: str | None = Field(default=None, max_length=255)
+    follow: bool = False
+    tail: int | None = Field(default=None, ge=0)
+    since_seconds: int | None = Field(default=None, ge=1)
+
+
 class _Orphans(BaseModel):
     """List, or decide about the one that is named."""
 
@@ -126,6 +141,7 @@ _Operation = (
     | _Check
     | _Why
     | _Duplicates
+    | _StreamLogs
     | _Orphans
     | PrincipalRequest
 )
@@ -159,6 +175,16 @@ def _carry_out(cp: ControlPlane, parsed: _Operation) -> dict[str, Any]:
             return {"duplicates": list_duplicates(cp, parsed.cluster)}
         case _Duplicates():
             return keep_machine(cp, parsed.cluster, parsed.container_instance, parsed.boot_id)
+        case _StreamLogs():
+            return stream_logs(
+                cp,
+                parsed.cluster,
+                parsed.task,
+                container=parsed.container,
+                follow=parsed.follow,
+                tail=parsed.tail,
+                since_seconds=parsed.since_seconds,
+            )
         case _Orphans(operation="ListOrphans"):
             return {"orphans": list_orphans(cp, parsed.cluster)}
         case _Orphans(operation="StopOrphan"):

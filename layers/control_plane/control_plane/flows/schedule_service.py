@@ -20,7 +20,7 @@ from aws_lambda_powertools import Logger
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.filters import DAEMONS_FIRST, WAIT_FOR_DAEMONS
-from control_plane.domain.placement.place import Demand, Placed, Unplaced
+from control_plane.domain.placement.place import Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
@@ -30,13 +30,13 @@ from control_plane.domain.scheduling.rollout import is_in_its_own_way
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
-from control_plane.domain.waiting import Waiting, waiting
+from control_plane.domain.waiting import Waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.require_roles import refusal_of_roles
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
-from control_plane.flows.service_demand import definition_of_service, demand_of_service
+from control_plane.flows.service_demand import definition_of_service, demand_of_service, waits_for_room
 from control_plane.flows.service_snapshot import KEPT, Snapshot, read
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
@@ -224,7 +224,7 @@ def _start(
     if refusal is not None:
         if not service.short:
             chunk.events.append(service_events.not_launched(service, refusal, now=now, new_id=cp.new_id))
-        return _waits(service, demand, {"ROLE": 1}, now)
+        return waits_for_room(service, demand, {"ROLE": 1}, now)
     count = min(planned.start, CHUNK)
     answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
@@ -260,18 +260,7 @@ def _start(
     chunk.after_daemons |= (DAEMONS_FIRST,) in unplaced.refusals.values()
     if not service.short:
         chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))
-    return _waits(service, demand, unplaced.counted, now)
-
-
-def _waits(service: Service, demand: Demand, lacked: Mapping[str, int], now: datetime) -> Waiting:
-    return waiting(
-        demand,
-        lacked,
-        cluster=service.cluster,
-        since=service.waiting_since or now,
-        service=service.name,
-        task_set=service.deployment.deployment_id if service.external else None,
-    )
+    return waits_for_room(service, demand, unplaced.counted, now)
 
 
 def _stop(

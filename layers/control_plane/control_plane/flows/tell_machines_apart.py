@@ -51,7 +51,7 @@ def _hear(
     attempt: int,
 ) -> Verdict:
     """`sender` was just read; what is read again is read because somebody has written it since."""
-    known = sender if attempt == 1 else (identities.load(cp.table, sender.instance_id) or sender)
+    known = sender if attempt == 0 else (identities.load(cp.table, sender.instance_id) or sender)
     boots = known.boots
     if boots is not None and request.boot_id == boots.current.boot_id and boots.coming is None:
         return Verdict.BELIEVED

@@ -16,6 +16,9 @@ logger = Logger(child=True)
 REMEMBERED = timedelta(minutes=5)
 """How long a role that could be assumed is not asked about again. What could not be is asked about each time."""
 
+SILENT = timedelta(seconds=30)
+"""How long it is not asked again after it has not answered: whoever starts tasks has no time for it."""
+
 
 class RoleBroker:
     """`client` is a boto3 lambda client."""
@@ -25,6 +28,7 @@ class RoleBroker:
         self._function_name = function_name
         self._now = now
         self._trusting: dict[tuple[str, str], datetime] = {}
+        self._silent_until: datetime | None = None
 
     def refusals(self, cluster: str, roles: Sequence[str]) -> dict[str, str]:
         """Those of the roles that it cannot assume for tasks of this cluster, and why, in the words of AWS STS.
@@ -33,7 +37,7 @@ class RoleBroker:
         """
         now = self._now()
         unknown = [role for role in roles if self._trusting.get((cluster, role), now) <= now]
-        if not unknown:
+        if not unknown or (self._silent_until is not None and now < self._silent_until):
             return {}
         try:
             answer = self._client.invoke(
@@ -44,6 +48,7 @@ class RoleBroker:
             refused: dict[str, str] = json.loads(answer["Payload"].read())["refused"]
         except (ClientError, BotoCoreError, ValueError, KeyError):
             logger.exception("Nobody says whether roles can be assumed", extra={"roles": unknown})
+            self._silent_until = now + SILENT
             return {}
         self._trusting |= {(cluster, role): now + REMEMBERED for role in unknown if role not in refused}
         return refused

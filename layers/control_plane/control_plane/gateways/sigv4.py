@@ -26,7 +26,9 @@ from control_plane.gateways.sigv4_forms import Claim, SignedRequest, claim_of
 SERVICE = "ecs"
 TOLERANCE = timedelta(minutes=15)
 """How far a request's clock may be from ours, either way."""
-SIGNED_IF_PRESENT = frozenset({"x-amz-date", "x-amz-target", "x-amz-security-token", "content-type"})
+SIGNED_IF_PRESENT = frozenset(
+    {"x-amz-date", "x-amz-target", "x-amz-security-token", "content-type", "x-ecs-anywhere-stream"}
+)
 """What gives a request its meaning: unsigned, it could be exchanged on the way."""
 
 
