@@ -1,11 +1,12 @@
 """What a runtime saw becomes what the agent knows of a container."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from ecs_anywhere_agent.core.actions import RemoveContainer
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, ContainerSnapshot, ImagePulled
+from ecs_anywhere_agent.core.restarting import take_back_again
 from ecs_anywhere_agent.core.values import Container, ContainerRef, Orphan, Phase, Task, update
 
 _BEFORE_CREATION = frozenset({Phase.WAITING, Phase.PULLING, Phase.PULLED})
@@ -28,7 +29,8 @@ def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> Non
     `advance` gives the action again.
     """
     found = {snapshot.ref: snapshot for snapshot in containers}
-    for task in draft.tasks():
+    for each in draft.tasks():
+        task = take_back_again(draft, each, runs_anew=_runs_anew(each, found)) if each.stopped else each
         if not task.stopped:
             draft.put(
                 update(
@@ -40,6 +42,17 @@ def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> Non
             )
     for snapshot in found.values():
         _adopt(draft, snapshot)
+
+
+def _runs_anew(task: Task, found: Mapping[ContainerRef, ContainerSnapshot]) -> bool:
+    runs = ((container, found.get(ContainerRef(task.task_id, container.name))) for container in task.containers)
+    return any(
+        snapshot is not None
+        and snapshot.condition is Condition.RUNNING
+        and snapshot.run != container.run
+        and None not in {snapshot.run, container.run}
+        for container, snapshot in runs
+    )
 
 
 def see(draft: Draft, snapshot: ContainerSnapshot) -> None:

@@ -63,10 +63,27 @@ def begins_again(draft: Draft, task: Task) -> bool:
 
 def take_back(draft: Draft, task: Task) -> Task:
     """Undo an end of its own that the control plane cannot have heard of for certain."""
-    undelivered = task.acknowledged_revision < task.end_revision
-    if not undelivered or task.stop_code not in _ENDED_BY_ITSELF or not stays(draft, task):
+    if not _end_is_unheard(task) or not stays(draft, task):
         return task
     draft.log(f"task {task.task_id}: had ended, unheard by the control plane; to be started again")
+    return _taken_back(task)
+
+
+def take_back_again(draft: Draft, task: Task, *, runs_anew: bool) -> Task:
+    """The state is older than the machine, which had taken the end back: `runs_anew` proves it, a container that runs
+    and was started since."""
+    if not runs_anew or not _end_is_unheard(task):
+        return task
+    draft.log(f"task {task.task_id}: had ended, and runs again")
+    return _taken_back(task)
+
+
+def _end_is_unheard(task: Task) -> bool:
+    """An end of its own, of which the control plane cannot have heard for certain."""
+    return task.acknowledged_revision < task.end_revision and task.stop_code in _ENDED_BY_ITSELF
+
+
+def _taken_back(task: Task) -> Task:
     return replace(
         task,
         last_status=TaskStatus.RUNNING if task.started_at else TaskStatus.PENDING,

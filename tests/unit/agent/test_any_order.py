@@ -51,6 +51,10 @@ class StormyMachine(Machine):
         self.heard_at = 0.0
         """When broker or cloud last heard of the machine."""
 
+    def connect(self) -> None:
+        super().connect()
+        self.heard_at = self.now
+
     def deliver(self, message: ControlPlaneMessage) -> None:
         self.down.append(message)
 
