@@ -23,6 +23,8 @@ class Values(NamedTuple):
     """By `valueFrom`."""
     files: list[dict[str, str]]
     """In the order of the task definition."""
+    objects: dict[str, bytes]
+    """Of S3, by ARN."""
 
 
 class UnusableAnswerError(Exception):
@@ -36,12 +38,15 @@ class Question(NamedTuple):
     take: Callable[[Answer, Values], None]
 
 
-def questions(secrets: Sequence[Secret], files: Sequence[str], own_region: str) -> list[Question]:
+def questions(
+    secrets: Sequence[Secret], files: Sequence[str], own_region: str, *, objects: Sequence[str] = ()
+) -> list[Question]:
     """Each value is asked for once, whoever wants it. Raises MalformedReferenceError."""
     return [
         *_parameters([each.value_from for each in secrets if not each.is_of_secrets_manager], own_region),
         *_secrets([each.value_from for each in secrets if each.is_of_secrets_manager], own_region),
         *_files(files, own_region),
+        *(_object(arn, own_region) for arn in objects),
     ]
 
 
@@ -150,5 +155,18 @@ def _file(bucket: str, key: str, region: str) -> Question:
             values.files.append(variables_of(content))
         except UnusableFileError as error:
             raise UnusableAnswerError(f"{about}: {error}") from None
+
+    return Question(AwsCall("s3", "get_object", region, {"Bucket": bucket, "Key": key}), take)
+
+
+def _object(arn: str, region: str) -> Question:
+    """The configuration of a log router."""
+    bucket, key = s3_object(arn, "firelensConfiguration")
+
+    def take(answer: Answer, values: Values) -> None:
+        about = f"unable to download firelens s3 config file: unable to download s3 config {key} from bucket {bucket}"
+        if isinstance(answer, AwsError):
+            raise UnusableAnswerError(f"{about}: {answer}")
+        values.objects[arn] = base64.b64decode(answer["Body"])
 
     return Question(AwsCall("s3", "get_object", region, {"Bucket": bucket, "Key": key}), take)

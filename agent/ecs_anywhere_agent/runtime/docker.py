@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.core.actions import (
     CreateContainer,
     PullImage,
@@ -41,9 +42,10 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
+from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
-from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options, task_label
 from ecs_anywhere_agent.runtime.docker_logs import completed
 from ecs_anywhere_agent.runtime.docker_pause import Pauses
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
@@ -99,6 +101,9 @@ class DockerRuntime:
         self._pauses = Pauses(engine, self._data_dir)
         self._port_ranges = PortRanges()
         self._gpus = GpuSettings(settings.gpus, settings.nvidia_runtime)
+        self._router_files = RouterFiles(
+            self._data_dir, has_containers=lambda task_id: bool(engine.containers(task_label(task_id)))
+        )
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
@@ -141,7 +146,9 @@ class DockerRuntime:
         try:
             listed = self._engine.containers(self._label)
             self._pauses.adopt(listed)
-            self._volumes.remove_leftovers({ref.task_id for each in listed if (ref := ref_of(each["Labels"]))})
+            task_ids = {ref.task_id for each in listed if (ref := ref_of(each["Labels"]))}
+            self._volumes.remove_leftovers(task_ids)
+            self._router_files.remove_leftovers(task_ids)
             snapshots = [self._sight.first_look(each) for each in listed]
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(f"Docker stopped answering ({error}); start it and try again") from error
@@ -154,6 +161,7 @@ class DockerRuntime:
             limits_tasks=self._task_cgroups is not None,
             gpus=bool(gpu_ids),
             served=frozenset() if self._endpoint is None else self._endpoint.features,
+            routes_logs=can_route_logs(self._data_dir),
         )
         return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
@@ -240,6 +248,8 @@ class DockerRuntime:
         """What the container needs is made first."""
         ref, spec = action.ref, fetched.into(action.spec)
         self._volumes.prepare(ref.task_id, spec)
+        if spec.routes_logs:
+            self._router_files.prepare(ref.task_id, spec.routes_logs, fetched.objects)
         spec = self._pauses.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
@@ -256,7 +266,16 @@ class DockerRuntime:
             cgroup_parent=parent,
             range_starts=starts,
             gpu_runtime=self._gpus.runtime,
+            log_router_address=self._address_of_router(ref, spec),
         )
+
+    def _address_of_router(self, ref: ContainerRef, spec: ContainerSpec) -> str | None:
+        """None where the container has none, shares the machine's network with it, or does not wait for it."""
+        if spec.log_router is None or spec.network_mode != "bridge":
+            return None
+        router = self._sight.inspect(ContainerRef(ref.task_id, spec.log_router))
+        networks = router["NetworkSettings"]["Networks"].values() if router else ()
+        return next((each["IPAddress"] for each in networks if each["IPAddress"]), None)
 
     def _remove(self, ref: ContainerRef) -> None:
         """With the last of its containers goes what is the task's own."""
@@ -269,6 +288,7 @@ class DockerRuntime:
             self._never_started.discard(ref)
         self._volumes.remove_of(ref.task_id)
         self._pauses.remove(ref.task_id)
+        self._router_files.remove_of(ref.task_id)
         if self._task_cgroups is not None:
             self._task_cgroups.remove(ref.task_id)
 
