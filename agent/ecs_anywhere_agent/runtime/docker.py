@@ -1,14 +1,12 @@
 """The Docker runtime."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.core.actions import (
     CreateContainer,
     PullImage,
@@ -28,11 +26,12 @@ from ecs_anywhere_agent.core.events import (
 )
 from ecs_anywhere_agent.core.values import ContainerRef
 from ecs_anywhere_agent.endpoint.endpoint import Endpoint
-from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched, NoEcrTokenError, hidden
+from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, NoEcrTokenError, hidden
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.docker_actions import Actions
-from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
+from ecs_anywhere_agent.runtime.docker_belongings import Belongings
+from ecs_anywhere_agent.runtime.docker_config import container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
     Engine,
@@ -42,16 +41,13 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
-from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
+from ecs_anywhere_agent.runtime.docker_firelens import can_route_logs
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
-from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
-from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options, task_label
-from ecs_anywhere_agent.runtime.docker_logs import completed
-from ecs_anywhere_agent.runtime.docker_pause import Pauses
-from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
+from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, secret_log_options
+from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError
 from ecs_anywhere_agent.runtime.docker_sight import Sight
-from ecs_anywhere_agent.runtime.docker_tasks import TaskCgroups
-from ecs_anywhere_agent.runtime.docker_volumes import CannotCreateVolumeError, Volumes
+from ecs_anywhere_agent.runtime.docker_volumes import CannotCreateVolumeError
 from ecs_anywhere_agent.runtime.image_cleaning import ImageCleaning
 from ecs_anywhere_agent.runtime.image_memory import FILE, ImageMemory
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts, RuntimeUnavailableError
@@ -97,14 +93,8 @@ class DockerRuntime:
             engine, pull, pull_pause_seconds, self._closing, memory=self._memory, credentials=credentials
         )
         self._cleaning = ImageCleaning(engine, self._images, self._memory, settings)
-        self._volumes = Volumes(engine, self._data_dir, match_shared=settings.shared_volumes_match)
-        self._pauses = Pauses(engine, self._data_dir)
-        self._port_ranges = PortRanges()
+        self._belongings = Belongings(engine, info, self._data_dir, settings, endpoint=endpoint)
         self._gpus = GpuSettings(settings.gpus, settings.nvidia_runtime)
-        self._router_files = RouterFiles(
-            self._data_dir, has_containers=lambda task_id: bool(engine.containers(task_label(task_id)))
-        )
-        self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
         """Created by this process, which has not tried to start them: nobody else does, so it need not ask."""
@@ -145,10 +135,7 @@ class DockerRuntime:
         self._watching.wait(timeout=30)
         try:
             listed = self._engine.containers(self._label)
-            self._pauses.adopt(listed)
-            task_ids = {ref.task_id for each in listed if (ref := ref_of(each["Labels"]))}
-            self._volumes.remove_leftovers(task_ids)
-            self._router_files.remove_leftovers(task_ids)
+            self._belongings.adopt(listed)
             snapshots = [self._sight.first_look(each) for each in listed]
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(f"Docker stopped answering ({error}); start it and try again") from error
@@ -158,7 +145,7 @@ class DockerRuntime:
         gpu_ids = find_gpus(self._gpus, self._info)
         features = features_of(
             self._info,
-            limits_tasks=self._task_cgroups is not None,
+            limits_tasks=self._belongings.limits_tasks,
             gpus=bool(gpu_ids),
             served=frozenset() if self._endpoint is None else self._endpoint.features,
             routes_logs=can_route_logs(self._data_dir),
@@ -226,7 +213,9 @@ class DockerRuntime:
             self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
             return
         try:
-            container = self._engine.create(name, self._config(action, fetched))
+            container = self._engine.create(
+                name, self._belongings.config(action.ref, action.spec, fetched, self._sight)
+            )
         except CannotCreateVolumeError as error:
             self._sight.emit(ActionFailed(action.ref, Attempt.CREATE_VOLUME, str(error)))
             return
@@ -244,39 +233,6 @@ class DockerRuntime:
             self._never_started.add(action.ref)
         self._sight.emit(ContainerChanged(ContainerSnapshot(action.ref, Condition.CREATED, runtime_id=container)))
 
-    def _config(self, action: CreateContainer, fetched: Fetched) -> dict[str, Any]:
-        """What the container needs is made first."""
-        ref, spec = action.ref, fetched.into(action.spec)
-        self._volumes.prepare(ref.task_id, spec)
-        if spec.routes_logs:
-            self._router_files.prepare(ref.task_id, spec.routes_logs, fetched.objects)
-        spec = self._pauses.prepare(ref.task_id, spec)
-        parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
-        starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
-        if self._endpoint is not None:
-            spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
-        if spec.logs is not None:
-            endpoint = None if spec.execution_role is None else self._endpoint
-            credentials = None if endpoint is None else endpoint.of_log_driver(ref.task_id)
-            spec = spec._replace(logs=completed(spec.logs, ref, credentials, os.environ))
-        return container_config(
-            ref,
-            spec,
-            self._data_dir,
-            cgroup_parent=parent,
-            range_starts=starts,
-            gpu_runtime=self._gpus.runtime,
-            log_router_address=self._address_of_router(ref, spec),
-        )
-
-    def _address_of_router(self, ref: ContainerRef, spec: ContainerSpec) -> str | None:
-        """None where the container has none, shares the machine's network with it, or does not wait for it."""
-        if spec.log_router is None or spec.network_mode != "bridge":
-            return None
-        router = self._sight.inspect(ContainerRef(ref.task_id, spec.log_router))
-        networks = router["NetworkSettings"]["Networks"].values() if router else ()
-        return next((each["IPAddress"] for each in networks if each["IPAddress"]), None)
-
     def _remove(self, ref: ContainerRef) -> None:
         """With the last of its containers goes what is the task's own."""
         container = self._sight.find(ref)
@@ -286,11 +242,7 @@ class DockerRuntime:
         self._sight.forget(ref)
         with self._lock:
             self._never_started.discard(ref)
-        self._volumes.remove_of(ref.task_id)
-        self._pauses.remove(ref.task_id)
-        self._router_files.remove_of(ref.task_id)
-        if self._task_cgroups is not None:
-            self._task_cgroups.remove(ref.task_id)
+        self._belongings.remove_of(ref.task_id)
 
     def _start(self, ref: ContainerRef) -> None:
         container = self._sight.find(ref)
@@ -316,9 +268,7 @@ class DockerRuntime:
 
     def _try_to_start(self, ref: ContainerRef, container: str, inspected: dict[str, Any] | None = None) -> None:
         if inspected is not None:
-            self._pauses.restore(inspected)
-            if self._task_cgroups is not None:
-                self._task_cgroups.restore(inspected)
+            self._belongings.restore(inspected)
         try:
             self._engine.start(container)
         except EngineError as error:

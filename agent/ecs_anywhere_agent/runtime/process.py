@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -39,7 +39,7 @@ from ecs_anywhere_agent.endpoint.endpoint import Endpoint
 from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, Fetched
 from ecs_anywhere_agent.identity import identity_files
 from ecs_anywhere_agent.role_credentials import HeldCredentials
-from ecs_anywhere_agent.runtime import launching, process_files
+from ecs_anywhere_agent.runtime import launching, process_environment, process_files
 from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
 from ecs_anywhere_agent.runtime.exits import ExitWatcher
 from ecs_anywhere_agent.runtime.health_checker import HealthChecker, probe_of
@@ -49,7 +49,6 @@ from ecs_protocol.capabilities import PROCESS_FEATURES
 from ecs_protocol.messages import Attribute
 
 _KILLED = 128 + 9
-_SEALED = "sealed_environment"
 NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 
 
@@ -178,15 +177,8 @@ class ProcessRuntime:
         ref, spec = action.ref, fetched.into(action.spec)
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec)
-        environment = dict(spec.environment)
-        secret = {name: environment.pop(name) for name in fetched.environment}
-        sealed = {_SEALED: self._sealing.seal(json.dumps(secret), "/".join(ref))} if secret else {}
-        return {**launching.prepare(spec._replace(environment=tuple(environment.items())), procs), **sealed}
-
-    def _environment(self, ref: ContainerRef, spec: Mapping[str, Any]) -> dict[str, str]:
-        """Raises CannotUnsealError, OSError."""
-        sealed = json.loads(self._sealing.unseal(spec[_SEALED], "/".join(ref))) if _SEALED in spec else {}
-        return {**spec.get("environment", {}), **sealed}
+        plain, sealed = process_environment.kept(self._sealing, ref, spec.environment, fetched.environment)
+        return {**launching.prepare(spec._replace(environment=plain), procs), **sealed}
 
     def _start(self, ref: ContainerRef) -> None:
         directory = self._directory(ref)
@@ -194,7 +186,7 @@ class ProcessRuntime:
             try:
                 self._ensure_cgroup(ref, directory)
                 spec = process_files.read(directory / process_files.SPEC) or {}
-                keeper_pid = launching.launch(directory, self._environment(ref, spec))
+                keeper_pid = launching.launch(directory, process_environment.whole(self._sealing, ref, spec))
                 if keeper_pid is not None:
                     self._watcher.watch(ref, keeper_pid, os.pidfd_open(keeper_pid))
             except (OSError, ValueError, CannotUnsealError) as error:
@@ -287,7 +279,7 @@ class ProcessRuntime:
         if not spec.get("health_check") or snapshot.run is None:
             return snapshot
         try:
-            found = probe_of(spec, self._environment(snapshot.ref, spec))
+            found = probe_of(spec, process_environment.whole(self._sealing, snapshot.ref, spec))
         except (CannotUnsealError, OSError):
             return snapshot  # whoever has lost its identity cannot tell how it is
         age = process_files.age(directory)

@@ -131,7 +131,7 @@ def test_a_container_that_was_made_is_not_fetched_for_again(make: Make, paramete
 
 
 def test_a_health_check_sees_them_too(make: Make, parameter: str) -> None:
-    check = {"command": ["CMD-SHELL", f'test "$VALUE" = {VALUE}'], "interval": 5, "timeout": 5}
+    check = {"command": ["CMD-SHELL", f'test "$VALUE" = {VALUE}'], "interval": 1, "timeout": 5}
     driver = make(roles())
     driver.start(shows_it(parameter, "exec sleep 1000", healthCheck=check))
     assert driver.until(Condition.RUNNING).health is HealthStatus.HEALTHY
