@@ -32,7 +32,7 @@ def _log_drivers(text: str) -> tuple[str, ...]:
     return drivers
 
 
-def _attributes(text: str) -> tuple[tuple[str, str], ...]:
+def _must_be_texts(text: str) -> tuple[tuple[str, str], ...]:
     try:
         return read.text_map(text)
     except ValueError as error:
@@ -69,10 +69,16 @@ class Settings(BaseModel):
         "where identity and state are kept; `--data-dir` and `ECS_ANYWHERE_AGENT_DATA_DIR` come first",
         "~/.local/state/ecs-anywhere-agent",
     )
-    instance_attributes: Annotated[tuple[tuple[str, str], ...], _as(_attributes)] = _set(
+    instance_attributes: Annotated[tuple[tuple[str, str], ...], _as(_must_be_texts)] = _set(
         "ECS_INSTANCE_ATTRIBUTES",
         (),
         "custom attributes, a JSON object; sent whenever they change. `--attribute` adds to them",
+        "{}",
+    )
+    tags: Annotated[tuple[tuple[str, str], ...], _as(_must_be_texts)] = _set(
+        "ECS_CONTAINER_INSTANCE_TAGS",
+        (),
+        "tags of the container instance when it registers for the first time, a JSON object; later: TagResource",
         "{}",
     )
     reserved_memory: Annotated[int | None, _as(read.uint16)] = _set(
