@@ -211,9 +211,11 @@ def _play(player: Player, now: float) -> Step:
 
 
 def _interrupt(player: Player, now: float) -> Step:
-    """Once more: without waiting for the machine."""
+    """Nobody waits for a machine that has not answered yet, nor, once more interrupted, for one that has."""
     if player.phase is Phase.STOPPING:
         return replace(player, phase=Phase.OVER), ()
+    if player.phase is Phase.ATTACHING:
+        return replace(player, phase=Phase.OVER, interrupted=True), (Say(Stop()),)
     return replace(player, phase=Phase.STOPPING, interrupted=True, stop_until=now + STOP_SECONDS), (Say(Stop()),)
 
 

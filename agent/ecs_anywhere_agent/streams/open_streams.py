@@ -121,7 +121,9 @@ class OpenStreams:
         task = self._task_of(wanted.task_id)
         if task is None:
             raise SourceError("its machine has no such task")
-        if task.command is None or not task.command.enable_execute_command:
+        if task.command is None:
+            raise SourceError("its machine found it running, and does not know whether execute command is enabled")
+        if not task.command.enable_execute_command:
             raise SourceError("execute command was not enabled when the task was run")
         container = _running(task, wanted.container)
         argv = _words(wanted.command)

@@ -239,6 +239,11 @@ class TestAttacks:
         with streamed(tmp_path, make().start(spec("sleep", "600")), enabled=False) as machine:
             assert self.refusal(machine) == "execute command was not enabled when the task was run"
 
+    def test_a_task_that_its_machine_has_only_found(self, machine: Streamed) -> None:
+        assert machine.task is not None
+        machine.task = replace(machine.task, command=None)
+        assert "does not know whether execute command is enabled" in (self.refusal(machine) or "")
+
     def test_a_container_that_is_not_there(self, machine: Streamed) -> None:
         assert self.refusal(machine, container="other") == "the task has no container 'other'; there are: main"
 

@@ -186,10 +186,15 @@ def test_nobody_waits_for_ever_for_that(playing: Playing) -> None:
     playing.does(Interrupted())
     playing.ticks(until=1000.0 + STOP_SECONDS)
     assert (playing.player.phase, playing.player.problem) == (Phase.OVER, SILENT)
-    impatient = Playing()
-    impatient.does(Interrupted())
-    impatient.does(Interrupted())
-    assert impatient.player.phase is Phase.OVER
+
+
+def test_nor_when_interrupted_twice_or_before_the_machine_has_answered(playing: Playing) -> None:
+    playing.does(Interrupted())
+    playing.does(Interrupted())
+    assert playing.player.phase is Phase.OVER
+    unanswered = Playing()
+    assert unanswered.does(Interrupted()) == (Say(Stop()),)
+    assert (unanswered.player.phase, unanswered.player.interrupted) == (Phase.OVER, True)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,11 @@ def _require_own(cp: ControlPlane, caller: Caller, own: AgentOf, operation: str,
         raise _denied(cp, caller, Need(f"ecs:{operation}", Resource(arn)), ANOTHER_INSTANCE)
 
 
+def arn_of(cp: ControlPlane, caller: Caller) -> str:
+    """As others are told who it is."""
+    return caller.arn or (cp.arns.root() if caller.administrator else cp.arns.principal(caller.principal))
+
+
 def _denied(cp: ControlPlane, caller: Caller, need: Need, why: str) -> AccessDeniedException:
     audit.refused(
         cp,
@@ -88,7 +93,7 @@ def _denied(cp: ControlPlane, caller: Caller, need: Need, why: str) -> AccessDen
         source=caller.source,
         reason=why,
     )
-    who = caller.arn or (cp.arns.root() if caller.administrator else cp.arns.principal(caller.principal))
+    who = arn_of(cp, caller)
     return AccessDeniedException(
         f"User: {who} is not authorized to perform: {need.action} on resource: {need.resource.arn[:2048]} {why}"
     )

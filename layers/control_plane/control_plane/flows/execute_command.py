@@ -16,6 +16,7 @@ from control_plane.domain.authorization import Caller
 from control_plane.domain.errors import InvalidParameterException, ServerException, TargetNotConnectedException
 from control_plane.domain.task import Task
 from control_plane.flows import audit
+from control_plane.flows.authorize import arn_of
 from control_plane.flows.lookup import identifier, require_cluster
 from control_plane.flows.tasks import definition_of, looks_like_an_id
 from control_plane.runtime import ControlPlane
@@ -120,12 +121,16 @@ def _command(command: str) -> str:
 def _audit(cp: ControlPlane, caller: Caller, task: Task, asked: Mapping[str, str]) -> None:
     """Before anything is opened: what is not told is not done. Raises ServerException."""
     arn = cp.arns.task(task.cluster, task.task_id)
-    who = caller.arn or (cp.arns.root() if caller.administrator else cp.arns.principal(caller.principal))
+    identity = {
+        "arn": arn_of(cp, caller),
+        "principalId": caller.principal,
+        "accessKeyId": caller.access_key_id,
+    }
     detail = {
         "eventSource": "ecs.anywhere",
         "eventName": "ExecuteCommand",
         "eventTime": cp.clock(),
-        "userIdentity": {"arn": who, "principalId": caller.principal, "accessKeyId": caller.access_key_id},
+        "userIdentity": identity,
         "requestParameters": {
             "cluster": cp.arns.cluster(task.cluster),
             "task": arn,
@@ -143,7 +148,7 @@ def _audit(cp: ControlPlane, caller: Caller, task: Task, asked: Mapping[str, str
         action="ecs:ExecuteCommand",
         resource=arn,
         source=caller.source,
-        reason="a policy allows it",
+        reason="it is the administrator" if caller.administrator else "a policy allows it",
         accessKeyId=caller.access_key_id,
         **asked,
     )
