@@ -57,7 +57,7 @@ def _set(variable: str, default: Any, says: str, shown: str | None = None) -> An
 class Settings(BaseModel):
     """Durations are in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     # The instance.
     cluster: str | None = _set(
@@ -192,7 +192,8 @@ class Settings(BaseModel):
     minimum_free_disk: Annotated[int, _as(read.percentage)] = _set(
         "ECS_ANYWHERE_MINIMUM_FREE_DISK",
         10,
-        "percent of the disk: with less, stopped tasks' containers and unused images go at once; 0: never. Ours",
+        "percent of the disk, or of 100 GiB of a larger one: with less free, stopped tasks' containers and unused images "
+        "go at once; 0: never. Ours",
     )
 
     # The agent itself.
