@@ -192,7 +192,7 @@ class Settings(BaseModel):
     minimum_free_disk: Annotated[int, _as(read.percentage)] = _set(
         "ECS_ANYWHERE_MINIMUM_FREE_DISK",
         10,
-        "percent of the disk, or of 100 GiB of a larger one: with less stopped tasks' containers and unused images "
+        "percent of the disk, or of 100 GiB of a larger one: with less, stopped tasks' containers and unused images "
         "go at once; 0: never. Ours",
     )
 
