@@ -377,10 +377,7 @@ class World:
         attributes: Mapping[str, str] | None = None,
     ) -> str:
         """A machine with an identity that has registered. Answers its instance id."""
-        instance_id = f"{self.random.getrandbits(128):032x}"
-        self.registry.attach(
-            Certificate(f"arn:aws:iot:::cert/cert-{instance_id}", "PEM"), thing_name(PREFIX, instance_id), cluster
-        )
+        instance_id = self.identity(cluster)
         self.register(
             instance_id,
             cpu=cpu,
@@ -389,6 +386,14 @@ class World:
             gpus=gpus,
             capabilities=capabilities,
             attributes=attributes,
+        )
+        return instance_id
+
+    def identity(self, cluster: str = "default") -> str:
+        """The instance id of a machine that may register."""
+        instance_id = f"{self.random.getrandbits(128):032x}"
+        self.registry.attach(
+            Certificate(f"arn:aws:iot:::cert/cert-{instance_id}", "PEM"), thing_name(PREFIX, instance_id), cluster
         )
         return instance_id
 

@@ -18,10 +18,13 @@ from ecs_anywhere_agent.settings import Settings
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 60.0
+_LARGE_BYTES = 100 * 2**30
 
 
 def free_percent(path: Path) -> float | None:
     """Of the disk that the path is on, for those who are not root; None: nobody can say.
+
+    Of a disk that is larger than 100 GiB, of so much: a tenth of it is room enough on any.
 
     The nearest directory that may be looked at: Docker's own may not by every user.
     """
@@ -30,7 +33,8 @@ def free_percent(path: Path) -> float | None:
             disk = os.statvfs(place)
         except OSError:
             continue
-        return 100 * disk.f_bavail / disk.f_blocks if disk.f_blocks else None
+        total = min(disk.f_blocks * disk.f_frsize, _LARGE_BYTES)
+        return 100 * disk.f_bavail * disk.f_frsize / total if total else None
     return None
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import platform
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -33,6 +33,7 @@ def describe_machine(
     reserved_ports: Iterable[HostPort] = (),
     withheld: frozenset[str] = frozenset(),
     boot_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> RegisterContainerInstance:
     """The registration of this machine now; its request id is a placeholder.
 
@@ -62,7 +63,7 @@ def describe_machine(
         attributes=(*capability_attributes(features), *(named[name] for name in sorted(named))),
     )
     digest = hashlib.sha256(registration.to_json().encode()).hexdigest()[:32]
-    return registration.model_copy(update={"digest": digest, "boot_id": boot_id})
+    return registration.model_copy(update={"digest": digest, "boot_id": boot_id, "tags": dict(tags) if tags else None})
 
 
 def boot_id_of(data_dir: Path) -> str:

@@ -84,6 +84,7 @@ def run_agent(
                 reserved_memory=settings.reserved_memory,
                 reserved_ports=reserved_ports(settings),
                 withheld=withheld_features(settings),
+                tags=dict(settings.tags),
                 boot_id=boot_id_of(data_dir),
             )
 

@@ -7,6 +7,7 @@
 """
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -44,11 +45,14 @@ from ecs_anywhere_agent.runtime.cgroups import Cgroups, Limits
 from ecs_anywhere_agent.runtime.exits import ExitWatcher
 from ecs_anywhere_agent.runtime.health_checker import HealthChecker, probe_of
 from ecs_anywhere_agent.runtime.interface import Emit, RuntimeFacts
+from ecs_anywhere_agent.runtime.log_cutting import cut
 from ecs_anywhere_agent.sealing import CannotUnsealError, Sealing
 from ecs_protocol.capabilities import PROCESS_FEATURES
 from ecs_protocol.messages import Attribute
 
+_log = logging.getLogger(__name__)
 _KILLED = 128 + 9
+_KEPT_OF_A_LOG = 1024 * 1024
 NO_LIMITS = Attribute(name="ecs-anywhere.limits", value="none")
 
 
@@ -132,7 +136,14 @@ class ProcessRuntime:
         return None
 
     def clean_up(self, needed_images: Callable[[], frozenset[str]], pressed: Callable[[], bool] | None) -> None:
-        """There are no images."""
+        """There are no images. On a disk that is nearly full the older part of what containers have written goes."""
+        if pressed is None:
+            return
+        for log in self._root.glob(f"*/*/{process_files.LOG}"):
+            try:
+                cut(log, _KEPT_OF_A_LOG)
+            except OSError as error:
+                _log.info("%s stays as it is: %s", log, error)
 
     def close(self, *, finish: bool = False) -> None:
         del finish  # it always is

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ecs_anywhere_agent.runtime import process_files
+from ecs_anywhere_agent.runtime.log_cutting import first_byte
 
 _BLOCK = 65536
 _PAUSE_SECONDS = 0.1
@@ -27,8 +28,8 @@ def read_log(
     except FileNotFoundError:
         return
     with closing(file):
-        if tail is not None:
-            file.seek(start_of_last(tail, file))
+        first = first_byte(file)
+        file.seek(first if tail is None else max(first, start_of_last(tail, file)))
         while True:
             # Asked before reading: what was written before the end is read after it.
             last = not follow or closed.is_set() or _ended(directory)

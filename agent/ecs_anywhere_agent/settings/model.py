@@ -32,7 +32,7 @@ def _log_drivers(text: str) -> tuple[str, ...]:
     return drivers
 
 
-def _attributes(text: str) -> tuple[tuple[str, str], ...]:
+def _must_be_texts(text: str) -> tuple[tuple[str, str], ...]:
     try:
         return read.text_map(text)
     except ValueError as error:
@@ -57,7 +57,7 @@ def _set(variable: str, default: Any, says: str, shown: str | None = None) -> An
 class Settings(BaseModel):
     """Durations are in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     # The instance.
     cluster: str | None = _set(
@@ -69,10 +69,16 @@ class Settings(BaseModel):
         "where identity and state are kept; `--data-dir` and `ECS_ANYWHERE_AGENT_DATA_DIR` come first",
         "~/.local/state/ecs-anywhere-agent",
     )
-    instance_attributes: Annotated[tuple[tuple[str, str], ...], _as(_attributes)] = _set(
+    instance_attributes: Annotated[tuple[tuple[str, str], ...], _as(_must_be_texts)] = _set(
         "ECS_INSTANCE_ATTRIBUTES",
         (),
         "custom attributes, a JSON object; sent whenever they change. `--attribute` adds to them",
+        "{}",
+    )
+    tags: Annotated[tuple[tuple[str, str], ...], _as(_must_be_texts)] = _set(
+        "ECS_CONTAINER_INSTANCE_TAGS",
+        (),
+        "tags of the container instance when it registers for the first time, a JSON object; later: TagResource",
         "{}",
     )
     reserved_memory: Annotated[int | None, _as(read.uint16)] = _set(
@@ -186,7 +192,8 @@ class Settings(BaseModel):
     minimum_free_disk: Annotated[int, _as(read.percentage)] = _set(
         "ECS_ANYWHERE_MINIMUM_FREE_DISK",
         10,
-        "percent of the disk: with less, stopped tasks' containers and unused images go at once; 0: never. Ours",
+        "percent of the disk, or of 100 GiB of a larger one: with less, stopped tasks' containers and unused images "
+        "go at once; 0: never. Ours",
     )
 
     # The agent itself.

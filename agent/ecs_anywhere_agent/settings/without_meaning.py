@@ -62,7 +62,6 @@ WITHOUT_MEANING: Mapping[str, str] = {
 """Nothing is lost: what they are about is not here."""
 
 REFUSED: Mapping[str, str] = {
-    "ECS_CONTAINER_INSTANCE_TAGS": "give the container instance its tags with TagResource",
     "ECS_ENABLE_CONTAINER_METADATA": f"files with a container's metadata: {_NOT_THERE}; use the metadata endpoint",
     "ECS_CGROUP_CPU_PERIOD": "limits of tasks have a period of 100 ms",
     "ECS_TASK_PIDS_LIMIT": f"limits of a task's processes: {_NOT_THERE}; use the ulimit nproc",
@@ -77,7 +76,6 @@ REFUSED: Mapping[str, str] = {
 _OFF = frozenset({"false", "f", "0"})
 
 SAFE: Mapping[str, frozenset[str]] = {
-    "ECS_CONTAINER_INSTANCE_TAGS": frozenset({"{}"}),
     "ECS_ENABLE_CONTAINER_METADATA": _OFF,
     "ECS_CGROUP_CPU_PERIOD": frozenset({"100ms"}),
     "ECS_EXCLUDE_IPV6_PORTBINDING": frozenset({"true", "t", "1"}),

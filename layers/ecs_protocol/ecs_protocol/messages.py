@@ -137,6 +137,8 @@ class RegisterContainerInstance(_Request):
     gpu_ids: tuple[GpuId, ...] = Field(default=(), max_length=MAX_GPUS)
     attributes: tuple[Attribute, ...] = ()
     """Capability attributes (no value) and others."""
+    tags: dict[str, str] | None = None
+    """For an instance that registers for the first time; no part of the digest, as they change nothing later."""
     boot_id: str | None = Field(default=None, min_length=1, max_length=64)
     """As in Reconcile; no part of the digest."""
 

@@ -47,6 +47,15 @@ def test_the_digest_is_of_all_that_is_said() -> None:
     assert describe(Attribute(name="a", value="1")).digest != describe(Attribute(name="a", value="2")).digest
 
 
+def test_tags_are_no_part_of_the_digest_as_they_change_nothing_later() -> None:
+    tagged = describe_machine(
+        FACTS, (), own_ports=frozenset(), owns_process=lambda _: False, reserved_memory=None, tags={"team": "drones"}
+    )
+    assert tagged.tags == {"team": "drones"}
+    assert describe().tags is None
+    assert tagged.digest == describe().digest
+
+
 def test_a_custom_attribute_cannot_pose_as_the_machines_own() -> None:
     names = [attribute.name for attribute in describe(Attribute(name="ecs.os-type", value="windows")).attributes]
     assert names.count("ecs.os-type") == 1

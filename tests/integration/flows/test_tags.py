@@ -25,6 +25,7 @@ from control_plane.flows.task_definitions import describe_task_definition, regis
 from control_plane.flows.task_sets import create_task_set, describe_task_sets
 from control_plane.flows.tasks import describe_tasks
 from control_plane.store import instances, keys, tasks
+from ecs_protocol.messages import Refused, RegisterContainerInstance
 from ecs_protocol.statuses import TaskStatus
 from integration.flows.test_races import at_once
 from world import World
@@ -128,6 +129,33 @@ def test_a_machine_that_registers_again_keeps_its_tags_and_its_small_item_stays_
     assert world.table.get(keys.instance("default", machine)) == before
     world.register(machine, memory=4096)
     assert tags_of(world, arns["container-instance"]) == {"site": "roof"}
+
+
+def registering(tags: dict[str, str], digest: str) -> RegisterContainerInstance:
+    return RegisterContainerInstance(
+        request_id="register", digest=digest, agent_version="1", cpu=1, memory=1, tags=tags
+    )
+
+
+def test_a_machines_first_registration_brings_tags_and_no_later_one(world: World) -> None:
+    world.cluster()
+    machine = world.identity()
+    arn = world.cp.arns.container_instance("default", machine)
+    world.say(machine, registering({"team": "drones"}, "1"))
+    assert tags_of(world, arn) == {"team": "drones"}
+    world.say(machine, registering({"team": "others"}, "2"))
+    assert tags_of(world, arn) == {"team": "drones"}
+
+
+def test_a_machine_with_tags_that_cannot_be_is_refused_and_told_why(world: World) -> None:
+    world.cluster()
+    machine = world.identity()
+    world.say(machine, registering({"aws:team": "drones"}, "1"))
+    reason = "ECS_CONTAINER_INSTANCE_TAGS: Tag keys that begin with aws: are reserved for AWS."
+    assert world.agents.take(machine) == [
+        Refused(request_id="register", error="InvalidParameterException", message=reason)
+    ]
+    assert instances.load(world.table, "default", machine) is None
 
 
 def test_a_registration_that_knows_of_fewer_tags_takes_none_away(world: World, arns: dict[str, str]) -> None:

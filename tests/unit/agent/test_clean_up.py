@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,7 @@ from ecs_anywhere_agent.settings import Settings
 from ecs_protocol.statuses import StopCode, TaskStatus
 from unit.agent.world import DEFINITION, Cloud, Machine, task_id
 
+GIBIBYTE = 2**30
 IMAGES = frozenset({"app:1", "sidecar:1"})
 PRIVILEGED = "com.amazonaws.ecs.capability.privileged-container"
 
@@ -142,7 +144,23 @@ def test_when_it_is_cleaned_up(
     assert (runtime.cleaned[:1], events[:1]) == (cleaned, told)
 
 
-def test_the_free_part_of_a_disk_is_that_of_the_nearest_directory_that_is_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("total", "available", "percent"),
+    [
+        pytest.param(10 * GIBIBYTE, GIBIBYTE, 10.0, id="of-all-of-it"),
+        pytest.param(2000 * GIBIBYTE, 15 * GIBIBYTE, 15.0, id="of-a-part-of-a-large-one"),
+        pytest.param(0, 0, None, id="of-what-is-no-disk"),
+    ],
+)
+def test_the_free_part_of_a_disk(
+    monkeypatch: pytest.MonkeyPatch, total: int, available: int, percent: float | None
+) -> None:
+    disk = SimpleNamespace(f_frsize=4096, f_blocks=total // 4096, f_bavail=available // 4096)
+    monkeypatch.setattr("os.statvfs", lambda _: disk)
+    assert free_percent(Path("/")) == percent
+
+
+def test_where_one_may_not_look_the_nearest_directory_says_it(tmp_path: Path) -> None:
     found = free_percent(tmp_path / "not" / "there")
     assert found is not None
-    assert 0 <= found <= 100
+    assert found >= 0

@@ -14,9 +14,10 @@ from control_plane.domain.container_instance import (
     ContainerInstance,
     InstanceStatus,
 )
-from control_plane.domain.errors import ClusterNotFoundException
+from control_plane.domain.errors import ClusterNotFoundException, InvalidParameterException
 from control_plane.domain.identity import ROTATION_GAP, InstanceIdentity
 from control_plane.domain.inbox import Envelope
+from control_plane.domain.tags import checked
 from control_plane.flows import audit
 from control_plane.flows.again import until_won
 from control_plane.flows.commands import commands_for, in_messages
@@ -142,7 +143,11 @@ def _register(
         _reconcile(cp, sender, request, received_at)  # it came twice
         return
     try:
-        register(cp, sender, request, before, known)
+        tags = checked([{"key": key, "value": value} for key, value in (request.tags or {}).items()])
+        register(cp, sender, request, before, known, tags=tags)
+    except InvalidParameterException as refused:
+        _refuse(cp, sender, request.request_id, refused.code, f"ECS_CONTAINER_INSTANCE_TAGS: {refused.message}")
+        return
     except ClusterNotFoundException as refused:
         message = f"Cluster {sender.cluster} not found. Create it, or activate this machine for another one."
         _refuse(cp, sender, request.request_id, refused.code, message)
