@@ -321,4 +321,4 @@ def test_an_agent_ends_what_one_that_was_killed_has_left_in_docker(engine: Engin
         eventually(lambda: runs("sleep 979"))
         with streamed(tmp_path, snapshot):
             eventually(lambda: not runs("sleep 979"))
-        assert list((tmp_path / "docker-exec").iterdir()) == []
+        eventually(lambda: list((tmp_path / "docker-exec").iterdir()) == [])
