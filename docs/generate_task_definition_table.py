@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from control_plane.domain.task_definition_members import CAPABLE, HARMLESS, HONOURED
+from control_plane.domain.task_definition_members import CAPABLE, HARMLESS, HONOURED, WHY_NOT
 from control_plane.gateways.ecs_model import service_model
 from ecs_protocol.capabilities import (
     DOCKER_FEATURES,
@@ -61,7 +61,7 @@ def page() -> str:
     tests = dict(sorted(tests_of_members().items()))
     shapes = dict(members())
     counts = {"members": 0, "docker": 0, "process": 0, "tested": 0}
-    rows = ["| member | requires | Docker | process | shown by |", "|---|---|---|---|---|"]
+    rows = ["| member | requires | Docker | process | shown by, or why |", "|---|---|---|---|---|"]
     for path, shape in shapes.items():
         needed = requirements(path, shape)
         docker, process = honoured(path, shapes)
@@ -75,7 +75,7 @@ def page() -> str:
             ", ".join(f"`{_short(name)}`" for name in sorted(needed)),
             docker,
             process,
-            "<br>".join(f"`{test}`" for test in shown) or (HARMLESS.get(path) or ""),
+            "<br>".join(f"`{test}`" for test in shown) or HARMLESS.get(path) or why_not(path),
         )
         rows.append(f"| {' | '.join(cells)} |")
     summary = (
@@ -83,6 +83,10 @@ def page() -> str:
         f"{len(HARMLESS)} change nothing on a machine; {counts['tested']} are shown by a test with a real runtime.\n\n"
     )
     return HEAD + summary + "\n".join(rows) + "\n"
+
+
+def why_not(path: str) -> str:
+    return next((why for under, why in WHY_NOT.items() if path == under or path.startswith(f"{under}.")), "")
 
 
 def members() -> Iterator[tuple[str, Shape]]:
@@ -128,6 +132,7 @@ _SAMPLES: dict[str, list[Any]] = {
     f"{CONTAINERS}.secrets.valueFrom": ["x", "arn:aws:secretsmanager:x"],
     f"{CONTAINERS}.logConfiguration.secretOptions.valueFrom": ["x", "arn:aws:secretsmanager:x"],
     "runtimePlatform.cpuArchitecture": ["X86_64"],
+    "volumes.dockerVolumeConfiguration.driver": ["local", "x"],
     "networkMode": ["bridge", "host", "none"],
     "cpu": ["256"],
     "memory": ["256"],
@@ -195,6 +200,7 @@ _DECISIVE = {
     f"{CONTAINERS}.restartPolicy": f"{CONTAINERS}.restartPolicy.enabled",
     f"{CONTAINERS}.logConfiguration": f"{CONTAINERS}.logConfiguration.logDriver",
     f"{CONTAINERS}.resourceRequirements": f"{CONTAINERS}.resourceRequirements.type",
+    f"{CONTAINERS}.firelensConfiguration": f"{CONTAINERS}.firelensConfiguration.type",
 }
 """Structures that mean something with this member only."""
 

@@ -91,12 +91,11 @@ def secret_reference(value_from: str) -> SecretReference:
     return SecretReference(":".join(parts[:7]), json_key or None, stage or None, version or None)
 
 
-def s3_object(arn: str) -> tuple[str, str]:
+def s3_object(arn: str, what: str = "environmentFile") -> tuple[str, str]:
     """Bucket and key. Raises MalformedReferenceError."""
     found = re.fullmatch(r"arn:[^:]+:s3:::([^/]+)/(.+)", arn)
     if found is None:
         raise MalformedReferenceError(
-            f"unable to parse bucket and key from s3 ARN specified in environmentFile {arn}, error: invalid s3 arn: "
-            f"{arn}"
+            f"unable to parse bucket and key from s3 ARN specified in {what} {arn}, error: invalid s3 arn: {arn}"
         )
     return found[1], found[2]

@@ -6,6 +6,14 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_para
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, cast
 
+from ecs_anywhere_agent.container_firelens import (
+    DRIVER,
+    LogRouter,
+    UnusableLogOptionsError,
+    routing_of,
+    sends,
+    with_router,
+)
 from ecs_anywhere_agent.container_linux import Linux, linux_of
 from ecs_anywhere_agent.container_network import Network, PortMapping, network_of, port_mappings
 from ecs_anywhere_agent.container_order import Dependency, dependencies_of, from_text, ordered, to_text
@@ -121,6 +129,10 @@ class ContainerSpec(NamedTuple):
     network: Network = Network()
     storage: Storage = Storage()
     logs: LogConfiguration | None = None
+    routes_logs: LogRouter | None = None
+    """It takes what other containers of the task write."""
+    log_router: str | None = None
+    """The container that takes what this one writes."""
     acts_as: str | None = None
     """The task's role."""
     execution_role: str | None = None
@@ -133,7 +145,8 @@ class ContainerSpec(NamedTuple):
     @property
     def needs_execution_role(self) -> bool:
         """Whether there are values to be fetched before it is made."""
-        return bool(self.secrets or self.environment_files or (self.logs and self.logs.secret_options))
+        of_logs = (self.logs and self.logs.secret_options) or (self.routes_logs and self.routes_logs.external)
+        return bool(self.secrets or self.environment_files or of_logs)
 
     @property
     def least_memory_limit(self) -> int | None:
@@ -170,10 +183,12 @@ def container_specs(
         network_mode = task_definition.get("networkMode") or "bridge"
         if network_mode not in {"bridge", "host", "none"}:
             raise UnusableTaskDefinitionError(f"networkMode {network_mode} is not available on this machine")
+        routing = routing_of(task_definition, network_mode, cluster=cluster, task_arn=task_arn, revision=revision)
         specs = []
         for definition in task_definition["containerDefinitions"]:
             container = {**definition, **_overridden(definition, by_name.get(definition["name"], {}))}
             memory = container.get("memory")
+            routes = routing is not None and routing.name == container["name"]
             origin = Origin(
                 container_instance_arn=container_instance_arn,
                 cluster=cluster,
@@ -183,7 +198,7 @@ def container_specs(
                 stop_timeout=int(container.get("stopTimeout") or default_stop_timeout),
                 restart=restart,
                 stop_after=stop_after,
-                depends_on=dependencies_of(container),
+                depends_on=with_router(dependencies_of(container), container, routing),
                 gpu_ids=tuple((gpu_ids or {}).get(container["name"], ())),
             )
             specs.append(
@@ -210,14 +225,18 @@ def container_specs(
                     network=network_of(container, network_mode),
                     storage=storage_of(container, task_definition),
                     logs=_logs(container.get("logConfiguration") or {}),
+                    routes_logs=routing.router if routes and routing else None,
+                    log_router=routing.name if routing and sends(container) else None,
                     acts_as=roles.get("task"),
                     execution_role=roles.get("execution"),
-                    secrets=secrets_of(container.get("secrets")),
+                    secrets=secrets_of(container.get("secrets")) + (routing.secrets if routes and routing else ()),
                     environment_files=tuple(str(each["value"]) for each in container.get("environmentFiles") or ()),
                     registry=registry_of(container, execution_role="execution" in roles, region=origin.region),
                 )
             )
         _check_order(specs)
+    except UnusableLogOptionsError as error:
+        raise UnusableTaskDefinitionError(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableTaskDefinitionError(f"the task definition cannot be read: {error!r}") from error
     return tuple(specs)
@@ -241,7 +260,8 @@ def _logs(given: Mapping[str, Any]) -> LogConfiguration | None:
     if not given.get("logDriver"):
         return None
     options = tuple(sorted((given.get("options") or {}).items()))
-    return LogConfiguration(given["logDriver"], options, secrets_of(given.get("secretOptions")))
+    secret_options = secrets_of(given.get("secretOptions")) if given["logDriver"] != DRIVER else ()  # the log router's
+    return LogConfiguration(given["logDriver"], options, secret_options)
 
 
 def _health_check(given: Mapping[str, Any]) -> HealthCheck | None:

@@ -54,6 +54,8 @@ class Fetched:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Instead of what the spec has under the same name."""
     log_options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    objects: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Of S3, by ARN."""
 
     def into(self, spec: ContainerSpec) -> ContainerSpec:
         """The spec, completed: as little to be stored as this."""
@@ -94,11 +96,13 @@ class ExecutionRoles:
         if not spec.needs_execution_role:
             return Fetched()
         of_log = spec.logs.secret_options if spec.logs else ()
+        of_router = (spec.routes_logs and spec.routes_logs.external) or None
+        objects = [of_router] if of_router else []
         try:
-            asked = questions((*spec.secrets, *of_log), spec.environment_files, spec.origin.region)
+            asked = questions((*spec.secrets, *of_log), spec.environment_files, spec.origin.region, objects=objects)
         except MalformedReferenceError as error:
             raise CannotFetchError(str(error)) from None
-        values, problems = Values({}, []), []
+        values, problems = Values({}, [], {}), []
         answers = self._call(self._credentials(task_id), [each.call for each in asked])
         for question, answer in zip(asked, answers, strict=True):
             try:
@@ -112,6 +116,7 @@ class ExecutionRoles:
         return Fetched(
             {**of_files, **{each.name: values.secrets[each.value_from] for each in spec.secrets}},
             {each.name: values.secrets[each.value_from] for each in of_log},
+            values.objects,
         )
 
     def login(self, task_id: str, registry: Registry) -> RegistryLogin:

@@ -23,6 +23,8 @@ class Values(NamedTuple):
     """By `valueFrom`."""
     files: list[dict[str, str]]
     """In the order of the task definition."""
+    objects: dict[str, bytes]
+    """Of S3, by ARN."""
 
 
 class UnusableAnswerError(Exception):
@@ -36,12 +38,15 @@ class Question(NamedTuple):
     take: Callable[[Answer, Values], None]
 
 
-def questions(secrets: Sequence[Secret], files: Sequence[str], own_region: str) -> list[Question]:
+def questions(
+    secrets: Sequence[Secret], files: Sequence[str], own_region: str, *, objects: Sequence[str] = ()
+) -> list[Question]:
     """Each value is asked for once, whoever wants it. Raises MalformedReferenceError."""
     return [
         *_parameters([each.value_from for each in secrets if not each.is_of_secrets_manager], own_region),
         *_secrets([each.value_from for each in secrets if each.is_of_secrets_manager], own_region),
         *_files(files, own_region),
+        *(_object(arn, own_region) for arn in objects),
     ]
 
 
@@ -111,7 +116,7 @@ def _secret_value(reference: SecretReference, answer: Answer) -> str:
     if not isinstance(text, str):
         raise UnusableAnswerError("it holds binary data, which no environment variable can hold")
     if reference.json_key is None:
-        return text
+        return _without_nul(text)
     try:
         members = json.loads(text)
     except ValueError:
@@ -123,7 +128,14 @@ def _secret_value(reference: SecretReference, answer: Answer) -> str:
             f"retrieved secret from Secrets Manager did not contain json key {reference.json_key}"
         )
     value = members[reference.json_key]
-    return value if isinstance(value, str) else json.dumps(value)
+    return _without_nul(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _without_nul(value: str) -> str:
+    """Raises UnusableAnswerError."""
+    if "\0" in value:
+        raise UnusableAnswerError("it has a NUL character, which no environment variable can have")
+    return value
 
 
 def _files(arns: Sequence[str], own_region: str) -> Iterator[Question]:
@@ -143,5 +155,18 @@ def _file(bucket: str, key: str, region: str) -> Question:
             values.files.append(variables_of(content))
         except UnusableFileError as error:
             raise UnusableAnswerError(f"{about}: {error}") from None
+
+    return Question(AwsCall("s3", "get_object", region, {"Bucket": bucket, "Key": key}), take)
+
+
+def _object(arn: str, region: str) -> Question:
+    """The configuration of a log router."""
+    bucket, key = s3_object(arn, "firelensConfiguration")
+
+    def take(answer: Answer, values: Values) -> None:
+        about = f"unable to download firelens s3 config file: unable to download s3 config {key} from bucket {bucket}"
+        if isinstance(answer, AwsError):
+            raise UnusableAnswerError(f"{about}: {answer}")
+        values.objects[arn] = base64.b64decode(answer["Body"])
 
     return Question(AwsCall("s3", "get_object", region, {"Bucket": bucket, "Key": key}), take)

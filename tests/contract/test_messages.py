@@ -1,11 +1,12 @@
 """Every message of every release is read for ever, and what later releases add is ignored (rule 11)."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from ecs_protocol import messages, streams
 from ecs_protocol.messages import AGENT_REQUEST, CONTROL_PLANE_MESSAGE, Message
@@ -53,8 +54,16 @@ def test_what_has_a_type_is_told_apart_by_it(sample: Path) -> None:
     text = sample.read_text()
     if "type" not in json.loads(text) or sample.stem == "TaskStateChanges":
         return
-    readers = [reader for reader in READERS if sample.stem in str(reader.core_schema)]
-    assert type(readers[0].validate_json(text)).__name__ == sample.stem
+    assert sample.stem in {type(read).__name__ for read in map(partial(_read_by, text), READERS)}
+
+
+def _read_by(text: str, reader: TypeAdapter[Any]) -> Message | None:
+    """None: it is said in another place."""
+    try:
+        read: Message = reader.validate_json(text)
+    except ValidationError:
+        return None
+    return read
 
 
 def test_a_machine_with_an_identity_of_an_earlier_release_asks_for_credentials_where_it_asks_for_all() -> None:

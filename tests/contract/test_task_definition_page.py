@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from control_plane.domain.task_definition_members import HONOURED, MEMBERS
+from control_plane.domain.task_definition_members import CAPABLE, HONOURED, MEMBERS, WHY_NOT
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -33,3 +33,11 @@ def test_each_honoured_member_is_shown_by_a_test_and_no_test_shows_what_is_none(
     """A platform is a matter of placement alone."""
     placed = {"runtimePlatform.cpuArchitecture", "runtimePlatform.operatingSystemFamily"}
     assert set(generator().tests_of_members()) == HONOURED - placed
+
+
+def test_what_is_said_to_be_honoured_by_nobody_is_so_and_has_a_reason() -> None:
+    """Each reason is of members that a capability refuses, and of no others."""
+    for under in WHY_NOT:
+        concerned = {member for member in MEMBERS if member == under or member.startswith(f"{under}.")}
+        assert concerned, under
+        assert concerned <= CAPABLE, under

@@ -3,11 +3,12 @@
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ecs_anywhere_agent.container_spec import ContainerSpec
 from ecs_anywhere_agent.core.actions import (
     CreateContainer,
     PullImage,
@@ -31,7 +32,6 @@ from ecs_anywhere_agent.execution_role import CannotFetchError, ExecutionRoles, 
 from ecs_anywhere_agent.registry_auth import registry_auth
 from ecs_anywhere_agent.role_credentials import HeldCredentials
 from ecs_anywhere_agent.runtime.docker_actions import Actions
-from ecs_anywhere_agent.runtime.docker_awslogs import AWSLOGS, completed
 from ecs_anywhere_agent.runtime.docker_config import container_config, container_name
 from ecs_anywhere_agent.runtime.docker_container import digest_of
 from ecs_anywhere_agent.runtime.docker_engine import (
@@ -42,9 +42,11 @@ from ecs_anywhere_agent.runtime.docker_engine import (
     find_engine,
 )
 from ecs_anywhere_agent.runtime.docker_features import features_of, is_rootless
+from ecs_anywhere_agent.runtime.docker_firelens import RouterFiles, can_route_logs
 from ecs_anywhere_agent.runtime.docker_gpus import GpuSettings, find_gpus
 from ecs_anywhere_agent.runtime.docker_images import CannotPullError, Images, PullBehavior, variables_of
-from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options
+from ecs_anywhere_agent.runtime.docker_labels import owner_label, ref_of, secret_log_options, task_label
+from ecs_anywhere_agent.runtime.docker_logs import completed
 from ecs_anywhere_agent.runtime.docker_pause import Pauses
 from ecs_anywhere_agent.runtime.docker_ports import NoFreePortsError, PortRanges
 from ecs_anywhere_agent.runtime.docker_sight import Sight
@@ -58,6 +60,11 @@ from ecs_anywhere_agent.settings import DEFAULTS, Settings
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+_FAILED_PULLS: Mapping[type[Exception], Attempt] = {
+    CannotPullError: Attempt.PULL,
+    NoEcrTokenError: Attempt.PULL_ECR,
+    CannotFetchError: Attempt.RESOURCES,
+}
 
 
 class DockerRuntime:
@@ -94,6 +101,9 @@ class DockerRuntime:
         self._pauses = Pauses(engine, self._data_dir)
         self._port_ranges = PortRanges()
         self._gpus = GpuSettings(settings.gpus, settings.nvidia_runtime)
+        self._router_files = RouterFiles(
+            self._data_dir, has_containers=lambda task_id: bool(engine.containers(task_label(task_id)))
+        )
         self._task_cgroups = TaskCgroups.find(info)
         self._lock = threading.Lock()
         self._never_started: set[ContainerRef] = set()
@@ -136,7 +146,9 @@ class DockerRuntime:
         try:
             listed = self._engine.containers(self._label)
             self._pauses.adopt(listed)
-            self._volumes.remove_leftovers({ref.task_id for each in listed if (ref := ref_of(each["Labels"]))})
+            task_ids = {ref.task_id for each in listed if (ref := ref_of(each["Labels"]))}
+            self._volumes.remove_leftovers(task_ids)
+            self._router_files.remove_leftovers(task_ids)
             snapshots = [self._sight.first_look(each) for each in listed]
         except (EngineUnreachableError, EngineError) as error:
             raise RuntimeUnavailableError(f"Docker stopped answering ({error}); start it and try again") from error
@@ -149,6 +161,7 @@ class DockerRuntime:
             limits_tasks=self._task_cgroups is not None,
             gpus=bool(gpu_ids),
             served=frozenset() if self._endpoint is None else self._endpoint.features,
+            routes_logs=can_route_logs(self._data_dir),
         )
         return RuntimeFacts(features, docker_version=self._info["ServerVersion"], gpu_ids=gpu_ids)
 
@@ -200,14 +213,8 @@ class DockerRuntime:
             image = self._images.obtain(
                 action.image, lambda: None if registry is None else self._roles.login(action.ref.task_id, registry)
             )
-        except CannotPullError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.PULL, str(error)))
-            return
-        except NoEcrTokenError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.PULL_ECR, str(error)))
-            return
-        except CannotFetchError as error:
-            self._sight.emit(ActionFailed(action.ref, Attempt.RESOURCES, str(error)))
+        except (CannotPullError, NoEcrTokenError, CannotFetchError) as error:
+            self._sight.emit(ActionFailed(action.ref, _FAILED_PULLS[type(error)], str(error)))
             return
         self._sight.emit(ImagePulled(action.ref, None if image is None else digest_of(image, action.image)))
 
@@ -241,12 +248,14 @@ class DockerRuntime:
         """What the container needs is made first."""
         ref, spec = action.ref, fetched.into(action.spec)
         self._volumes.prepare(ref.task_id, spec)
+        if spec.routes_logs:
+            self._router_files.prepare(ref.task_id, spec.routes_logs, fetched.objects)
         spec = self._pauses.prepare(ref.task_id, spec)
         parent = None if self._task_cgroups is None else self._task_cgroups.prepare(ref.task_id, spec.task_limits)
         starts = self._port_ranges.choose(spec.network.port_ranges) if spec.network_mode == "bridge" else {}
         if self._endpoint is not None:
             spec = self._endpoint.told(ref, spec, variables_of(self._engine.image(spec.image)))
-        if spec.logs is not None and spec.logs.driver == AWSLOGS:
+        if spec.logs is not None:
             endpoint = None if spec.execution_role is None else self._endpoint
             credentials = None if endpoint is None else endpoint.of_log_driver(ref.task_id)
             spec = spec._replace(logs=completed(spec.logs, ref, credentials, os.environ))
@@ -257,7 +266,16 @@ class DockerRuntime:
             cgroup_parent=parent,
             range_starts=starts,
             gpu_runtime=self._gpus.runtime,
+            log_router_address=self._address_of_router(ref, spec),
         )
+
+    def _address_of_router(self, ref: ContainerRef, spec: ContainerSpec) -> str | None:
+        """None where the container has none, shares the machine's network with it, or does not wait for it."""
+        if spec.log_router is None or spec.network_mode != "bridge":
+            return None
+        router = self._sight.inspect(ContainerRef(ref.task_id, spec.log_router))
+        networks = router["NetworkSettings"]["Networks"].values() if router else ()
+        return next((each["IPAddress"] for each in networks if each["IPAddress"]), None)
 
     def _remove(self, ref: ContainerRef) -> None:
         """With the last of its containers goes what is the task's own."""
@@ -270,6 +288,7 @@ class DockerRuntime:
             self._never_started.discard(ref)
         self._volumes.remove_of(ref.task_id)
         self._pauses.remove(ref.task_id)
+        self._router_files.remove_of(ref.task_id)
         if self._task_cgroups is not None:
             self._task_cgroups.remove(ref.task_id)
 

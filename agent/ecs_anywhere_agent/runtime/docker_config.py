@@ -6,11 +6,13 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ecs_anywhere_agent.container_firelens import DRIVER, PORT
 from ecs_anywhere_agent.container_linux import Linux
 from ecs_anywhere_agent.container_network import PortRange
-from ecs_anywhere_agent.container_spec import ContainerSpec, HealthCheck
+from ecs_anywhere_agent.container_spec import ContainerSpec, HealthCheck, LogConfiguration
 from ecs_anywhere_agent.container_storage import DockerVolume
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.runtime.docker_firelens import router_binds, router_environment, sender_log_config
 from ecs_anywhere_agent.runtime.docker_gpus import VISIBLE_DEVICES
 from ecs_anywhere_agent.runtime.docker_labels import container_labels, task_labels
 
@@ -52,23 +54,30 @@ def container_config(
     cgroup_parent: str | None = None,
     range_starts: Mapping[PortRange, int] | None = None,
     gpu_runtime: str = "nvidia",
+    log_router_address: str | None = None,
 ) -> dict[str, Any]:
     """The body of a create request.
 
     `cgroup_parent` holds the limits of the task; None: the container gets them. `range_starts` says from which port of
     the machine on the ports of a range are mapped. `gpu_runtime`: the Engine's runtime that gives GPUs to a container.
+    `log_router_address`: where the task's log router is reached by programs that know it.
     """
     ports = dict(_ports(spec, range_starts or {}))
     gpus = ",".join(spec.origin.gpu_ids)
-    environment = {**dict(spec.environment), **({VISIBLE_DEVICES: gpus} if gpus else {})}
+    ours = {
+        **({VISIBLE_DEVICES: gpus} if gpus else {}),
+        **(router_environment(spec.routes_logs) if spec.routes_logs else {}),
+        **({"FLUENT_HOST": log_router_address, "FLUENT_PORT": str(PORT)} if log_router_address else {}),
+    }
+    environment = [*((name, value) for name, value in spec.environment if name not in ours), *ours.items()]
     config: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Env": [f"{name}={value}" for name, value in environment],
         "Labels": {**dict(spec.docker_labels), **container_labels(ref, spec, data_dir)},
         "ExposedPorts": {port: {} for port in ports},
         "Healthcheck": _health_check(spec.health_check),
         "HostConfig": {
-            **_host_config(ref, spec, ports, cgroup_parent),
+            **_host_config(ref, spec, ports, cgroup_parent, data_dir),
             **({"Runtime": gpu_runtime} if gpus else {}),
         },
     }
@@ -86,7 +95,7 @@ def container_config(
 
 
 def _host_config(
-    ref: ContainerRef, spec: ContainerSpec, ports: Mapping[str, str], cgroup_parent: str | None
+    ref: ContainerRef, spec: ContainerSpec, ports: Mapping[str, str], cgroup_parent: str | None, data_dir: str
 ) -> dict[str, Any]:
     network, storage = spec.network, spec.storage
     config = {
@@ -105,11 +114,11 @@ def _host_config(
         "ExtraHosts": [f"{name}:{address}" for name, address in network.extra_hosts],
         "Dns": list(network.dns_servers),
         "DnsSearch": list(network.dns_search_domains),
-        "Binds": list(_binds(ref, spec)),
+        "Binds": list(_binds(ref, spec, data_dir)),
         "VolumesFrom": [
             f"{other(each.container)}:ro" if each.read_only else other(each.container) for each in storage.volumes_from
         ],
-        "LogConfig": spec.logs and {"Type": spec.logs.driver, "Config": dict(spec.logs.options)},
+        "LogConfig": spec.logs and _log_config(ref, spec.logs, data_dir),
     }
     return {**config, **{name: value for name, value in given.items() if value}}
 
@@ -166,11 +175,19 @@ def _security_option(option: str) -> str:
     return f"{name}={value}" if separator and name in {"label", "apparmor"} else option
 
 
-def _binds(ref: ContainerRef, spec: ContainerSpec) -> Iterator[str]:
+def _log_config(ref: ContainerRef, logs: LogConfiguration, data_dir: str) -> dict[str, Any]:
+    if logs.driver == DRIVER:
+        return sender_log_config(ref, logs, data_dir)
+    return {"Type": logs.driver, "Config": dict(logs.options)}
+
+
+def _binds(ref: ContainerRef, spec: ContainerSpec, data_dir: str) -> Iterator[str]:
     """Docker makes a directory of the machine that is not there, as it does for Amazon's agent."""
     for mount in spec.storage.mounts:
         source = mount.source if isinstance(mount.source, str) else volume_name(ref.task_id, spec, mount.source)
         yield f"{source}:{mount.container_path}{':ro' if mount.read_only else ''}"
+    if spec.routes_logs:
+        yield from router_binds(ref.task_id, spec.routes_logs, data_dir)
 
 
 def _ports(spec: ContainerSpec, range_starts: Mapping[PortRange, int]) -> Iterator[tuple[str, str]]:

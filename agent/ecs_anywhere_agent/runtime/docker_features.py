@@ -12,6 +12,8 @@ from ecs_anywhere_agent.runtime import pause_program
 from ecs_protocol.capabilities import DOCKER_FEATURES, LOG_DRIVERS, VOLUME_DRIVER
 
 _JOURNAL = Path("/run/systemd/journal/socket")
+_ROUTES_LOGS = frozenset({"firelens", "firelens-s3", "firelens-secrets", "log-driver-awsfirelens"})
+"""Through the Engine's own driver for Fluentd."""
 
 
 def features_of(
@@ -20,14 +22,17 @@ def features_of(
     limits_tasks: bool,
     gpus: bool = False,
     served: frozenset[str] = frozenset(),
+    routes_logs: bool = False,
     journal: Path = _JOURNAL,
 ) -> frozenset[str]:
     """`info` is the Engine's; `limits_tasks`: the agent may make a control group for each task; `gpus`: there are some
-    that it can give to containers; `served` are those of the local endpoint, where awslogs gets its credentials."""
+    that it can give to containers; `served` are those of the local endpoint, where awslogs gets its credentials;
+    `routes_logs`: there is a place for the sockets of log routers."""
     of_gpus = frozenset({"gpu"} if gpus else ())
     works = {"awslogs": LOGS_BY_ROLE in served, "journald": journal.exists()}
     of_logs = frozenset(f"log-driver-{each}" for each in _log_drivers(info) if works.get(each, True))
-    return DOCKER_FEATURES | of_gpus | of_logs | served | frozenset(_of_machine(info, limits_tasks))
+    of_routers = _ROUTES_LOGS if routes_logs and "log-driver-fluentd" in of_logs else frozenset()
+    return DOCKER_FEATURES | of_gpus | of_logs | of_routers | served | frozenset(_of_machine(info, limits_tasks))
 
 
 def is_rootless(info: Mapping[str, Any]) -> bool:

@@ -112,6 +112,8 @@ def _spawn(order: "dict[str, Any]", prctl: "Callable[[int, int], int]") -> tuple
             null = os.open("/dev/null", os.O_RDONLY)
             for source, target in ((null, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
+            stage = "ulimits"
+            _limit(order["ulimits"])
             stage = "user"
             if order["user"] is not None:
                 uid, gid, groups = order["user"]
@@ -136,6 +138,19 @@ def _spawn(order: "dict[str, Any]", prctl: "Callable[[int, int], int]") -> tuple
     if failure:
         os.waitpid(child, 0)
     return child, failure
+
+
+def _limit(ulimits: "list[tuple[int, int, int]]") -> None:
+    """-1 is no limit, for both."""
+    if ulimits:
+        import resource  # noqa: PLC0415 - few containers have some
+
+        for number, soft, hard in ulimits:
+            try:
+                resource.setrlimit(number, (soft, hard))
+            except ValueError:  # what Python makes of both errors
+                possible = hard == -1 or 0 <= soft <= hard
+                raise OSError(errno.EPERM if possible else errno.EINVAL, "") from None
 
 
 def _exec(argv: "list[str]", environment: "dict[str, str]") -> None:

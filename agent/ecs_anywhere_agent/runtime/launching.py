@@ -4,6 +4,7 @@ import grp
 import marshal
 import os
 import pwd
+import resource
 import select
 import signal
 import sys
@@ -18,6 +19,33 @@ from ecs_anywhere_agent.runtime.cgroups import Limits
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TELLING_SECONDS = 30.0
+_LIMITED = {
+    "core": resource.RLIMIT_CORE,
+    "cpu": resource.RLIMIT_CPU,
+    "data": resource.RLIMIT_DATA,
+    "fsize": resource.RLIMIT_FSIZE,
+    "locks": 10,
+    "memlock": resource.RLIMIT_MEMLOCK,
+    "msgqueue": resource.RLIMIT_MSGQUEUE,
+    "nice": resource.RLIMIT_NICE,
+    "nofile": resource.RLIMIT_NOFILE,
+    "nproc": resource.RLIMIT_NPROC,
+    "rss": resource.RLIMIT_RSS,
+    "rtprio": resource.RLIMIT_RTPRIO,
+    "rttime": 15,
+    "sigpending": resource.RLIMIT_SIGPENDING,
+    "stack": resource.RLIMIT_STACK,
+}
+"""The kernel's number of each name of the ECS API; two of them Python has no name for."""
+
+
+_CAP_SYS_RESOURCE = 24
+
+
+def may_raise_limits(status: Path = Path("/proc/self/status")) -> bool:
+    """Whether a container gets whatever ulimits it asks for: root need not be able to, as in a container."""
+    fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+    return bool(int(fields["CapEff"], 16) >> _CAP_SYS_RESOURCE & 1)
 
 
 class NotRunnableError(Exception):
@@ -44,6 +72,7 @@ def prepare(spec: ContainerSpec, cgroup_procs: tuple[str, ...]) -> dict[str, Any
         "user": user,
         "cgroup_procs": cgroup_procs,
         "limits": Limits.of(spec),
+        "ulimits": [(_LIMITED[each.name], each.soft, each.hard) for each in spec.linux.ulimits],
         "task_limits": Limits.of_task(spec.task_limits),
         "health_check": spec.health_check,
         "image": spec.image,
@@ -73,6 +102,7 @@ def launch(directory: Path, environment: Mapping[str, str]) -> int | None:
         "working_directory": spec["working_directory"],
         "user": spec["user"],
         "cgroup_procs": spec["cgroup_procs"],
+        "ulimits": spec.get("ulimits", []),  # a container that an earlier version of the agent made has none
         "stop_signal": int(signal.SIGTERM),
     }
     told, keeper_pid = _run_keeper(marshal.dumps(order))

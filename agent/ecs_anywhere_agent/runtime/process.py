@@ -95,7 +95,11 @@ class ProcessRuntime:
         return tuple(snapshots)
 
     def facts(self) -> RuntimeFacts:
-        may = {"other-user": os.geteuid() == 0, "task-limits": self._cgroups is not None}
+        may = {
+            "other-user": os.geteuid() == 0,
+            "ulimits": launching.may_raise_limits(),
+            "task-limits": self._cgroups is not None,
+        }
         features = PROCESS_FEATURES | {feature for feature, able in may.items() if able}
         return RuntimeFacts(features, attributes=() if self._cgroups else (NO_LIMITS,))
 

@@ -45,7 +45,8 @@ DOCKER_FEATURES = _words(
 DOCKER_FEATURES_OF_SOME = _words(
     """init-process swap swappiness task-limits task-namespaces apparmor selinux gpu log-driver-fluentd log-driver-gelf
     log-driver-journald log-driver-json-file log-driver-splunk log-driver-syslog log-driver-awslogs
-    execution-role-awslogs task-role task-role-network-host"""
+    execution-role-awslogs task-role task-role-network-host log-driver-awsfirelens firelens firelens-s3
+    firelens-secrets"""
 )
 """What it can do where the Engine and the machine let it."""
 
@@ -55,7 +56,7 @@ PROCESS_FEATURES = _words(
 )
 """What the process runtime can do on every machine."""
 
-PROCESS_FEATURES_OF_SOME = _words("other-user task-limits")
+PROCESS_FEATURES_OF_SOME = _words("other-user ulimits task-limits")
 """What it can do as root, and where it may make control groups."""
 
 LOG_DRIVERS = ("awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
@@ -169,6 +170,18 @@ def _routes_logs_as_another_user(definition: TaskDefinition) -> bool:
     )
 
 
+def _includes_yaml(definition: TaskDefinition) -> bool:
+    """What is generated is no YAML, and Fluent Bit includes no YAML in that."""
+    values = (_at(each, "firelensConfiguration.options.config-file-value") for each in _containers(definition))
+    return any(value.lower().endswith((".yaml", ".yml")) for value in values if value)
+
+
+def _routes_by_secrets(definition: TaskDefinition) -> bool:
+    """Log options that are the log router's to know, not Docker's."""
+    logs = (_at(container, "logConfiguration") or {} for container in _containers(definition))
+    return any(each.get("logDriver") == "awsfirelens" and each.get("secretOptions") for each in logs)
+
+
 def _begins(path: str, *prefixes: str) -> Requirement:
     return lambda definition: any(
         text.startswith(prefixes) for container in _containers(definition) for text in _at(container, path) or ()
@@ -199,7 +212,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     _needs(
         f"{_ECS}external", lambda definition: "EXTERNAL" in definition.get("requiresCompatibilities", ()), "external"
     ),
-    _needs(f"{_AMAZON}docker-remote-api.1.18", _container("dockerLabels", "ulimits"), "docker"),
+    _needs(f"{_AMAZON}docker-remote-api.1.18", _container("dockerLabels"), "docker"),
     _needs(f"{_ECS}container-health-check", _checks_health, "health-check"),
     _needs(EXECUTE_COMMAND, lambda _: False, "execute-command"),
     _needs(f"{_ECS}container-restart-policy", _container("restartPolicy.enabled"), "restart-policy"),
@@ -260,8 +273,13 @@ CAPABILITIES: tuple[Capability, ...] = (
         "firelens",
     ),
     _needs(
-        f"{_ECS}firelens.options.config.s3", _some("firelensConfiguration.options.config-file-type", "s3"), "firelens"
+        f"{_ECS}firelens.options.config.s3",
+        _some("firelensConfiguration.options.config-file-type", "s3"),
+        "firelens",
+        "firelens-s3",
     ),
+    _needs(f"{_OWN}firelens-yaml", _includes_yaml, "firelens-yaml"),
+    _needs(f"{_OWN}firelens-secrets", _routes_by_secrets, "firelens", "firelens-secrets"),
     _needs(f"{_ECS}firelens.non-root-user", _routes_logs_as_another_user, "firelens"),
     # The order of containers, and what they share.
     _needs(f"{_ECS}container-ordering", _container("dependsOn", "startTimeout"), "container-ordering"),
@@ -294,7 +312,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     _needs(f"{_OWN}security-options", _container("dockerSecurityOptions"), "security-options"),
     _needs(f"{_OWN}interactive", _container("interactive"), "interactive"),
     _needs(f"{_OWN}pseudo-terminal", _container("pseudoTerminal"), "pseudo-terminal"),
-    # Docker's API 1.18, which is Amazon's name for it, is announced for labels already.
+    # Amazon's name for it, Docker's API 1.18, no process has.
     _needs(f"{_OWN}ulimits", _container("ulimits"), "ulimits"),
     _needs(f"{_OWN}system-controls", _container("systemControls"), "system-controls"),
     _needs(f"{_OWN}kernel-capabilities", _container("linuxParameters.capabilities"), "kernel-capabilities"),

@@ -69,7 +69,7 @@ def logging_to(group: str, **options: str) -> dict[str, Any]:
 
 @shows("logConfiguration.logDriver", "logConfiguration.options")
 def test_what_is_written_arrives_in_the_stream_of_the_container(containers: Containers, aws: Broker) -> None:
-    options = {"awslogs-stream-prefix": "app", "awslogs-datetime-format": "%Y-", "mode": "non-blocking"}
+    options = {"awslogs-stream-prefix": "app", "awslogs-datetime-format": "%Y-"}
     started = containers.start(
         {
             "command": ["sh", "-c", "echo 2030-01-01 one; echo more of it; echo 2031-01-01 two"],

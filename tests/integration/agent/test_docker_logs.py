@@ -16,6 +16,9 @@ from shows import shows
 
 pytestmark = pytest.mark.docker
 
+NON_BLOCKING = {"mode": "non-blocking", "max-buffer-size": "10m"}
+"""Amazon ECS's default."""
+
 
 @pytest.fixture
 def containers(engine: Engine, tmp_path: Path) -> Iterator[Containers]:
@@ -32,7 +35,8 @@ def test_a_file_with_options(containers: Containers) -> None:
             "logConfiguration": {"logDriver": "json-file", "options": options},
         }
     )["main"]
-    assert containers.inspect(started)["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": options}
+    told = containers.inspect(started)["HostConfig"]["LogConfig"]
+    assert told == {"Type": "json-file", "Config": {**NON_BLOCKING, **options}}
     assert containers.output(started) == "written\n"
 
 
@@ -76,4 +80,4 @@ def test_docker_takes_the_options_of_its_other_drivers(containers: Containers, c
     """Made, not started: nobody is there who would take what they write."""
     (spec,) = containers.specs({"command": ["sleep", "1"], "logConfiguration": configuration}).values()
     told = containers.inspect(containers.driver.create(spec))["HostConfig"]["LogConfig"]
-    assert told == {"Type": configuration["logDriver"], "Config": configuration["options"]}
+    assert told == {"Type": configuration["logDriver"], "Config": {**NON_BLOCKING, **configuration["options"]}}

@@ -66,7 +66,12 @@ def test_a_log_driver_gets_its_secret_options(containers: Containers, secret: st
     made = containers.inspect(containers.driver.create(spec))
     assert made["HostConfig"]["LogConfig"] == {
         "Type": "splunk",
-        "Config": {"splunk-url": "https://127.0.0.1:1", "splunk-token": "new"},
+        "Config": {
+            "mode": "non-blocking",
+            "max-buffer-size": "10m",
+            "splunk-url": "https://127.0.0.1:1",
+            "splunk-token": "new",
+        },
     }
     assert made["Config"]["Labels"]["ecs-anywhere.secret-log-options"] == "splunk-token"
 

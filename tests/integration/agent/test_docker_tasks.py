@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ecs_anywhere_agent.runtime.docker_images import PullBehavior
 from ecs_anywhere_agent.store import open_store
 from ecs_protocol.messages import AgentRequest, ContainerReport, TaskReport, TaskStateChanges
 from ecs_protocol.statuses import HealthStatus, StopCode, TaskStatus
+from integration.agent.log_router import VOLUMES, a_router, an_app
 from integration.agent.runtimes import ARN, eventually
 from shows import shows
 from unit.agent.world import Cloud, registration, task_id
@@ -214,3 +216,26 @@ def test_what_fails_has_amazons_name(
     machines.append(machine)
     assert machine.until(STOPPED).stop_code is StopCode.TASK_FAILED_TO_START
     assert str(machine.container("main").reason).startswith(reason)
+
+
+def test_a_log_router_starts_before_whoever_sends_it_logs_and_stops_after(engine: Engine) -> None:
+    """In a directory with a short path, for the router's socket. What the last words of the other one are comes too."""
+    app = an_app({"Name": "null"})
+    app["command"] = ["sh", "-c", "trap 'echo farewell; sleep 1; exit' TERM; echo hello; while :; do sleep 0.1; done"]
+    with TemporaryDirectory() as data_dir:
+        made = Machine(engine, Path(data_dir), {"name": "app", **app}, a_router("fluentbit"), volumes=VOLUMES)
+        try:
+            made.until(RUNNING)
+            router, sender = made.container("log_router").runtime_id, made.container("app").runtime_id
+            assert router is not None
+            assert sender is not None
+            assert made.state("log_router")["StartedAt"] < made.state("app")["StartedAt"]
+            made.stop_task()
+            made.until(STOPPED)
+            assert made.state("app")["FinishedAt"] < made.state("log_router")["FinishedAt"]
+            said = b"".join(each for _, each in engine.logs(router, tty=False, tail=None, follow=False)).decode()
+            assert [word for word in ("hello", "farewell") if word in said] == ["hello", "farewell"]
+        finally:
+            made.end()
+            for container in engine.containers(f"ecs-anywhere.data-dir={Path(data_dir).resolve()}"):
+                engine.remove(container["Id"])

@@ -138,6 +138,7 @@ def test_all_that_is_wrong_is_said_at_once_and_no_value(aws: Broker, secret: str
     client = aws.client("secretsmanager")
     text = client.create_secret(Name="text", SecretString="hunter2")["ARN"]
     binary = client.create_secret(Name="binary", SecretBinary=b"hunter2")["ARN"]
+    nul = client.create_secret(Name="nul", SecretString="hunter2\0")["ARN"]
     try:
         with pytest.raises(CannotFetchError) as failed:
             fetch(
@@ -145,11 +146,12 @@ def test_all_that_is_wrong_is_said_at_once_and_no_value(aws: Broker, secret: str
                     {"name": "A", "valueFrom": f"{secret}:absent::"},
                     {"name": "B", "valueFrom": f"{text}:member::"},
                     {"name": "C", "valueFrom": binary},
+                    {"name": "D", "valueFrom": nul},
                 ],
                 environmentFiles=[{"type": "s3", "value": f"{bucket}/large.env"}],
             )
     finally:
-        for arn in (text, binary):
+        for arn in (text, binary, nul):
             client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
     about = "fetching secret data from AWS Secrets Manager in region us-east-1: secret"
     assert str(failed.value) == PULLED + ";".join(
@@ -157,6 +159,7 @@ def test_all_that_is_wrong_is_said_at_once_and_no_value(aws: Broker, secret: str
             f"{about} {secret}:absent::: retrieved secret from Secrets Manager did not contain json key absent",
             f"{about} {text}:member::: retrieved secret from Secrets Manager is no JSON object",
             f"{about} {binary}: it holds binary data, which no environment variable can hold",
+            f"{about} {nul}: it has a NUL character, which no environment variable can have",
             "unable to download env file with key large.env from bucket variables, error: it is larger than 1048576 "
             "bytes",
         )

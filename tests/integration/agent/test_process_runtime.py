@@ -2,17 +2,21 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
 
 from ecs_anywhere_agent.core.actions import CreateContainer, PullImage, StartContainer, StopContainer
 from ecs_anywhere_agent.core.events import ActionFailed, Attempt, Condition, ImagePulled
 from ecs_anywhere_agent.core.values import ContainerRef
+from ecs_anywhere_agent.runtime import launching
 from ecs_anywhere_agent.runtime.cgroups import find_cgroups
 from ecs_anywhere_agent.runtime.keeper import session_members, start_time
 from ecs_anywhere_agent.runtime.process import NO_LIMITS, ProcessRuntime
@@ -59,6 +63,58 @@ def test_becomes_the_user(make: Make, tmp_path: Path, user: str, expected: str) 
     assert log(tmp_path) == f"{expected}\n"
 
 
+def a_ulimit(name: str, soft: int, hard: int) -> dict[str, object]:
+    return {"name": name, "softLimit": soft, "hardLimit": hard}
+
+
+READ_LIMITS = """
+import resource as r
+print(*(r.getrlimit(n) for n in (r.RLIMIT_NOFILE, r.RLIMIT_CORE, r.RLIMIT_SIGPENDING, 10, 15)))
+"""
+
+
+@shows("ulimits.name", "ulimits.softLimit", "ulimits.hardLimit")
+@pytest.mark.parametrize(
+    "user",
+    [None, pytest.param("1234:4321", marks=pytest.mark.skipif(os.geteuid() != 0, reason="root becomes another"))],
+)
+def test_its_ulimits_are_those_of_the_container(make: Make, tmp_path: Path, user: str | None) -> None:
+    """One is raised where that may be done."""
+    most = resource.getrlimit(resource.RLIMIT_SIGPENDING)[1] + launching.may_raise_limits()
+    wanted = [
+        a_ulimit("nofile", 100, 200),
+        a_ulimit("core", 0, 0),
+        a_ulimit("sigpending", 5, most),
+        a_ulimit("locks", 7, 8),
+        a_ulimit("rttime", 9_000_000, -1),
+    ]
+    driver = make()
+    made = spec("-c", READ_LIMITS, entryPoint=["/usr/bin/python3"], ulimits=wanted, user=user or "")
+    driver.start(made._replace(working_directory="/"))
+    assert driver.until(Condition.EXITED).exit_code == 0, log(tmp_path)
+    assert log(tmp_path) == f"(100, 200) (0, 0) (5, {most}) (7, 8) (9000000, -1)\n"
+
+
+@pytest.mark.parametrize(
+    ("effective", "able"),
+    [
+        pytest.param("000001ffffffffff", True, id="root"),
+        pytest.param("000001fffeffffff", False, id="root-that-may-not"),
+        pytest.param("0000000000000000", False, id="another-user"),
+    ],
+)
+def test_ulimits_are_announced_where_they_can_be_raised(tmp_path: Path, effective: str, able: bool) -> None:
+    status = tmp_path / "status"
+    status.write_text(f"Name:\tpython\nGroups:\t0 \nCapEff:\t{effective}\n")
+    assert launching.may_raise_limits(status) is able
+
+
+def test_every_ulimit_of_the_api_has_a_number() -> None:
+    shape: Any = botocore.session.get_session().get_service_model("ecs").shape_for("UlimitName")
+    made = spec("true", ulimits=[a_ulimit(name, 1, 1) for name in shape.enum])
+    assert len({number for number, _, _ in launching.prepare(made, ())["ulimits"]}) == len(shape.enum) == 15
+
+
 def test_an_unknown_user_fails_the_container(make: Make) -> None:
     driver = make()
     driver.do(PullImage(REF, "any"))
@@ -82,6 +138,16 @@ def test_without_command_and_entry_point_there_is_nothing_to_run(make: Make) -> 
             spec("true", workingDirectory="/no/such"),
             "workingDirectory: /no/such: No such file or directory",
             id="directory",
+        ),
+        pytest.param(
+            spec("true", ulimits=[{"name": "nofile", "softLimit": 2, "hardLimit": 1}]),
+            "ulimits: Invalid argument",
+            id="more-than-the-hard-limit",
+        ),
+        pytest.param(
+            spec("true", ulimits=[{"name": "nofile", "softLimit": 1, "hardLimit": 2**30}]),
+            "ulimits: Operation not permitted",
+            id="more-than-the-kernel-allows",
         ),
     ],
 )

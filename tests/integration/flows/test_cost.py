@@ -15,9 +15,10 @@ from control_plane.flows.send_agent_commands import send_agent_commands
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.sweep import sweep
 from control_plane.store import keys, tasks
+from control_plane.store.items import to_wire
 from ecs_protocol.messages import ContainerReport, CredentialsWanted, GetCredentials, Probe, Reconcile
 from ecs_protocol.statuses import TaskStatus
-from integration.flows.capacity import Meter
+from integration.flows.capacity import Meter, size_of
 from world import EVERY_CAPABILITY, World
 
 pytestmark = pytest.mark.dynamodb_local
@@ -71,6 +72,23 @@ def test_one_task_alone(metered: tuple[World, Meter]) -> None:
     assert writes == {"RunTask": 7, "RUNNING": 1, "StopTask": 5, "STOPPED": 7}
     assert sum(writes.values()) <= 22
     assert sum(reads for _, reads in spent.values()) <= 10, spent
+
+
+def test_gpus_cost_nothing_more(metered: tuple[World, Meter]) -> None:
+    """Four of them fit into the instance's small item, held ones too."""
+    world, meter = metered
+    machine = world.machine(gpus=[f"GPU-8932f937-d72c-4106-c12f-20bd9faed9f{number}" for number in range(4)])
+    world.task_definition("gpus", memory=10, resourceRequirements=[{"type": "GPU", "value": "4"}])
+    run_task(world.cp, {"taskDefinition": "web:1", "clientToken": "warm"})
+    meter.reset()
+    task = run_task(world.cp, {"taskDefinition": "gpus:1", "clientToken": "t"})["tasks"][0]["taskArn"]
+    assert meter.writes == 7
+    item = world.table.get(keys.instance("default", machine))
+    assert item is not None
+    assert size_of(to_wire(item)) < 1024
+    meter.reset()
+    _report(world, machine, task.rsplit("/", 1)[1], S.STOPPED, 1)
+    assert meter.writes == 7
 
 
 @pytest.mark.parametrize(

@@ -575,6 +575,26 @@ def test_under_a_new_identity_without_a_state_file_too(machine: Machine) -> None
     assert machine.state.tasks[task_id(1)].orphan is Orphan.EARLIER_IDENTITY
 
 
+@pytest.mark.parametrize("state", ["is-there", "is-lost"])
+def test_an_orphan_is_told_with_the_gpus_that_its_containers_run_with(state: str) -> None:
+    machine = Machine(Cloud(definition=DEFINITION))
+    machine.boot()
+    machine.connect()
+    machine.drain()
+    machine.deliver(machine.cloud.run(1, gpu_ids={"app": ("GPU-0", "GPU-1")}))
+    machine.settle(3)
+    machine.cloud.tasks.clear()
+    machine.stored = machine.stored if state == "is-there" else State()
+    for container in machine.runtime.containers.values():
+        container.origin = container.origin._replace(container_instance_arn="arn:of:another")
+    machine.stored = replace(machine.stored, container_instance_arn="arn:of:another")
+    machine.boot()
+    machine.connect()
+    machine.settle(10)
+    [told_of] = machine.cloud.orphans.values()
+    assert told_of.gpu_ids == {"app": ("GPU-0", "GPU-1")}
+
+
 def test_what_a_forgotten_task_left_behind_is_removed() -> None:
     script = Script()
     script.list(script.connect())

@@ -51,6 +51,7 @@ from ecs_protocol.messages import (
     DescribeTasks,
     GetCredentials,
     ListedTask,
+    OrphanReport,
     OrphansNoted,
     Reconcile,
     Reconciliation,
@@ -223,6 +224,8 @@ class Cloud:
     definition: dict[str, Any] = field(default_factory=lambda: DEFINITION)
     refuses_credentials: str | None = None
     """Why it gives none."""
+    orphans: dict[str, OrphanReport] = field(default_factory=dict)
+    """As the machine last told them."""
     wall: datetime = START
     """What its clock says."""
 
@@ -265,6 +268,7 @@ class Cloud:
             case GetCredentials():
                 return [self._credentials(request)]
             case ReportOrphans():
+                self.orphans = {each.task_id: each for each in request.orphans}
                 return [OrphansNoted(request_id=request.request_id)]
             case RegisterContainerInstance():
                 self.digest = request.digest

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.domain.gpus import EVERY, all_gpu_ids, free_gpus, pinned_gpus, wanted_gpus
+from control_plane.domain.gpus import EVERY, all_gpu_ids, free_gpus, pinned_gpus, told_gpus, wanted_gpus
 from control_plane.domain.placement.place import Demand, Placed, Unplaced, place
 from control_plane.domain.placement.shortage import lacks
 from control_plane.domain.resources import Resources
@@ -80,6 +80,19 @@ def test_what_is_short_is_said_in_numbers() -> None:
         told = lacks(demand, answer, fleet)
         assert told is not None
         assert told["lacks"] == [words]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        pytest.param({"main": "ab", "side": "c"}, {"main": ("a", "b"), "side": ("c",)}, id="as-it-is-told"),
+        pytest.param({"main": "ax", "side": "y"}, {"main": ("a",)}, id="none-that-the-machine-has-not"),
+        pytest.param({"main": "aab", "side": "bc"}, {"main": ("a", "b"), "side": ("c",)}, id="none-twice"),
+        pytest.param({}, {}, id="nothing"),
+    ],
+)
+def test_what_a_machine_tells_of_an_orphan(told: dict[str, str], kept: dict[str, tuple[str, ...]]) -> None:
+    assert told_gpus(an_instance(gpus=ids("abc")), told) == kept
 
 
 gpu_sets = st.frozensets(st.sampled_from("abcdef"))

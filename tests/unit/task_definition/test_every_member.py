@@ -72,6 +72,13 @@ def volume(**members: Any) -> dict[str, Any]:
 
 SIDE = container(name="side", essential=False)
 ROUTED = container(logConfiguration={"logDriver": "awsfirelens", "options": {"Name": "stdout"}})
+
+
+def routed_with(kind: str, where: str) -> dict[str, Any]:
+    options = {"config-file-type": kind, "config-file-value": where}
+    return request(ROUTED, container(name="side", firelensConfiguration={"type": "fluentbit", "options": options}))
+
+
 ACCELERATED = {"inferenceAccelerators": [{"deviceName": "eia", "deviceType": "eia1.medium"}]}
 PROPERTIES = [
     {"name": name, "value": "1"} for name in ("ProxyIngressPort", "ProxyEgressPort", "AppPorts", "IgnoredUID")
@@ -182,6 +189,27 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
         ROUTED, container(name="side", firelensConfiguration={"type": "fluentbit", "options": {"a": "b"}})
     ),
     "firelens-fluentd": request(ROUTED, container(name="side", firelensConfiguration={"type": "fluentd"})),
+    "firelens-as-another-user": request(
+        ROUTED, container(name="side", user="1234:5678", firelensConfiguration={"type": "fluentbit"})
+    ),
+    "firelens-with-a-buffer": request(
+        container(logConfiguration={"logDriver": "awsfirelens", "options": {"log-driver-buffer-limit": "2097152"}}),
+        container(name="side", firelensConfiguration={"type": "fluentbit"}),
+    ),
+    "firelens-with-a-file": routed_with("file", "/own.conf"),
+    "firelens-with-a-file-of-s3": routed_with("s3", ARN),
+    "firelens-with-yaml": routed_with("file", "/own.YAML"),
+    "firelens-with-secrets": request(
+        container(
+            logConfiguration={
+                "logDriver": "awsfirelens",
+                "options": {"Name": "splunk"},
+                "secretOptions": [{"name": "splunk_token", "valueFrom": SECRET}],
+            }
+        ),
+        container(name="side", firelensConfiguration={"type": "fluentbit"}),
+        executionRoleArn=ROLE,
+    ),
     **{
         f"log-driver-{driver}": request(container(logConfiguration={"logDriver": driver, "options": {"tag": "web"}}))
         for driver in ("fluentd", "gelf", "journald", "json-file", "splunk", "syslog")
@@ -223,8 +251,7 @@ NOWHERE = frozenset(
         "volume-driver-that-is-nowhere",
         "domainless-credential-specs",
         "neuron",
-        "firelens",
-        "firelens-fluentd",
+        "firelens-with-yaml",
         "windows",
     ]
 )
@@ -234,6 +261,7 @@ RUNS_EVERYWHERE = frozenset(
     [
         "task-role",
         "volume-that-nothing-mounts",
+        "ulimits",
         "depends-on",
         "start-timeout",
         "limits-of-several-containers",

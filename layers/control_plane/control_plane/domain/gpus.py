@@ -46,6 +46,17 @@ def pinned_gpus(instance: ContainerInstance, wanted: Mapping[str, int]) -> dict[
     }
 
 
+def told_gpus(instance: ContainerInstance, told: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Of what a machine says of an orphan's GPUs, those that it has, each once: so that it cannot make an item grow."""
+    left = set(instance.gpus)
+    kept: dict[str, tuple[str, ...]] = {}
+    for name, gpu_ids in told.items():
+        own = tuple(gpu_id for gpu_id in dict.fromkeys(gpu_ids) if gpu_id in left)
+        left.difference_update(own)
+        kept.update({name: own} if own else {})
+    return kept
+
+
 def all_gpu_ids(pinned: Mapping[str, Iterable[str]]) -> frozenset[str]:
     """Of a task."""
     return frozenset(gpu_id for gpu_ids in pinned.values() for gpu_id in gpu_ids)

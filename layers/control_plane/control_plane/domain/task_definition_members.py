@@ -49,6 +49,7 @@ HONOURED = (
     | _of(f"{_C}.secrets", "name valueFrom")
     | _of(f"{_C}.logConfiguration.secretOptions", "name valueFrom")
     | _of(f"{_C}.resourceRequirements", "value type")
+    | _of(f"{_C}.firelensConfiguration", "type options")
 )
 """Each as far as its capability is announced: not every runtime and machine has it (docs/task-definition.md)."""
 
@@ -77,8 +78,22 @@ CAPABLE = (
     | _of("volumes.fsxWindowsFileServerVolumeConfiguration", "fileSystemId rootDirectory")
     | _of("volumes.fsxWindowsFileServerVolumeConfiguration.authorizationConfig", "credentialsParameter domain")
     | _of(_C, "versionConsistency credentialSpecs")
-    | _of(f"{_C}.firelensConfiguration", "type options")
 )
+
+_NOT_EXTERNAL = "such a definition does not list EXTERNAL"
+
+WHY_NOT: Mapping[str, str] = {
+    "enableFaultInjection": "Amazon ECS has it for EC2 and Fargate",
+    "inferenceAccelerators": f"{_NOT_EXTERNAL}: Amazon's own agent does not announce it there either",
+    "proxyConfiguration": f"{_NOT_EXTERNAL}: Amazon's own agent does not announce it there either",
+    "volumes.configuredAtLaunch": f"{_NOT_EXTERNAL}: no EBS volume can be attached",
+    "volumes.efsVolumeConfiguration": f"{_NOT_EXTERNAL}; use driverOpts of a Docker volume, type nfs",
+    "volumes.s3filesVolumeConfiguration": "no runtime mounts it: it takes Amazon's own mount helper",
+    "volumes.fsxWindowsFileServerVolumeConfiguration": f"{_NOT_EXTERNAL}: it is Windows's",
+    f"{_C}.versionConsistency": "nobody resolves tags to digests; without it a tag is pulled as it is",
+    f"{_C}.credentialSpecs": "no runtime has group managed service accounts of Active Directory",
+}
+"""Why the members of CAPABLE that are at or under a path are refused by their capability."""
 
 MEMBERS = HONOURED | HARMLESS.keys() | CAPABLE
 

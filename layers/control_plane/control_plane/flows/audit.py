@@ -3,7 +3,7 @@
 Each is one line, `Audit`, in the log of the function that decided:
 
     outcome     refused | allowed
-    principal   who asked: a principal of a policy, a machine's client id, an activation's id; null: nobody proven
+    principal   who asked: a principal of a policy, a machine's client id, none if nobody is proven
     action      `ecs:RunTask`; what machines do is `ecs-anywhere:…`
     resource    an ARN, or what was named
     source      where it came from: an IP address, `mqtt` with the certificate's id, `events`

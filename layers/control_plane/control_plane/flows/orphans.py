@@ -13,6 +13,7 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, port_names
 from control_plane.domain.errors import InvalidParameterException
+from control_plane.domain.gpus import told_gpus
 from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.orphan import OrphanTask
 from control_plane.domain.reminders import watching_command
@@ -83,7 +84,7 @@ def _orphan(cp: ControlPlane, instance: ContainerInstance, report: OrphanReport)
         cpu=taken.cpu if taken else 0,
         memory=taken.memory if taken else 0,
         ports=tuple(sorted(port_names(taken))) if taken else (),
-        gpu_ids=report.gpu_ids or {},
+        gpu_ids=told_gpus(instance, report.gpu_ids or {}),
         created_at=report.created_at,
         started_at=report.started_at,
         found_at=cp.clock(),
