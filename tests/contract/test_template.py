@@ -496,7 +496,7 @@ def test_operators_may_join_streams_and_no_rule_hears_of_it() -> None:
         for action in as_list(statement["Action"])
     }
     assert allowed == {
-        "iot:Connect": f"client/{PREFIX}-stream-*",
+        "iot:Connect": f"client/{PREFIX}_stream_*",
         "iot:Publish": f"topic/{PREFIX}/*/streams/*",
         "iot:Receive": f"topic/{PREFIX}/*/streams/*",
         "iot:Subscribe": f"topicfilter/{PREFIX}/*/streams/*",

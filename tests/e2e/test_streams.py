@@ -153,7 +153,7 @@ def test_who_may_not_is_told_so_and_runs_nothing(streamed: Streamed) -> None:
             {"topic": f"ecs-anywhere/ecs-anywhere-{'1' * 32}/streams/{'2' * 32}"}, id="another-machines-stream"
         ),
         pytest.param({"topic": "ecs-anywhere/+/streams/+"}, id="every-stream"),
-        pytest.param({"client_id": f"ecs-anywhere-stream-{'3' * 32}"}, id="under-another-client-id"),
+        pytest.param({"client_id": f"ecs-anywhere_stream_{'3' * 32}"}, id="under-another-client-id"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a refused socket open

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -31,6 +31,7 @@ _NOTES = "docker-exec"
 _GRACE_SECONDS = 1.0
 """Between asking a command to end and killing it."""
 _DYING_SECONDS = 5.0
+_RESIZES = 10
 
 
 class _ExecEngine(Engine):
@@ -68,6 +69,15 @@ class _ExecEngine(Engine):
         return found
 
 
+class _Running(NamedTuple):
+    """A command that was started."""
+
+    engine: _ExecEngine
+    exec_id: str
+    link: socket.socket
+    """Its stdin."""
+
+
 class DockerExec:
     """See the module. What runs is noted in the data directory, for an agent that is killed ends nothing."""
 
@@ -76,8 +86,9 @@ class DockerExec:
         self._container = container
         self._argv = argv
         self._commands: queue.SimpleQueue[tuple[int, bytes, bool] | TerminalSize | None] = queue.SimpleQueue()
-        self._ended = threading.Event()
-        self._ending = threading.Event()
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self._ending = False
 
     def begin(self, terminal: TerminalSize | None, emit: Emit) -> None:
         threading.Thread(target=self._run, args=(terminal, emit), name="docker-exec", daemon=True).start()
@@ -89,72 +100,103 @@ class DockerExec:
         self._commands.put(terminal)
 
     def end(self) -> None:
-        if not self._ending.is_set():
-            self._ending.set()
-            self._commands.put(None)
+        """On a thread of its own: that of the input may be waiting for a command that takes none."""
+        with self._lock:
+            if self._ending:
+                return
+            self._ending = True
+            running = self._running
+        if running is not None:
+            threading.Thread(target=self._finish, args=(running,), name="docker-exec-end", daemon=True).start()
 
     def _run(self, terminal: TerminalSize | None, emit: Emit) -> None:
         try:
             engine = _ExecEngine(find_engine().socket_path)
             exec_id = engine.create_exec(self._container, self._argv, terminal)
-            if self._ending.is_set():
-                emit(SourceEnded(reason="ended before it began"))
-                return
             self._notes.mkdir(mode=0o700, exist_ok=True)
             (self._notes / exec_id).touch()
             connection, output = engine.start_exec(exec_id, tty=terminal is not None)
-            if terminal is not None:
-                with suppress(EngineError):  # it may have ended by now
-                    engine.resize_exec(exec_id, terminal)
         except (EngineUnreachableError, EngineError, OSError) as error:
             emit(SourceEnded(reason=f"Docker does not run the command: {error}"))
             return
-        control = (engine, exec_id, connection.sock, emit)
-        threading.Thread(target=self._obey, args=control, name="docker-exec-input", daemon=True).start()
+        running = _Running(engine, exec_id, connection.sock)
+        with self._lock:
+            self._running = running
+            ending = self._ending
+        if ending:
+            self._finish(running)
+        if terminal is not None:
+            self.resize(terminal)
+        threading.Thread(target=self._obey, args=(running, emit), name="docker-exec-input", daemon=True).start()
         with suppress(OSError, ValueError):
             _read(output, emit, tty=terminal is not None)
-        self._ended.set()
-        outcome = self._outcome(engine, exec_id)
+        outcome = self._outcome(running)
         if outcome.exit_code is not None:
             (self._notes / exec_id).unlink(missing_ok=True)
-        emit(outcome)
+        with self._lock:
+            self._running = None
         self._commands.put(None)
+        emit(outcome)
         engine.close()
         connection.close()
 
-    def _outcome(self, engine: _ExecEngine, exec_id: str) -> SourceEnded:
-        """The Engine closes the output a moment before it knows the exit code."""
-        deadline = time.monotonic() + _DYING_SECONDS
+    def _outcome(self, running: _Running) -> SourceEnded:
+        """The Engine closes the output a moment before it knows the exit code. A command that closes its own is ended,
+        for nobody can see it any more."""
         try:
-            while (found := engine.inspect_exec(exec_id))["Running"]:
-                if time.monotonic() > deadline:
-                    return SourceEnded(reason="the command has closed its output and goes on")
-                time.sleep(0.02)
+            code = _exit_code(running)
+            if code is None:
+                self._finish(running)
+                code = _exit_code(running)
         except (EngineUnreachableError, EngineError) as error:
             return SourceEnded(reason=f"Docker does not say how the command ended: {error}")
-        return SourceEnded(exit_code=found["ExitCode"])
+        if code is None:
+            return SourceEnded(reason="the command has closed its output, and cannot be ended")
+        return SourceEnded(exit_code=code)
 
-    def _obey(self, engine: _ExecEngine, exec_id: str, link: socket.socket, emit: Emit) -> None:
+    def _obey(self, running: _Running, emit: Emit) -> None:
         while (command := self._commands.get()) is not None:
             try:
                 if isinstance(command, TerminalSize):
-                    engine.resize_exec(exec_id, command)
+                    _resize(running, command)
                     continue
                 number, content, end = command
-                link.sendall(content)
+                running.link.sendall(content)
                 if end:
-                    link.shutdown(socket.SHUT_WR)
+                    running.link.shutdown(socket.SHUT_WR)
                 emit(InputTaken(number))
             except (OSError, EngineUnreachableError, EngineError):
                 continue  # it has ended, which its output tells
-        if self._ended.is_set():
-            return
+
+    def _finish(self, running: _Running) -> None:
         try:
-            _end_processes(engine, exec_id)
+            _end_processes(running.engine, running.exec_id)
         except (OSError, EngineUnreachableError, EngineError, psutil.Error) as error:
             _log.warning("a command that an operator ran in container %s goes on: %s", self._container[:12], error)
         with suppress(OSError):
-            link.shutdown(socket.SHUT_RDWR)
+            running.link.shutdown(socket.SHUT_RDWR)
+
+
+def _resize(running: _Running, terminal: TerminalSize) -> None:
+    """A command that was started a moment ago may have no terminal yet. Docker's own client tries ten times as well."""
+    for attempt in range(_RESIZES):
+        try:
+            running.engine.resize_exec(running.exec_id, terminal)
+        except EngineError:
+            time.sleep(0.01 * (attempt + 1))
+        else:
+            return
+
+
+def _exit_code(running: _Running) -> int | None:
+    """None: it does not end in time."""
+    deadline = time.monotonic() + _DYING_SECONDS
+    while time.monotonic() < deadline:
+        found = running.engine.inspect_exec(running.exec_id)
+        if not found["Running"]:
+            return int(found["ExitCode"])
+        time.sleep(0.02)
+    return None
 
 
 def end_leftovers(data_dir: Path) -> None:

@@ -35,5 +35,6 @@ def stream_topic(commands: str, session_id: str) -> str:
 
 
 def stream_client_id(prefix: str, session_id: str) -> str:
-    """An operator's MQTT client id; it looks like no thing's, so that no rule about machines hears of it."""
-    return f"{prefix}-stream-{session_id}"
+    """An operator's MQTT client id. No prefix has an underscore: it is no thing's, of whatever deployment, and no rule
+    about machines hears of it."""
+    return f"{prefix}_stream_{session_id}"

@@ -12,7 +12,7 @@ from ecs_anywhere_agent.core.events import Condition
 from ecs_anywhere_agent.core.values import Phase
 from ecs_anywhere_agent.runtime.docker_engine import Engine
 from ecs_protocol.messages import Probe
-from ecs_protocol.streams import MAX_STREAMS, Resize, Stop, TerminalSize
+from ecs_protocol.streams import MAX_CHUNK_BYTES, MAX_STREAMS, Resize, Stop, TerminalSize
 from integration.agent.docker_containers import Containers, closing
 from integration.agent.operators import Streamed, streamed
 from integration.agent.processes import Make, runs
@@ -58,7 +58,7 @@ def test_a_command_reads_what_the_operator_types_to_its_end(machine: Streamed) -
 
 
 def test_a_terminal_is_one_and_has_the_operators_size(machine: Streamed) -> None:
-    told = 'until busybox stty size | grep "33 91"; do :; done'  # older Engines tell it once the command runs
+    told = 'until busybox stty size 2>&1 | grep "33 91"; do :; done'  # older Engines tell it once the command runs
     operator = machine.exec(f"sh -c 'test -t 0 || exit; {told}; read line; busybox stty size; echo $TERM'")
     operator.attach(SIZE)
     operator.hears(until=lambda: b"33 91" in operator.stdout)
@@ -87,6 +87,17 @@ def test_what_an_operator_stops_leaves_nothing_behind(machine: Streamed, termina
     assert operator.ends()[1] == "stopped by the operator"
     eventually(lambda: not any(runs(f"sleep {seconds}") for seconds in (985, 986, 987)))
     assert operator.subscribed == []
+
+
+def test_a_command_that_takes_no_input_is_stopped_as_well(machine: Streamed) -> None:
+    operator = machine.exec("sleep 978")
+    operator.attach()
+    for _ in range(16):
+        operator.types("x" * MAX_CHUNK_BYTES)
+    eventually(lambda: runs("sleep 978"))
+    operator.says(Stop())
+    assert operator.ends()[1] == "stopped by the operator"
+    eventually(lambda: not runs("sleep 978"))
 
 
 def test_a_lost_connection_ends_what_an_operator_runs(machine: Streamed) -> None:
@@ -310,4 +321,4 @@ def test_an_agent_ends_what_one_that_was_killed_has_left_in_docker(engine: Engin
         eventually(lambda: runs("sleep 979"))
         with streamed(tmp_path, snapshot):
             eventually(lambda: not runs("sleep 979"))
-        assert list((tmp_path / "docker-exec").iterdir()) == []
+        eventually(lambda: list((tmp_path / "docker-exec").iterdir()) == [])

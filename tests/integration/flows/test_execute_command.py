@@ -101,7 +101,7 @@ def test_a_stream_is_opened_for_who_may_and_an_auditor_sees_it(world: World, mac
     }
     topic = f"{PREFIX}/{PREFIX}-{machine}/streams/{session['sessionId']}"
     assert Stream.from_json(session["tokenValue"]) == Stream(
-        session_id=session["sessionId"], client_id=f"{PREFIX}-stream-{session['sessionId']}", topic=topic
+        session_id=session["sessionId"], client_id=f"{PREFIX}_stream_{session['sessionId']}", topic=topic
     )
     [entry] = world.events.entries
     assert (entry["Source"], entry["DetailType"], entry["Resources"]) == (
