@@ -8,7 +8,7 @@ import pytest
 
 from contract.iot_policy import Connection
 from contract.the_template import PREFIX, of_type, resolved
-from ecs_protocol.names import rule_name, thing_name, topics
+from ecs_protocol.names import rule_name, stream_topic, thing_name, topics
 
 A, B = thing_name(PREFIX, "a" * 32), thing_name(PREFIX, "b" * 32)
 OWN, OTHERS = topics(PREFIX, A), topics(PREFIX, B)
@@ -35,6 +35,13 @@ def test_a_machine_connects_as_itself_and_hears_its_commands() -> None:
     assert MACHINE.may("iot:Receive", OWN.commands)
 
 
+def test_a_machine_writes_and_hears_in_its_own_streams() -> None:
+    stream = stream_topic(OWN.commands, "1" * 32)
+    assert MACHINE.may("iot:Publish", f"{stream}/out")
+    assert MACHINE.may("iot:Subscribe", f"{stream}/in")
+    assert MACHINE.may("iot:Receive", f"{stream}/in")
+
+
 FOREIGN = {
     "connect as B": ("iot:Connect", B),
     "connect as nobody in particular": ("iot:Connect", "*"),
@@ -54,6 +61,11 @@ FOREIGN = {
     "say that B is gone": ("iot:Publish", f"$aws/events/presence/disconnected/{B}"),
     "change its shadow": ("iot:Publish", f"$aws/things/{A}/shadow/update"),
     "ask for another certificate": ("iot:Publish", "$aws/certificates/create/json"),
+    "write into B's streams": ("iot:Publish", f"{stream_topic(OTHERS.commands, 'x')}/out"),
+    "say what an operator says": ("iot:Publish", f"{stream_topic(OWN.commands, 'x')}/in"),
+    "hear what an operator types at B": ("iot:Receive", f"{stream_topic(OTHERS.commands, 'x')}/in"),
+    "subscribe to what operators type": ("iot:Subscribe", f"{PREFIX}/+/streams/+/in"),
+    "subscribe to what B's containers write": ("iot:Subscribe", f"{stream_topic(OTHERS.commands, 'x')}/out"),
     "hear B's commands": ("iot:Receive", OTHERS.commands),
     "subscribe to B's commands": ("iot:Subscribe", OTHERS.commands),
     "subscribe to everybody's commands": ("iot:Subscribe", f"{PREFIX}/+/commands"),

@@ -5,20 +5,16 @@ import os
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from e2e import made_secrets
 
@@ -269,32 +265,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(folder / "state", free_port(), free_port())
     try:
         stack.up()
-        with credentials_overheard(stack):
+        with made_secrets.credentials_overheard(stack.mqtt_port):
             yield stack
         stack.note_secrets()
         stack.save_function_logs()
     finally:
         stack.down()
     assert made_secrets.shown(stack.logs()) == [], "a secret of this run is in a log"
-
-
-@contextmanager
-def credentials_overheard(stack: Stack) -> Iterator[None]:
-    """The local broker lets anybody hear what is sent to machines: so the search knows what credentials tasks got."""
-
-    def subscribe(client: mqtt.Client, *_: Any) -> None:
-        client.subscribe("+/+/commands")
-
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="overhears")
-    client.tls_set(cert_reqs=ssl.CERT_NONE)
-    client.tls_insecure_set(True)
-    client.on_connect = subscribe
-    client.on_message = lambda _client, _userdata, message: made_secrets.note_in(message.payload.decode())
-    client.connect("127.0.0.1", stack.mqtt_port)
-    client.loop_start()
-    yield
-    client.disconnect()
-    client.loop_stop()
 
 
 @pytest.fixture

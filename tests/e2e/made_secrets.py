@@ -6,9 +6,14 @@ What is a secret is told by the names that our commands, messages and files give
 import json
 import re
 import shutil
+import ssl
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 NAMES = frozenset({"secretaccesskey", "sessiontoken", "activationcode", "signingkey", "token", "awssecretaccesskey"})
 """In lower case, without underscores."""
@@ -60,6 +65,25 @@ def keep(log: Path, folder: Path) -> None:
     if log.exists():
         folder.mkdir(exist_ok=True)
         shutil.copy(log, folder / f"{log.stem}-{len(list(folder.iterdir()))}.log")
+
+
+@contextmanager
+def credentials_overheard(mqtt_port: int) -> Iterator[None]:
+    """The local broker lets anybody hear what is sent to machines: so the search knows what credentials tasks got."""
+
+    def subscribe(client: mqtt.Client, *_: Any) -> None:
+        client.subscribe("+/+/commands")
+
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="overhears")
+    client.tls_set(cert_reqs=ssl.CERT_NONE)
+    client.tls_insecure_set(True)
+    client.on_connect = subscribe
+    client.on_message = lambda _client, _userdata, message: note_in(message.payload.decode())
+    client.connect("127.0.0.1", mqtt_port)
+    client.loop_start()
+    yield
+    client.disconnect()
+    client.loop_stop()
 
 
 def _named(value: Any) -> Iterator[tuple[str, str]]:

@@ -195,6 +195,25 @@ def test_what_a_refused_machine_was_told_to_restart_or_to_stop_when_cut_off_it_l
     assert original.running() == running != set()
 
 
+def test_two_machines_that_are_known_before_one_of_them_has_registered(net: Net) -> None:
+    """What the first connection asked is on its way when the copy connects, and again when the original does."""
+    original, copy = net.machine("original"), net.machine("copy")
+    for machine in (original, copy, original):
+        machine.connect()
+        [(received_at, opening), *_] = machine.up
+        machine.up, machine.connected = [], False
+        envelope = replace(net.world.envelope(INSTANCE, opening), received_at=received_at)
+        answer_agent_request(net.world.cp, envelope)
+        net.world.pass_time(2)
+        original.now = copy.now = net.world.now
+    assert net.world.instance(INSTANCE) is None
+    net.connects(original)
+    net.passes(2, original)
+    net.connects(original)
+    assert net.world.instance(INSTANCE).duplicate_found_at is not None
+    assert len(operate(net.world.cp, {"operation": "ListDuplicates"})["duplicates"]) == 1
+
+
 def test_an_operator_sees_it_and_chooses(net: Net) -> None:
     original = with_a_service(net)
     copy = clone_of(net, original)

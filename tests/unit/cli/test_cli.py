@@ -55,6 +55,7 @@ def test_what_is_no_duration_says_what_is(text: str) -> None:
         ["resume"],
         ["check"],
         ["orphans", "adopt"],
+        ["duplicates", "keep"],
         ["keys", "create"],
         ["credentials"],
         ["configure"],

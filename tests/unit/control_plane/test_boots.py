@@ -138,6 +138,14 @@ def test_until_an_operator_chooses_any_other_boot_is_refused() -> None:
     assert ear.boots.refused == ("copy, started again", "copy")
 
 
+def test_what_a_boot_that_is_over_had_sent_is_no_other_machine() -> None:
+    ear = Ear()
+    ear.hear("before", 0), ear.hear("original", 60, GONE), ear.hear("copy", 120), ear.hear("original", 122)
+    known = ear.boots
+    assert [ear.hear("before", 30), ear.hear("another before", 40)] == [WAITS, WAITS]
+    assert ear.boots is known
+
+
 def test_the_operator_keeps_the_original() -> None:
     ear = Ear()
     ear.hear("original", 0), ear.hear("copy", 60), ear.hear("original", 62)

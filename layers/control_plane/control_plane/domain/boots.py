@@ -93,10 +93,10 @@ def hear(boots: Boots | None, boot_id: str | None, at: datetime, *, connected_si
         return _hear_current(boots, at)
     if boot_id in boots.refused:
         return Heard(Verdict.REFUSED, boots)
-    if boots.duplicate_found_at is not None:
-        return Heard(Verdict.REFUSED, _changed(boots, refused=_with(boot_id, boots.refused)))
     if at <= boots.current.first_at + SKEW:
         return Heard(Verdict.WAITS, boots)  # late: that boot is over, and asks no more
+    if boots.duplicate_found_at is not None:
+        return Heard(Verdict.REFUSED, _changed(boots, refused=_with(boot_id, boots.refused)))
     if boot_id in boots.earlier:
         return Heard(Verdict.BELIEVED, _earlier_again(boots, boot_id, at), duplicate=True)
     was_there = connected_since is not None and at - connected_since > JUST_NOW

@@ -7,6 +7,7 @@ when it connects, starts nothing and stops nothing, and stays away. See domain/b
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.boots import Verdict, choose, hear
+from control_plane.domain.container_instance import InstanceStatus
 from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.identity import InstanceIdentity
 from control_plane.domain.inbox import Envelope
@@ -53,17 +54,23 @@ def _hear(
     """`sender` was just read; what is read again is read because somebody has written it since."""
     known = sender if attempt == 0 else (identities.load(cp.table, sender.instance_id) or sender)
     boots = known.boots
-    if boots is not None and request.boot_id == boots.current.boot_id and boots.coming is None:
+    settled = boots is not None and boots.coming is None and boots.duplicate_found_at is None
+    if boots is not None and settled and request.boot_id == boots.current.boot_id:
         return Verdict.BELIEVED
     instance = instances.load(cp.table, sender.cluster, sender.instance_id)
     connected = instance is not None and instance.agent_connected
     since = instance.connection_changed_at if instance is not None and connected else None
     heard = hear(boots, request.boot_id, envelope.received_at, connected_since=since)
+    writes = []
     if heard.boots is not boots:
-        writes = [identities.written(known, known.model_copy(update={"boots": heard.boots}))]
-        if heard.duplicate and instance is not None:
-            logger.warning("Two machines use one identity", extra={"instance": sender.instance_id})
-            writes.append(instance_presence.duplicate_found(instance, cp.clock()))
+        writes.append(identities.written(known, known.model_copy(update={"boots": heard.boots})))
+    if heard.duplicate:
+        logger.warning("Two machines use one identity", extra={"instance": sender.instance_id})
+    # They may have been found before one of them had registered.
+    found = heard.boots is not None and heard.boots.duplicate_found_at is not None
+    if found and instance is not None and instance.duplicate_found_at is None:
+        writes.append(instance_presence.duplicate_found(instance, cp.clock()))
+    if writes:
         cp.table.commit(writes)
     return heard.verdict
 
@@ -73,7 +80,11 @@ def list_duplicates(cp: ControlPlane, cluster_name: str) -> list[Described]:
     cluster = require_cluster(cp, cluster_name)
     shards = sorted(cluster.shards)
     found = instances.of_cluster(cp.table, cluster.name, shards, consistent=True) if shards else []
-    duplicated = [instance for instance in found if instance.duplicate_found_at is not None]
+    duplicated = [
+        instance
+        for instance in found
+        if instance.duplicate_found_at is not None and instance.status is not InstanceStatus.INACTIVE
+    ]
     return [
         {
             "containerInstanceArn": cp.arns.container_instance(cluster.name, instance.instance_id),
