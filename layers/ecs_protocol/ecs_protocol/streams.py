@@ -1,6 +1,6 @@
 """What the machine and an operator say to each other in a stream, over MQTT: what containers write, or a command.
 
-    control plane ── commands ─────────────►  machine     OpenLogs | OpenExec (messages.py)
+    control plane ── commands ─────────────►  machine     OpenLogs | OpenExec (messages/)
     operator      ── <stream>/in ──────────►  machine     Attach | Acknowledge | Input | Resize | Stop
     operator      ◄─ <stream>/out ──────────  machine     Attached | Output | Alive | Ended
 
