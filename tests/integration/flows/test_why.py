@@ -62,8 +62,8 @@ def test_a_service_that_no_instance_can_take(world: World, machine: str) -> None
             {"portMappings": [{"containerPort": 80, "hostPort": 80}]}, ["host ports in use: 80/tcp"], id="a-port"
         ),
         pytest.param(
-            {"logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "g", "awslogs-region": "r"}}},
-            ["attributes: com.amazonaws.ecs.capability.logging-driver.awslogs"],
+            {"versionConsistency": "enabled"},
+            ["attributes: ecs-anywhere.capability.version-consistency"],
             id="an-attribute",
         ),
     ],
