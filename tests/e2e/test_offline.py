@@ -201,7 +201,7 @@ def test_a_restored_backup_stops_no_healthy_work(tmp_path_factory: pytest.TempPa
         with pytest.raises(ProcessLookupError):
             os.kill(pid_of(tasks[surplus]), 0)
         checked = json.loads(command("ecs-anywhere", "check", "--output", "json", "--state-dir", str(stack.state)))
-        assert checked == {"checked": 1, "differences": [], "busy": []}
+        assert checked == {"checked": 1, "differences": [], "busy": [], "duplicates": []}
         stack.ecs.stop_task(task=once)
         stack.until_task_is("default", once, "STOPPED")
     finally:
