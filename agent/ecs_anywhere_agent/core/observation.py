@@ -30,7 +30,7 @@ def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> Non
     """
     found = {snapshot.ref: snapshot for snapshot in containers}
     for each in draft.tasks():
-        task = take_back_again(draft, each, runs_anew=_runs_anew(each, found)) if each.stopped else each
+        task = take_back_again(draft, each, proved=_was_started_since(each, found)) if each.stopped else each
         if not task.stopped:
             draft.put(
                 update(
@@ -44,13 +44,11 @@ def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> Non
         _adopt(draft, snapshot)
 
 
-def _runs_anew(task: Task, found: Mapping[ContainerRef, ContainerSnapshot]) -> bool:
+def _was_started_since(task: Task, found: Mapping[ContainerRef, ContainerSnapshot]) -> bool:
+    """A container of it has had a run that the state does not know of."""
     runs = ((container, found.get(ContainerRef(task.task_id, container.name))) for container in task.containers)
     return any(
-        snapshot is not None
-        and snapshot.condition is Condition.RUNNING
-        and snapshot.run != container.run
-        and None not in {snapshot.run, container.run}
+        snapshot is not None and snapshot.run != container.run and None not in {snapshot.run, container.run}
         for container, snapshot in runs
     )
 

@@ -11,6 +11,7 @@ or is answered with a stop.
 
 from dataclasses import replace
 
+from ecs_anywhere_agent.core.contact import stops_at
 from ecs_anywhere_agent.core.draft import Draft
 from ecs_anywhere_agent.core.values import Container, Phase, Task
 from ecs_protocol.messages import RestartsInPlace
@@ -21,7 +22,10 @@ _ENDED_BY_ITSELF = frozenset({StopCode.ESSENTIAL_CONTAINER_EXITED, StopCode.TASK
 
 def stays(draft: Draft, task: Task) -> bool:
     """Whether an end of its own would not end the task now."""
-    may_run = task.stop_after is None or not draft.state.rebooted
+    last_moment = stops_at(draft.state, task)
+    may_run = (task.stop_after is None or not draft.state.rebooted) and (
+        last_moment is None or last_moment > draft.now.elapsed
+    )
     return (
         draft.state.cut_off
         and may_run
@@ -69,12 +73,12 @@ def take_back(draft: Draft, task: Task) -> Task:
     return _taken_back(task)
 
 
-def take_back_again(draft: Draft, task: Task, *, runs_anew: bool) -> Task:
-    """The state is older than the machine, which had taken the end back: `runs_anew` proves it, a container that runs
-    and was started since."""
-    if not runs_anew or not _end_is_unheard(task):
+def take_back_again(draft: Draft, task: Task, *, proved: bool) -> Task:
+    """The state is older than the machine, which had taken the end back: `proved` by a container that was started
+    since."""
+    if not proved or not _end_is_unheard(task):
         return task
-    draft.log(f"task {task.task_id}: had ended, and runs again")
+    draft.log(f"task {task.task_id}: had ended, and was started again since")
     return _taken_back(task)
 
 

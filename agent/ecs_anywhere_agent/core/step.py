@@ -53,8 +53,10 @@ def step(state: State, event: Event, now: Instant, rules: Rules = RULES) -> tupl
     reconciling.reconcile_when_due(draft)
     reconciling.reconcile_for_contact(draft)
     reporting.publish_again_when_due(draft)
-    all_tasks = isinstance(event, AgentStarted | InventoryTaken) or other_circumstances(state, draft.state)
+    all_tasks = isinstance(event, InventoryTaken) or other_circumstances(state, draft.state)
     for task in draft.tasks():
+        if isinstance(event, AgentStarted):
+            break  # the inventory comes next: nothing is done by a state that may be older than the machine
         if all_tasks or state.tasks.get(task.task_id) is not task or is_due(draft, task):
             advance(draft, task)
     asking.ask_for_what_is_missing(draft)

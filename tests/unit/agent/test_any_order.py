@@ -317,3 +317,51 @@ def test_a_stop_overtakes_its_start(number: int) -> None:
     machine.calm()
     assert machine.runtime.starts == {}
     assert machine.cloud.tasks[task_id(number)].last_status is TaskStatus.STOPPED
+
+
+def flow(messages: int) -> Step:
+    return lambda machine: machine.flow(messages)
+
+
+def settle(seconds: int) -> Step:
+    return lambda machine: machine.settle(seconds)
+
+
+def arrive(at: int) -> Step:
+    return lambda machine: machine.arrive(at, keep=False)
+
+
+def lose_up(machine: StormyMachine) -> None:
+    machine.lose_up(acknowledged=False)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(
+            [switch, run(2), switch, flow(12), reboot, snapshot, settle(70), restore, StormyMachine.long_quiet],
+            id="what-an-older-state-takes-for-ended-runs-again",
+        ),
+        pytest.param(
+            [run(2), arrive(1), settle(0), reboot, snapshot, StormyMachine.long_quiet, restore, settle(70)],
+            id="its-time-to-be-removed-has-passed",
+        ),
+        pytest.param(
+            [
+                *(switch, switch, StormyMachine.lose_down, run(3), lose_up),
+                *(StormyMachine.long_quiet, switch, StormyMachine.long_quiet),
+            ],
+            id="stop-after-comes-while-it-waits-to-start-again",
+        ),
+    ],
+)
+def test_what_was_found_by_chance(script: list[Step]) -> None:
+    machine = StormyMachine(DEFINITIONS["HEALTHY"])
+    machine.boot()
+    machine.connect()
+    machine.flow(10)
+    run(1)(machine)
+    for each in script:
+        each(machine)
+    machine.calm()
+    assert set(machine.runtime.starts.values()) <= {1}

@@ -391,7 +391,8 @@ class Machine:
 
     def take(self, event: Event) -> None:
         state, actions = step(self.state, event, instant(self.now), self.rules)
-        self._check_rest(state)
+        if not isinstance(event, AgentStarted):
+            self._check_rest(state)
         self._point()
         self.stored = self.state = state
         for action in actions:
