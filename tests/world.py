@@ -107,6 +107,12 @@ class FakeAgents:
     sent: list[tuple[str, ControlPlaneMessage]] = field(default_factory=list)
     unreachable: bool = False
 
+    ended: list[str] = field(default_factory=list)
+    """Whose sessions were ended."""
+
+    def end_session(self, instance_id: str) -> None:
+        self.ended.append(instance_id)
+
     def send(self, instance_id: str, message: ControlPlaneMessage) -> None:
         if self.unreachable:
             raise _client_error("Publish")

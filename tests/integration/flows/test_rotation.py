@@ -234,6 +234,7 @@ def test_a_machine_hears_that_it_is_deregistered_and_then_its_certificate_is_rev
     assert world.registry.in_use == {gone.old}
     world.say(gone.id, DeregistrationNoted(request_id="noted"))
     assert (world.registry.retired, gone.attached) == ({gone.old}, set())
+    assert world.agents.ended == [gone.id]
 
 
 def test_it_hears_so_again_whatever_it_asks(world: World, gone: Machine) -> None:

@@ -79,4 +79,5 @@ def say_farewell(cp: ControlPlane, instance: ContainerInstance) -> None:
 def _revoke(cp: ControlPlane, identity: InstanceIdentity) -> None:
     for principal in identity.principals:
         cp.registry.retire(principal, thing_name(cp.prefix, identity.instance_id))
+    cp.agents.end_session(identity.instance_id)  # after it, so that it does not come back
     logger.info("Revoked", extra={"instance": identity.instance_id})
