@@ -15,7 +15,7 @@ import pytest
 from e2e.conftest import BIN, Agent, Stack, clean_environment, command, free_port, pid_of, until
 from e2e.proxy import Proxy
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 Join = Callable[..., tuple[Agent, Proxy]]
 DISCONNECT = "ecs-anywhere:disconnect"
@@ -291,5 +291,6 @@ def test_tasks_of_machines_that_do_not_come_back(stack: Stack, join: Join) -> No
     until("the surplus goes", lambda: substitute not in in_place("replaced", replaced), 120)
     assert stack.task("replaced", original)["lastStatus"] == "RUNNING"
     network.heal()
-    until("it is told", lambda: stack.task("limited", may_run_once)["lastStatus"] == "STOPPED", 180)
+    told_within = 400  # refused eight times, the machine tries again within 256 seconds
+    until("it is told", lambda: stack.task("limited", may_run_once)["lastStatus"] == "STOPPED", told_within)
     until("the tasks of both machines are replaced", lambda: len(tasks_on(many[2][0])) == 3, 240)
