@@ -6,7 +6,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ecs_anywhere.console import out, print_json
+from ecs_anywhere.console import out, print_json, table
 from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
 from ecs_anywhere.stacks import open_stack, operate
 
@@ -47,12 +47,10 @@ def delete(*, activation_id: str, state_dir: Path, stack_name: str | None, outpu
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("ACTIVATION", "CLUSTER", "MACHINES", "EXPIRES", "ATTRIBUTES"):
-        table.add_column(column, overflow="fold")
+    rows = table("ACTIVATION", "CLUSTER", "MACHINES", "EXPIRES", "ATTRIBUTES")
     for each in found:
         expires = "expired" if each["expired"] else each["expiresAt"]
         attributes = ", ".join(f"{name}={value}" for name, value in each["attributes"].items()) or "-"
         used = f"{each['registrations']} of {each['registrationLimit']}"
-        table.add_row(each["activationId"], each["cluster"], used, expires, attributes)
-    return table
+        rows.add_row(each["activationId"], each["cluster"], used, expires, attributes)
+    return rows

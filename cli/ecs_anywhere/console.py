@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -26,6 +27,14 @@ def print_json(value: Any) -> None:
     """JSON alone on stdout."""
     sys.stdout.write(json.dumps(value, default=_json, indent=2) + "\n")
     sys.stdout.flush()
+
+
+def table(*columns: str) -> Table:
+    """Rows under headings, without lines; what is too wide is folded, so that nothing is cut off."""
+    made = Table(box=None, pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
 
 
 def _json(value: Any) -> str:

@@ -6,11 +6,9 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ecs_anywhere.console import out, print_json
-from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
+from ecs_anywhere.console import out, print_json, table
+from ecs_anywhere.options import cluster_option, output_option, stack_name_option, state_dir_option
 from ecs_anywhere.stacks import open_stack, operate
-
-_cluster = click.option("--cluster", default="default", show_default=True)
 
 
 @click.group()
@@ -19,7 +17,7 @@ def duplicates() -> None:
 
 
 @duplicates.command("list")
-@_cluster
+@cluster_option
 @state_dir_option
 @stack_name_option
 @output_option
@@ -38,7 +36,7 @@ def list_command(*, cluster: str, state_dir: Path, stack_name: str | None, outpu
 @duplicates.command()
 @click.argument("instance")
 @click.argument("boot_id")
-@_cluster
+@cluster_option
 @state_dir_option
 @stack_name_option
 @output_option
@@ -53,10 +51,8 @@ def keep(*, instance: str, boot_id: str, cluster: str, state_dir: Path, stack_na
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("CONTAINER INSTANCE", "FOUND", "SERVED BOOT ID", "REFUSED BOOT IDS"):
-        table.add_column(column, overflow="fold")
+    rows = table("CONTAINER INSTANCE", "FOUND", "SERVED BOOT ID", "REFUSED BOOT IDS")
     for each in found:
         instance = each["containerInstanceArn"].rpartition("/")[2]
-        table.add_row(instance, each["foundAt"], each["servedBootId"], ", ".join(each["refusedBootIds"]))
-    return table
+        rows.add_row(instance, each["foundAt"], each["servedBootId"], ", ".join(each["refusedBootIds"]))
+    return rows

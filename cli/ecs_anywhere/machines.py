@@ -7,16 +7,15 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_anywhere.console import Problem, out, print_json
-from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
+from ecs_anywhere.options import cluster_option, output_option, stack_name_option, state_dir_option
 from ecs_anywhere.stacks import ecs_client, open_stack, operate
 
-_cluster = click.option("--cluster", default="default", show_default=True)
 ALREADY = "The referenced container instance is already deregistered."
 
 
 @click.command()
 @click.argument("instance")
-@_cluster
+@cluster_option
 @state_dir_option
 @stack_name_option
 @output_option
@@ -32,7 +31,7 @@ def rotate(*, instance: str, cluster: str, state_dir: Path, stack_name: str | No
 
 @click.command()
 @click.argument("instance")
-@_cluster
+@cluster_option
 @click.option("--force", is_flag=True, help="Though tasks run on it; services start others in their place.")
 @click.option("--revoke-now", is_flag=True, help="It may be stolen: do not wait until it has heard.")
 @state_dir_option

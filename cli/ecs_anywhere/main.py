@@ -19,7 +19,7 @@ from ecs_anywhere.emulator import running
 from ecs_anywhere.interrupts import unbroken
 from ecs_anywhere.keys import keys
 from ecs_anywhere.machines import deregister, rotate
-from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
+from ecs_anywhere.options import cluster_option, output_option, stack_name_option, state_dir_option
 from ecs_anywhere.orphans import orphans
 from ecs_anywhere.policies import policies
 from ecs_anywhere.settings import StateDir
@@ -211,7 +211,7 @@ def replay(*, queue: str, state_dir: Path, stack_name: str | None, output: str) 
 
 
 @cli.command()
-@click.option("--cluster", default="default", show_default=True)
+@cluster_option
 @state_dir_option
 @stack_name_option
 @output_option
@@ -225,7 +225,7 @@ def resume(*, cluster: str, state_dir: Path, stack_name: str | None, output: str
 
 
 @cli.command()
-@click.option("--cluster", default="default", show_default=True)
+@cluster_option
 @click.option("--repair", is_flag=True, help="Write what the tasks leave.")
 @state_dir_option
 @stack_name_option

@@ -21,3 +21,4 @@ output_option = click.option(
     show_default=True,
     help="json: the result alone, as JSON, on stdout.",
 )
+cluster_option = click.option("--cluster", default="default", show_default=True)

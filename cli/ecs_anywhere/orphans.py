@@ -6,11 +6,9 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ecs_anywhere.console import out, print_json
-from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
+from ecs_anywhere.console import out, print_json, table
+from ecs_anywhere.options import cluster_option, output_option, stack_name_option, state_dir_option
 from ecs_anywhere.stacks import open_stack, operate
-
-_cluster = click.option("--cluster", default="default", show_default=True)
 
 
 @click.group()
@@ -19,7 +17,7 @@ def orphans() -> None:
 
 
 @orphans.command("list")
-@_cluster
+@cluster_option
 @state_dir_option
 @stack_name_option
 @output_option
@@ -37,7 +35,7 @@ def list_command(*, cluster: str, state_dir: Path, stack_name: str | None, outpu
 
 @orphans.command()
 @click.argument("task")
-@_cluster
+@cluster_option
 @state_dir_option
 @stack_name_option
 @output_option
@@ -52,7 +50,7 @@ def adopt(*, task: str, cluster: str, state_dir: Path, stack_name: str | None, o
 
 @orphans.command()
 @click.argument("task")
-@_cluster
+@cluster_option
 @state_dir_option
 @stack_name_option
 @output_option
@@ -71,11 +69,9 @@ def _id(task: str) -> str:
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("TASK", "DEFINITION", "GROUP", "CONTAINER INSTANCE", "FOUND", "STATE"):
-        table.add_column(column, overflow="fold")
+    rows = table("TASK", "DEFINITION", "GROUP", "CONTAINER INSTANCE", "FOUND", "STATE")
     for each in found:
         state = "to stop" if each["stopping"] else "can be adopted" if each["adoptable"] else "can only be stopped"
         instance = each["containerInstanceArn"].rpartition("/")[2]
-        table.add_row(each["taskId"], each["taskDefinition"], each["group"] or "-", instance, each["foundAt"], state)
-    return table
+        rows.add_row(each["taskId"], each["taskDefinition"], each["group"] or "-", instance, each["foundAt"], state)
+    return rows

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ecs_anywhere.console import Problem, out, print_json
+from ecs_anywhere.console import Problem, out, print_json, table
 from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
 from ecs_anywhere.stacks import open_stack, operate
 
@@ -128,11 +128,9 @@ def _read(document: Path) -> Any:
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("PRINCIPAL", "POLICY", "EFFECT", "ACTIONS", "RESOURCES"):
-        table.add_column(column, overflow="fold")
+    rows = table("PRINCIPAL", "POLICY", "EFFECT", "ACTIONS", "RESOURCES")
     for policy in found:
         for each in policy["document"]["Statement"]:
             actions, resources = "\n".join(each["Action"]), "\n".join(each["Resource"])
-            table.add_row(policy["principal"], policy["name"], each["Effect"], actions, resources)
-    return table
+            rows.add_row(policy["principal"], policy["name"], each["Effect"], actions, resources)
+    return rows

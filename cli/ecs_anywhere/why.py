@@ -9,14 +9,14 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from ecs_anywhere.console import out, print_json
-from ecs_anywhere.options import output_option, stack_name_option, state_dir_option
+from ecs_anywhere.console import out, print_json, table
+from ecs_anywhere.options import cluster_option, output_option, stack_name_option, state_dir_option
 from ecs_anywhere.stacks import open_stack, operate
 
 
 @click.command()
 @click.argument("name", metavar="TASK|SERVICE|EVENT")
-@click.option("--cluster", default="default", show_default=True)
+@cluster_option
 @state_dir_option
 @stack_name_option
 @output_option
@@ -64,13 +64,11 @@ def _task(task: dict[str, Any]) -> Iterator[RenderableType]:
     yield f"On {task['containerInstanceArn']}{away}"
     if "stoppedReason" in task or "stopCode" in task:
         yield f"{task.get('stopCode', '')}: {escape(task.get('stoppedReason', ''))}"
-    table = Table(box=None, pad_edge=False)
-    for column in ("CONTAINER", "STATUS", "EXIT CODE", "REASON"):
-        table.add_column(column, overflow="fold")
+    rows = table("CONTAINER", "STATUS", "EXIT CODE", "REASON")
     for each in task["containers"]:
         code, reason = str(each.get("exitCode", "-")), escape(each.get("reason", "-"))
-        table.add_row(each["name"], each["lastStatus"], code, reason)
-    yield table
+        rows.add_row(each["name"], each["lastStatus"], code, reason)
+    yield rows
 
 
 def _placement(placement: dict[str, Any]) -> Iterator[RenderableType]:
@@ -82,13 +80,13 @@ def _placement(placement: dict[str, Any]) -> Iterator[RenderableType]:
         yield "There are no container instances in the cluster."
         return
     yield f"None of {placement['instances']} container instances can take one task more:"
-    table = Table(box=None, pad_edge=False)
-    table.add_column("REASON", overflow="fold")
-    table.add_column("INSTANCES", justify="right")
-    table.add_column("SUCH AS", overflow="fold")
+    rows = Table(box=None, pad_edge=False)
+    rows.add_column("REASON", overflow="fold")
+    rows.add_column("INSTANCES", justify="right")
+    rows.add_column("SUCH AS", overflow="fold")
     for each in placement["refusals"]:
-        table.add_row(escape(each["reason"]), str(each["count"]), "\n".join(each["containerInstances"]))
-    yield table
+        rows.add_row(escape(each["reason"]), str(each["count"]), "\n".join(each["containerInstances"]))
+    yield rows
     closest = placement["closest"]
     if closest:
         yield f"The closest, {closest['containerInstance']}:"
