@@ -16,6 +16,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ecs_anywhere_agent.runtime import keeper
@@ -32,7 +33,7 @@ _GRACE_SECONDS = 1.0
 def main() -> None:
     size = int.from_bytes(_receive(4), "big")
     order = marshal.loads(_receive(size))  # the agent's own bytes, over a socket that only it holds
-    keeper._prctl()(keeper._PR_SET_CHILD_SUBREAPER, 1)
+    keeper.subreaper()
     child, failure = _spawn(order)
     if failure:
         _tell(f"failed {failure}")
@@ -51,52 +52,30 @@ def main() -> None:
         if not poll.poll(_GRACE_SECONDS * 1000):
             keeper.signal_session(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    keeper._kill_leftovers(child)
+    keeper.kill_leftovers(child)
     _tell(f"exited {code if code >= 0 else 128 - code}")
 
 
 def _spawn(order: "dict[str, Any]") -> "tuple[int, str]":
     """As the keeper's, for standard streams that are there already."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        stage = "start"
-        try:
-            os.setsid()
-            if order["terminal"]:
-                import fcntl  # noqa: PLC0415
 
-                fcntl.ioctl(0, _TIOCSCTTY, 0)
-            os.close(_CONTROL)
-            stage = "cgroup"
-            for procs in order["cgroup_procs"]:
-                with open(procs, "w") as file:  # noqa: PTH123
-                    file.write("0")
-            stage = "user"
-            if order["user"] is not None:
-                uid, gid, groups = order["user"]
-                for descriptor in (0, 1, 2):
-                    os.fchown(descriptor, uid, gid)  # /dev/stdout and the like are opened anew
-                os.setgroups(groups)
-                os.setgid(gid)
-                os.setuid(uid)
-            stage = "workingDirectory"
-            os.chdir(order["working_directory"])
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            stage = "exec"
-            keeper._exec(order["argv"], order["environment"])
-        except BaseException as error:  # whatever it is, only the parent can tell it
-            os.write(writing, f"{stage}:{getattr(error, 'errno', 0) or 0}".encode())
-        finally:
-            os._exit(127)
-    os.close(writing)
-    failure = os.read(reading, 100).decode()
-    os.close(reading)
-    if failure:
-        os.waitpid(child, 0)
-    return child, failure
+    def become(enter: "Callable[[str], None]") -> None:
+        if order["terminal"]:
+            import fcntl  # noqa: PLC0415
+
+            fcntl.ioctl(0, _TIOCSCTTY, 0)
+        os.close(_CONTROL)
+        enter("cgroup")
+        keeper.enter_cgroups(order["cgroup_procs"])
+        enter("user")
+        if order["user"] is not None:
+            uid, gid, groups = order["user"]
+            for descriptor in (0, 1, 2):
+                os.fchown(descriptor, uid, gid)  # /dev/stdout and the like are opened anew
+            keeper.become_user(uid, gid, groups)
+        keeper.execute(order, enter)
+
+    return keeper.spawn(become)
 
 
 def _receive(size: int) -> bytes:

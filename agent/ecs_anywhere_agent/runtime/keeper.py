@@ -38,8 +38,7 @@ def main() -> None:
     if not _claim(order["boot_id"]):
         _tell("already")
         return
-    prctl = _prctl()
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl = subreaper()
     child, failure = _spawn(order, prctl)
     if failure:
         stage, number = failure.split(":")
@@ -51,7 +50,7 @@ def main() -> None:
     _tell("started")
     code = _wait(child, order["stop_signal"])
     ended = time.time()
-    _kill_leftovers(child)
+    kill_leftovers(child)
     _write("exit.json", f'{{{by_me}, "exitCode": {code}, "finishedAt": {ended}}}')
 
 
@@ -95,41 +94,40 @@ def _claim(boot_id: str) -> bool:
 
 
 def _spawn(order: "dict[str, Any]", prctl: "Callable[[int, int], int]") -> tuple[int, str]:
-    """The child's pid, and `<stage>:<errno>` if it could not become the container's process."""
+    def become(enter: "Callable[[str], None]") -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        enter("cgroup")
+        enter_cgroups(order["cgroup_procs"])
+        enter("log")
+        log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        null = os.open("/dev/null", os.O_RDONLY)
+        for source, target in ((null, 0), (log, 1), (log, 2)):
+            os.dup2(source, target)
+        enter("ulimits")
+        _limit(order["ulimits"])
+        enter("user")
+        if order["user"] is not None:
+            become_user(*order["user"])
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        execute(order, enter)
+
+    return spawn(become)
+
+
+def spawn(become: "Callable[[Callable[[str], None]], None]") -> tuple[int, str]:
+    """A child in a session of its own: its pid, and `<stage>:<errno>` if it could not become what it was to be.
+
+    `become` is called in the child, with what it tells of each stage before that begins; it does not return.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        stage = "start"
+        stages = ["start"]
         try:
             os.setsid()
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            stage = "cgroup"
-            for procs in order["cgroup_procs"]:
-                with open(procs, "w") as file:  # noqa: PTH123
-                    file.write("0")
-            stage = "log"
-            log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            null = os.open("/dev/null", os.O_RDONLY)
-            for source, target in ((null, 0), (log, 1), (log, 2)):
-                os.dup2(source, target)
-            stage = "ulimits"
-            _limit(order["ulimits"])
-            stage = "user"
-            if order["user"] is not None:
-                uid, gid, groups = order["user"]
-                os.setgroups(groups)
-                os.setgid(gid)
-                os.setuid(uid)
-                prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            stage = "workingDirectory"
-            os.chdir(order["working_directory"])
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            stage = "exec"
-            _exec(order["argv"], order["environment"])
+            become(stages.append)
         except BaseException as error:  # whatever it is, only the parent can tell it
-            os.write(writing, f"{stage}:{getattr(error, 'errno', 0) or 0}".encode())
+            os.write(writing, f"{stages[-1]}:{getattr(error, 'errno', 0) or 0}".encode())
         finally:
             os._exit(127)
     os.close(writing)
@@ -138,6 +136,29 @@ def _spawn(order: "dict[str, Any]", prctl: "Callable[[int, int], int]") -> tuple
     if failure:
         os.waitpid(child, 0)
     return child, failure
+
+
+def enter_cgroups(procs: "list[str]") -> None:
+    for path in procs:
+        with open(path, "w") as file:  # noqa: PTH123
+            file.write("0")
+
+
+def become_user(uid: int, gid: int, groups: "list[int]") -> None:
+    os.setgroups(groups)
+    os.setgid(gid)
+    os.setuid(uid)
+
+
+def execute(order: "dict[str, Any]", enter: "Callable[[str], None]") -> None:
+    """Become the program, where it is to run and with signals as they were before anybody changed them."""
+    enter("workingDirectory")
+    os.chdir(order["working_directory"])
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    enter("exec")
+    _exec(order["argv"], order["environment"])
 
 
 def _limit(ulimits: "list[tuple[int, int, int]]") -> None:
@@ -184,7 +205,7 @@ def _wait(child: int, stop_signal: int) -> int:
                 break
 
 
-def _kill_leftovers(session: int) -> None:
+def kill_leftovers(session: int) -> None:
     """With its first process a container ends: what that left behind became our child, or shares its session."""
     deadline = time.monotonic() + _LEFTOVER_SECONDS
     while time.monotonic() < deadline:
@@ -229,6 +250,13 @@ def _tell(word: str) -> None:
         pass
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)
+
+
+def subreaper() -> "Callable[[int, int], int]":
+    """What the process's descendants leave behind becomes its child. Answers prctl(2)."""
+    prctl = _prctl()
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    return prctl
 
 
 def _prctl() -> "Callable[[int, int], int]":
