@@ -4,15 +4,22 @@ A line's key is its instance's, so that a service has one line, and by the condi
 instance, however many look at it at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 
 from control_plane.domain.races import InstanceChangedError, ServiceChangedError
-from control_plane.domain.scheduling.daemon import Line
+from control_plane.domain.scheduling.daemon_line import Line
 from control_plane.domain.service import Service
 from control_plane.store import keys
 from control_plane.store.items import attributes
 from control_plane.store.table import Table, Write
+
+PAGE = 40
+"""Lines that are read at once in search of some: 10 KB, about."""
+
+_FIRST, _LAST = "0", "g"
+"""Instance ids are hexadecimal."""
 
 
 def lines_of(table: Table, service: Service) -> dict[str, Line]:
@@ -27,6 +34,41 @@ def lines_on(table: Table, service: Service, instance_ids: Iterable[str]) -> dic
     found = table.get_many([_key(service, instance_id) for instance_id in instance_ids])
     lines = [Line.model_validate(item) for item in found.values()]
     return {line.instance_id: line for line in lines}
+
+
+def behind(table: Table, service: Service, count: int) -> list[str]:
+    """Instances whose tasks are to be replaced, at most so many: those that come after the last ones of such an answer
+    (`rolled_up_to`), round and round. So a deployment reads each line once, however few may be down at a time.
+
+    Candidates, never the answer (rule 3).
+    """
+    partitions = keys.service_task_partitions(service.cluster, service.name, service.shards)
+    last = service.rolled_up_to
+    if last is None:
+        parts = [(partition, _FIRST, _LAST) for partition in partitions]
+    else:
+        here = partitions.index(_key(service, last).pk)
+        others = [*partitions[here + 1 :], *partitions[:here]]
+        parts = [
+            (partitions[here], _after(last), _LAST),
+            *((partition, _FIRST, _LAST) for partition in others),
+            (partitions[here], _FIRST, last),
+        ]
+    found = (line.instance_id for part in parts for line in _lines_between(table, *part) if line.behind)
+    return list(islice(found, count))
+
+
+def _lines_between(table: Table, partition: str, low: str, high: str) -> Iterator[Line]:
+    """No more are read than are asked for, by the page."""
+    is_all = False
+    while not is_all:
+        items, is_all = table.query_some(partition, low, high, newest_first=False, limit=PAGE)
+        yield from map(Line.model_validate, items)
+        low = _after(items[-1]["sk"]) if items else high
+
+
+def _after(instance_id: str) -> str:
+    return f"{instance_id} "
 
 
 def written(service: Service, instance_id: str, before: Line | None, after: Line | None) -> Write:
