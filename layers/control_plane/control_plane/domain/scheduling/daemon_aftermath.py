@@ -71,7 +71,9 @@ def after_chunk(
         return after.model_copy(update={"look_at": None})
     if not whole:
         return after
-    at_all = now + (LOOK_ANYWAY if last else LOOK_AGAIN)
+    # Whoever had read its cluster before the service was in it, and then wrote an instance, did not name the service.
+    is_new = now < service.created_at + LOOK_AGAIN
+    at_all = now + (LOOK_AGAIN if is_new or not last else LOOK_ANYWAY)
     # Nothing to do here: a time that still lies ahead stays, so that such a look writes nothing.
     ahead = not steps and service.planned and service.look_at is not None and now < service.look_at <= at_all
     return after if ahead else after.model_copy(update={"look_at": at_all})
