@@ -152,7 +152,7 @@ def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[Se
             or (task.daemon and task.last_status is not TaskStatus.RUNNING)
         )
     ]
-    daemons = set(instance.daemons_due) if instance.agent_connected else set()
+    daemons = {*instance.daemons_due, *instance.daemons_waiting} if instance.agent_connected else set()
     if connection:
         daemons |= _daemons_moving(cp, instance, held)
     if draining and not any(task.service and not task.daemon for task in held):

@@ -165,8 +165,8 @@ def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snaps
             chunk.events.append(service_events.unhealthy(service, task, now=chunk.now, new_id=cp.new_id))
     elif step.seen:
         chunk.writes.append(daemons.seen(service.cluster, instance_id, service.name, chunk.now))
-    elif step.due:
-        chunk.writes.append(daemons.due_again(service.cluster, instance_id, service.name))
+    elif step.waits:
+        chunk.writes.append(daemons.waits(service.cluster, instance_id, service.name, chunk.now))
     if step.newly_lacks and line is not None:
         unplaced = Unplaced({instance_id: line.lacks})
         chunk.events.append(service_events.short(service, unplaced, now=chunk.now, new_id=cp.new_id))
@@ -224,5 +224,5 @@ def let_go_of(cp: ControlPlane, key: ServiceKey, changed: Iterable[str]) -> None
     """A service that is no more has no business on any instance, though the end of its last task made it due there."""
     found = instances.load_many(cp.table, [(key.cluster, each) for each in changed])
     for instance in found.values():
-        if key.service in instance.daemons_due:
+        if key.service in instance.daemons_due | instance.daemons_waiting:
             cp.table.commit([daemons.seen(key.cluster, instance.instance_id, key.service, cp.clock())])

@@ -84,30 +84,24 @@ def written(service: Service, instance_id: str, before: Line | None, after: Line
     )
 
 
-def due_again(cluster: str, instance_id: str, service: str) -> Write:
-    """Any change of the instance is to wake the service. Nobody waits for it: it has looked, and found no room."""
-    return _due(cluster, instance_id, service, "ADD #daemonsDue :service")
+def waits(cluster: str, instance_id: str, service: str, now: datetime) -> Write:
+    """Any change of the instance is to wake the service; and this one does, should there have been one meanwhile."""
+    return _looked(cluster, instance_id, service, "ADD #daemonsWaiting :service DELETE #daemonsDue :service", now)
 
 
 def seen(cluster: str, instance_id: str, service: str, now: datetime) -> Write:
     """The service is done with the instance."""
-    return _due(
-        cluster,
-        instance_id,
-        service,
-        "SET #daemonsSeenAt = :now, #updatedAt = :now DELETE #daemonsDue :service",
-        now=now,
-    )
+    return _looked(cluster, instance_id, service, "DELETE #daemonsDue :service, #daemonsWaiting :service", now)
 
 
-def _due(cluster: str, instance_id: str, service: str, update: str, now: datetime | None = None) -> Write:
+def _looked(cluster: str, instance_id: str, service: str, update: str, now: datetime) -> Write:
     return Write(
         "Update",
         keys.instance(cluster, instance_id),
         InstanceChangedError(instance_id),
-        update=update,
+        update=f"SET #daemonsSeenAt = :now, #updatedAt = :now {update}",
         condition="attribute_exists(#pk)",
-        values={":service": frozenset({service}), **({":now": now} if now else {})},
+        values={":service": frozenset({service}), ":now": now},
     )
 
 

@@ -84,9 +84,9 @@ class Step:
     stop: Verdict | None = None
     seen: bool = False
     """The service is done with the instance, which may be given other tasks."""
-    due: bool = False
-    """Any change of the instance is to wake the service: its task is missing there, or has no business there and is out
-    of reach."""
+    waits: bool = False
+    """Any change of the instance is to wake the service, for whose task others need not wait there: it has no room, or
+    its machine is away."""
 
     @property
     def newly_lacks(self) -> bool:
@@ -263,16 +263,17 @@ def _step(service: Service, place: Place, verdict: Verdict, after: Line | None, 
     missing = place.matches and not there and service.status is ServiceStatus.ACTIVE and not _failed(service)
     exists = place.instance is not None and place.instance.status is not InstanceStatus.INACTIVE
     undecided = exists and verdict is Verdict.STAYS and not (place.matches or place.connected)
-    known = place.instance is not None and service.name in place.instance.daemons_due
+    due = place.instance is not None and service.name in place.instance.daemons_due
+    waits = place.instance is not None and service.name in place.instance.daemons_waiting
     step = Step(
         place,
         after,
         start=start,
         stop=stop,
-        seen=known and not (missing or undecided),
-        due=(missing or undecided) and not start and not known,
+        seen=(due or waits) and not (missing or undecided),
+        waits=(missing or undecided) and not start and (bool(place.lacks) if due else not waits),
     )
-    return [step] if start or stop or step.seen or step.due or after != place.line else []
+    return [step] if start or stop or step.seen or step.waits or after != place.line else []
 
 
 def _times(
