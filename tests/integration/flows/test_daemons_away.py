@@ -1,5 +1,6 @@
 """A DAEMON service and machines that are away: what becomes of a task there is decided once its machine is back."""
 
+from control_plane.flows.container_instances import deregister_container_instance
 from control_plane.flows.services import delete_service
 from ecs_protocol.statuses import HealthStatus
 from integration.flows.test_daemons import (
@@ -101,3 +102,25 @@ def test_a_deleted_service_tells_machines_that_are_away_to_stop(world: World, ma
     delete_service(world.cp, {"service": "agent"})
     world.deliver()
     assert fleet(world, machines) == "1s 1s 1s"
+
+
+def test_one_without_room_or_whose_start_waits_is_no_shortfall_once_it_is_away_or_gone(
+    world: World, machines: list[str]
+) -> None:
+    """No task of the service is there, whose machine would be heard of: its name on the instance is what wakes it."""
+    full, failing, gone = world.machine(memory=10), world.machine(), world.machine(memory=10)
+    create(world)
+    do_as_told(world, machines)
+    for _ in range(3):
+        do_as_told(world, [failing], failing="agent:1")
+    assert (fleet(world, [full, failing, gone]), counts(world)) == ("- - -", (6, 3, 0))
+    world.disconnects(full)
+    assert counts(world) == (5, 3, 0)
+    deregister_container_instance(world.cp, {"containerInstance": gone})
+    world.deliver()
+    assert (counts(world), states(world)) == ((4, 3, 0), [("1", 3, "IN_PROGRESS")])
+    world.disconnects(failing)
+    assert (counts(world), states(world)) == ((3, 3, 0), [("1", 3, "COMPLETED")])
+    world.connects(full)
+    world.connects(failing)
+    assert counts(world) == (5, 3, 1)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from control_plane.domain.container_instance import InstanceStatus
-from control_plane.domain.scheduling.daemon import DaemonPlan, Place, plan_daemons
+from control_plane.domain.scheduling.daemon import DaemonPlan, Place, Step, plan_daemons
 from control_plane.domain.scheduling.daemon_aftermath import may_stop
 from control_plane.domain.scheduling.daemon_line import Line, total
 from control_plane.domain.service import Deployment, DeploymentConfiguration, RolloutState, Service, ServiceStatus
@@ -206,6 +206,29 @@ def test_health_goes_before_protection() -> None:
     assert place.task is not None
     shielded = replace(place, task=place.task.model_copy(update={"protected_until": NOW + timedelta(minutes=5)}))
     assert answer(plan_daemons(a_daemon(), [shielded], NOW, checks=CHECKS), [shielded]) == "-"
+
+
+MEMORY, CPU = "RESOURCE:MEMORY", "RESOURCE:CPU"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_news", "fails"),
+    [
+        pytest.param({}, (MEMORY,), True, True, id="it-has-no-room"),
+        pytest.param({"lacks": (MEMORY,)}, (MEMORY,), False, False, id="still-none"),
+        pytest.param({"lacks": (MEMORY,)}, (MEMORY, CPU), False, False, id="even-less"),
+        pytest.param({"lacks": (MEMORY,)}, (CPU,), True, False, id="something-else-is-short"),
+        pytest.param({"lacks": (MEMORY,), "deployment_id": OLD}, (MEMORY,), True, True, id="for-the-next-revision"),
+        pytest.param({"lacks": (MEMORY,)}, (), False, False, id="it-has-room"),
+    ],
+)
+def test_a_shortage_is_said_once_and_is_one_failure_of_its_deployment(
+    before: dict[str, Any], now: tuple[str, ...], is_news: bool, fails: bool
+) -> None:
+    """What an instance lacks changes with all that is on it: it alone must not trip the circuit breaker."""
+    line = Line(**{"instance_id": f"{1:032x}", "deployment_id": NEW, "wanted": True, **before}) if before else None
+    step = Step(Place(f"{1:032x}", line), Line(instance_id=f"{1:032x}", deployment_id=NEW, wanted=True, lacks=now))
+    assert (step.newly_lacks, step.newly_short) == (is_news, fails)
 
 
 def test_starts_that_fail_are_spaced_out_on_their_instance_alone() -> None:

@@ -152,7 +152,9 @@ def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[Se
             or (task.daemon and task.last_status is not TaskStatus.RUNNING)
         )
     ]
-    daemons = {*instance.daemons_due, *instance.daemons_waiting} if instance.agent_connected else set()
+    # On a machine that is away nothing is to be done; that it has gone is to be counted.
+    counts = instance.agent_connected or connection
+    daemons = {*instance.daemons_due, *instance.daemons_waiting} if counts else set()
     if connection:
         daemons |= _daemons_moving(cp, instance, held)
     if draining and not any(task.service and not task.daemon for task in held):

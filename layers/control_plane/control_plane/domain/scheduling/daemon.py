@@ -89,12 +89,20 @@ class Step:
     its machine is away."""
 
     @property
+    def newly_short(self) -> bool:
+        """Whether it is news that the instance cannot take the task of this deployment."""
+        return self.newly_lacks and not self._lacked
+
+    @property
     def newly_lacks(self) -> bool:
-        """Whether it is news that the instance cannot take the task."""
+        """Whether it is news why: an event names the first reason."""
+        return self.line is not None and bool(self.line.lacks) and self._lacked != self.line.lacks[:1]
+
+    @property
+    def _lacked(self) -> tuple[str, ...]:
+        """The first reason as it was."""
         before, after = self.place.line, self.line
-        if after is None or not after.lacks:
-            return False
-        return before is None or (before.lacks, before.deployment_id) != (after.lacks, after.deployment_id)
+        return before.lacks[:1] if before and after and before.deployment_id == after.deployment_id else ()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def after_chunk(
     were looked at; `last`: this is the last chunk of the plan.
     """
     ended = [step.place.task for step in steps if step.place.task is not None and step.place.task.stopped]
-    lacking = 0 if service.deployment.has_run else sum(step.newly_lacks for step in steps)
+    lacking = 0 if service.deployment.has_run else sum(step.newly_short for step in steps)
     went = progress(
         service.model_copy(update={"desired_count": planned.wanted}),
         [task for task in ended if task.deployment_id == service.deployment.deployment_id],
