@@ -4,6 +4,7 @@ Fleets are written as pictures: `a:berlin/2x1` is instance a, at the site berlin
 one of another. Instances have 1,024 CPU units and MiB less 100 for each task on them.
 """
 
+import heapq
 from collections import Counter
 from typing import Any
 
@@ -148,6 +149,31 @@ def test_chance_is_fair_and_its_seed_decides() -> None:
     assert all(900 < count < 1100 for count in Counter(ids(answers)).values())
     assert place(demand(Random(), size=0), 50, fleet("a b c"), "seed") == answers[:50]
     assert place(demand(Random(), size=0), 50, fleet("a b c"), "other") != answers[:50]
+
+
+def pushes(monkeypatch: pytest.MonkeyPatch, racks: int, tasks: int) -> int:
+    """How often something is put into a heap to place tasks over the racks of one site."""
+    candidates = [
+        Candidate(an_instance(instance_id=f"{rack:032}", attributes={"site": "x", "rack": str(rack)}), frozenset())
+        for rack in range(racks)
+    ]
+    counted = 0
+    push = heapq.heappush
+
+    def counting(heap: list[Any], item: Any) -> None:
+        nonlocal counted
+        counted += 1
+        push(heap, item)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(heapq, "heappush", counting)
+        place(demand(SITE, Spread("rack"), MEMORY), tasks, candidates)
+    return counted
+
+
+def test_a_place_costs_the_same_among_ten_values_and_among_a_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = (pushes(monkeypatch, racks, 9) - pushes(monkeypatch, racks, 0) for racks in (10, 1000))
+    assert few == many > 0
 
 
 # --- against a placer that looks at everything each time -----------------------------------------------------------
