@@ -17,7 +17,7 @@ from control_plane.domain.placement.filters import (
     Candidate,
     Demand,
 )
-from control_plane.domain.placement.place import TOLD, Placed, Unplaced, place
+from control_plane.domain.placement.place import MAX_WORDS, TOLD, Placed, Unplaced, place
 from control_plane.domain.placement.rules import (
     Binpack,
     Constraints,
@@ -158,6 +158,16 @@ def test_of_a_large_fleet_it_is_said_of_the_closest_what_they_lack() -> None:
     assert len(answer.refusals) == TOLD + 1
     assert len(answer.lacks) == TOLD
     assert answer.lacks["f" * 32] == ("CPU: wants 900 units, has 724 left", "memory: wants 900 MiB, has 724 left")
+
+
+def test_however_long_an_expression_is_what_is_answered_of_it_is_bounded() -> None:
+    sites = ", ".join(f"site-{number}" for number in range(200))
+    [answer] = place(demand(constraints=member_of(f"attribute:site in [{sites}]")), 1, fleet("a"))
+    assert isinstance(answer, Unplaced)
+    assert answer.lacks["a" * 32] == (f"does not satisfy: attribute:site in [{sites}]",)
+    assert answer.detail("a" * 32).startswith(f"{MEMBER_OF} (does not satisfy: attribute:site in [site-0, site-1")
+    assert answer.detail("a" * 32).endswith("…)")
+    assert len(answer.words("a" * 32)) == MAX_WORDS + len(" ()")
 
 
 def test_what_was_decided_by_attributes_must_stand() -> None:
