@@ -4,10 +4,12 @@ A write carries the error to raise if its condition fails, so that the condition
 Writes committed together are one transaction, or one plain write if there is only one of them, at half the price.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
@@ -62,8 +64,24 @@ def _names(*expressions: str | None) -> dict[str, str]:
     return {f"#{word}": word for text in expressions if text for word in re.findall(r"#(\w+)", text)}
 
 
+def answering_in_json(client: Any) -> Any:
+    """The same boto3 DynamoDB client, which leaves the items of Query's answers as they came, for `from_wire`.
+
+    botocore's parser goes through each value's shape: of the CPU time of reading 10,000 instances that is 60 %.
+    """
+    client.meta.events.register("before-parse.dynamodb.Query", _take_items_out, unique_id="items-in-json")
+    return client
+
+
+def _take_items_out(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
+        answer = json.loads(response_dict["body"])
+        customized_response_dict["Items"] = answer.pop("Items", [])
+        response_dict["body"] = json.dumps(answer).encode()
+
+
 class Table:
-    """One DynamoDB table. `client` is a boto3 DynamoDB client."""
+    """One DynamoDB table. `client` is a boto3 DynamoDB client, perhaps `answering_in_json`."""
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
