@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -65,18 +66,21 @@ def _names(*expressions: str | None) -> dict[str, str]:
 
 
 def answering_in_json(client: Any) -> Any:
-    """The same boto3 DynamoDB client, which leaves the items of Query's answers as they came, for `from_wire`.
+    """The same boto3 DynamoDB client, which leaves the items of long answers as they came, for `from_wire`.
 
     botocore's parser goes through each value's shape: of the CPU time of reading 10,000 instances that is 60 %.
     """
-    client.meta.events.register("before-parse.dynamodb.Query", _take_items_out, unique_id="items-in-json")
+    for operation, member in (("Query", "Items"), ("BatchGetItem", "Responses")):
+        client.meta.events.register(f"before-parse.dynamodb.{operation}", partial(_take_out, member))
     return client
 
 
-def _take_items_out(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+def _take_out(
+    member: str, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
     if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
         answer = json.loads(response_dict["body"])
-        customized_response_dict["Items"] = answer.pop("Items", [])
+        customized_response_dict[member] = answer.pop(member)
         response_dict["body"] = json.dumps(answer).encode()
 
 
