@@ -18,7 +18,7 @@ from control_plane.flows.sweep import sweep
 from control_plane.store import keys, services, tasks, waiting
 from control_plane.store.table import Write
 from ecs_protocol.statuses import TaskStatus
-from world import World
+from world import EVERY_CAPABILITY, World
 
 S = TaskStatus
 
@@ -129,6 +129,26 @@ def test_one_that_may_not_share_an_instance_with_itself_is_not_woken_for_it(worl
     assert who_waits(world) == ["alone", "api"]
     one_stops(world, full)
     assert woken(world) == ["api"]
+
+
+def test_one_that_waits_for_a_role_takes_no_place_in_the_line(world: World, full: str) -> None:
+    """Room is of no use to it: were it told of it, the others would not be. With its role it stands where it stood."""
+    roled = world.task_definition("roled", memory=100, cpu=100, task_role="app")
+    names = (f"com.amazonaws.ecs.capability.{each}" for each in ("task-iam-role", "task-iam-role-network-host"))
+    world.register(full, memory=400, cpu=400, capabilities=(*EVERY_CAPABILITY, *names))
+    world.sts.untrusting.add(world.cp.arns.role("app"))
+    serve(world, "roled", roled)
+    world.pass_time(1)
+    serve(world, "api", desired=2)
+    assert who_waits(world) == ["roled", "api"]
+    one_stops(world, full)
+    assert woken(world) == ["api"]
+    world.sts.untrusting.clear()
+    world.deliver()
+    assert (running(world, full, "roled"), running(world, full, "api")) == (0, 1)
+    world.minutes(1)
+    one_stops(world, full)
+    assert woken(world) == ["roled"]
 
 
 def test_one_stop_among_a_thousand_that_wait_is_one_run(world: World, full: str) -> None:
