@@ -365,6 +365,22 @@ def test_a_replay_of_what_was_given_up_runs_what_is_left(world: World, full: str
     assert len(failed(world)) == 1
 
 
+def test_a_replay_on_the_last_day_of_the_dead_letters_starts_nothing_twice(world: World, full: str) -> None:
+    """Of one that has waited for as long as one may: what it has started by then is remembered for as long."""
+    run_task_for_event(world.cp, event(count=2, waitForCapacitySeconds=604_800))
+    one_stops(world, full)
+    world.deliver()
+    assert of_events(world, full) == 1
+    world.pass_time(604_800)
+    world.minutes(1)
+    [given_up] = world.queues.given_up
+    world.pass_time(timedelta(days=14).total_seconds())
+    for _ in range(3):
+        one_stops(world, full)
+    run_task_for_event(world.cp, json.loads(given_up))
+    assert of_events(world, full) == 2
+
+
 def test_the_sweeper_finds_room_that_nobody_told_of(world: World, full: str) -> None:
     run_task_for_event(world.cp, event())
     one_stops(world, full)
