@@ -33,6 +33,7 @@ from control_plane.domain.task import Task, request_stop
 from control_plane.domain.waiting import ROLE, Waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
+from control_plane.flows.look_at_service import set_timer
 from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.require_roles import refusal_of_roles
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
@@ -159,6 +160,7 @@ def _one_chunk(
     cp.table.commit(
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
+    set_timer(cp, service, after, now)
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
     goes_on = more or any(
         chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
