@@ -20,6 +20,7 @@ from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service
 from control_plane.flows.tasks import describe_tasks
 from control_plane.gateways.identities import Certificate
+from control_plane.gateways.queues import QueueError
 from control_plane.runtime import ControlPlane
 from control_plane.store import activations, fleet_snapshots, instances, services, tasks
 from control_plane.store.table import Write
@@ -363,6 +364,22 @@ def test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world: World
     found = services.load(world.table, "default", "web")
     assert found
     assert found.short
+
+
+def test_a_service_is_woken_by_the_second_that_it_waits_for(
+    world: World, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world, call)
+    [(_, change)] = world.queues.services
+    world.queues.services.clear()
+    assert failures(call("queue_agent_commands", "service")) == []
+    assert world.queues.services == [(ServiceKey("default", "web"), change)]
+
+    def out(_keys: Any) -> None:
+        raise QueueError("out")
+
+    monkeypatch.setattr(world.queues, "wake_services", out)
+    assert failures(call("queue_agent_commands", "service")) == message_ids("queue_agent_commands", "service")
 
 
 def test_an_operator_makes_an_activation_that_a_machine_uses(

@@ -31,9 +31,10 @@ from control_plane.domain.scheduling.rollout import is_in_its_own_way
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
-from control_plane.domain.waiting import Waiting
+from control_plane.domain.waiting import ROLE, Waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
+from control_plane.flows.look_at_service import set_timer
 from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.require_roles import refusal_of_roles
 from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
@@ -168,6 +169,7 @@ def _one_chunk(
         cp.fleet.look_again(service.cluster, {task.instance_id for task in chunk.new})
         raise
     cp.fleet.took(chunk.new)
+    set_timer(cp, service, after, now)
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
     goes_on = more or any(
         chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
@@ -178,7 +180,7 @@ def _one_chunk(
 def _who_waits(
     cp: ControlPlane, service: Service, parts: Sequence[tuple[Service, ServicePlan]], chunk: _Chunk, now: datetime
 ) -> list[Write]:
-    """A shortage begins or ends, or what is wanted has changed meanwhile."""
+    """A shortage begins or ends, or what is wanted, or lacked, has changed meanwhile."""
     if chunk.short:
         waiting_store.note(cp.table, service.cluster, now)
     writes: list[Write] = []
@@ -186,7 +188,7 @@ def _who_waits(
         if whose.deployment.deployment_id not in chunk.waiting:
             continue
         waits = chunk.waiting[whose.deployment.deployment_id]
-        if waits is not None and not (service.planned and whose.waiting_since):
+        if waits is not None and not (whose.waiting_since and waiting_store.is_said(cp.table, waits)):
             writes.append(waiting_store.begun(waits))
         elif waits is None and whose.waiting_since is not None:
             task_set = whose.deployment.deployment_id if service.external else None
@@ -242,7 +244,7 @@ def _start(
     if refusal is not None:
         if not service.short:
             chunk.events.append(service_events.not_launched(service, refusal, now=now, new_id=cp.new_id))
-        return waits_for_room(service, demand, {"ROLE": 1}, now)
+        return waits_for_room(service, demand, {ROLE: 1}, now)
     count = min(planned.start, CHUNK)
     answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]

@@ -99,6 +99,11 @@ class Queues:
             ],
         )
 
+    def look_at_service_later(self, key: ServiceKey, delay_seconds: int) -> None:
+        """A service to bring to the scheduler then. A FIFO queue delays no single message, a standard one does."""
+        body = json.dumps({"cluster": key.cluster, "service": key.service})
+        self._send(self._agent_commands, [{"MessageBody": body, "DelaySeconds": delay_seconds}])
+
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Finished events: each is of one version, and its item may have moved on."""
         self._send(self._events, [{"MessageBody": json.dumps(dict(entry))} for entry in entries])
