@@ -356,6 +356,32 @@ def test_its_time_is_up(world: World, full: str) -> None:
     assert waiting.load_event(world.table, event()["id"]) is None
 
 
+@pytest.mark.parametrize("seconds", [1, 900])
+def test_its_time_is_up_to_the_second(world: World, full: str, seconds: int) -> None:
+    run_task_for_event(world.cp, event(waitForCapacitySeconds=seconds))
+    if seconds > 1:
+        world.pass_time(seconds - 1)
+        world.deliver()
+    assert failed(world) == []
+    world.pass_time(1)
+    world.deliver()
+    assert (len(failed(world)), len(world.queues.given_up), who_waits(world)) == (1, 1, [])
+
+
+@pytest.mark.parametrize("seconds", [600, 901])
+def test_a_time_whose_message_is_lost_or_too_long_for_one_ends_with_the_sweeper(
+    world: World, full: str, seconds: int
+) -> None:
+    run_task_for_event(world.cp, event(waitForCapacitySeconds=seconds))
+    assert len(world.queues.waiting_later) == (seconds <= 900)
+    world.queues.waiting_later.clear()
+    world.pass_time(seconds)
+    world.deliver()
+    assert failed(world) == []
+    world.minutes(1)
+    assert (len(failed(world)), len(world.queues.given_up), who_waits(world)) == (1, 1, [])
+
+
 def test_a_replay_of_what_was_given_up_runs_what_is_left(world: World, full: str) -> None:
     test_its_time_is_up(world, full)
     one_stops(world, full)
