@@ -49,8 +49,8 @@ def find_who_waits(cp: ControlPlane, records: Sequence[StreamRecord]) -> Told:
 
 
 def _with_room(record: StreamRecord) -> Iterable[tuple[str, str]]:
-    """The instance that may take now what it could not take before: a task has stopped, it has joined or come back, or
-    its status or attributes have changed; its DAEMON services, which go first, have done with it; or an orphan on it has ended."""
+    """The instance that may take now what it could not take before: a task has stopped, or an orphan; it has joined or
+    come back, or its status or attributes have changed; or its DAEMON services, which go first, have done with it."""
     image = record.new_image
     match image.get("kind"):
         case tasks.KIND:
