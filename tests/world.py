@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from control_plane.domain.arns import Arns
 from control_plane.domain.authorization import Caller, Policy, Statement
-from control_plane.domain.inbox import Envelope, InstanceLook, Presence, ServiceKey, StreamRecord, TaskKey
+from control_plane.domain.inbox import Envelope, FleetKey, InstanceLook, Presence, ServiceKey, StreamRecord, TaskKey
 from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.check_roles import check_roles
 from control_plane.flows.clusters import create_cluster
+from control_plane.flows.keep_fleet_snapshot import keep_fleet_snapshots
 from control_plane.flows.look_at_container_instance import look_at_container_instances
 from control_plane.flows.look_at_service import look_at_services
 from control_plane.flows.note_presence import note_presence
@@ -154,6 +155,11 @@ class FakeQueues:
     waiting_later: list[tuple[datetime, str]] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
     credentials: list[Envelope] = field(default_factory=list)
+    fleets: list[FleetKey] = field(default_factory=list)
+
+    def keep_fleet_snapshot(self, key: FleetKey, change: str) -> None:
+        del change
+        self.fleets.append(key)
 
     def wake_services(self, keys: Sequence[tuple[ServiceKey, str]]) -> None:
         self.services += keys
@@ -529,12 +535,14 @@ class World:
     def deliver(self) -> None:
         """Hand on what the stream holds and what is due by now, until nothing comes of it any more."""
         assert not look_at_services(self.cp, self.queues.those_out())
-        while self.table.stream or self.queues.services or self.queues.waiting:
+        while self.table.stream or self.queues.services or self.queues.waiting or self.queues.fleets:
             records, self.table.stream = self.table.stream, []
             self.deliver_commands(records)
             publish_events(self.cp, records)
             keys, self.queues.services = self.queues.services, []
             assert not schedule_services(self.cp, [key for key, _ in keys])
+            fleets, self.queues.fleets = self.queues.fleets, []
+            assert not keep_fleet_snapshots(self.cp, fleets)
             events, self.queues.waiting = self.queues.waiting, []
             for request_id in events:
                 run_waiting_event(self.cp, request_id)

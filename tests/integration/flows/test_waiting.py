@@ -153,6 +153,22 @@ def test_one_that_waits_for_a_role_takes_no_place_in_the_line(world: World, full
     assert woken(world) == ["roled"]
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pytest.param(f"attribute:site in[{','.join(['oslo'] * 391)}] or agentConnected==true", id="as-long-as-may-be"),
+        pytest.param("!" * 40 + "agentConnected == true", id="as-deep-as-may-be"),
+        pytest.param("(attribute:a==b||" * 45 + "agentConnected==true&&agentConnected==true" + ")" * 45, id="nested"),
+    ],
+)
+def test_one_whose_constraint_is_as_large_as_may_be_is_in_nobodys_way(world: World, full: str, expression: str) -> None:
+    serve(world, "large", placementConstraints=[{"type": "memberOf", "expression": expression}])
+    world.pass_time(1)
+    serve(world, "api")
+    one_stops(world, full)
+    assert woken(world) == ["large"]
+
+
 def test_one_stop_among_a_thousand_that_wait_is_one_run(world: World, full: str) -> None:
     now = world.cp.clock()
     deployment = Deployment(deployment_id="ecs-svc/1", task_definition="web:1", created_at=now, updated_at=now)

@@ -22,11 +22,12 @@ from control_plane.flows.tasks import describe_tasks
 from control_plane.gateways.identities import Certificate
 from control_plane.gateways.queues import QueueError
 from control_plane.runtime import ControlPlane
-from control_plane.store import activations, services, tasks
+from control_plane.store import activations, fleet_snapshots, instances, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.messages import Identity, Probe, Reconciliation, TaskCommands, TaskCredentials
 from ecs_protocol.names import thing_name
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from integration.flows.test_fleet import large
 from world import EVERY_CAPABILITY, PREFIX, World
 
 Call = Callable[[str, str], Any]
@@ -274,6 +275,26 @@ def test_a_service_that_fails_does_so_with_its_whole_group(
     first, _, last = message_ids("queue_service_scheduler", "two_services")
     assert failures(call("queue_service_scheduler", "two_services")) == [first, last]
     assert [each.service for each in tasks.of_instance(world.table, "default", machine)] == ["other"]
+
+
+def test_a_snapshot_of_a_large_cluster_is_kept_or_comes_again(
+    world: World, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large(world)
+    machine = world.machine()
+    with monkeypatch.context() as patched:
+        patched.setattr(instances, "of_cluster", broken)
+        assert failures(call("queue_service_scheduler", "fleet_snapshot")) == message_ids(
+            "queue_service_scheduler", "fleet_snapshot"
+        )
+    assert failures(call("queue_service_scheduler", "fleet_snapshot")) == []
+    kept = fleet_snapshots.load(world.table, "default", world.now, world.now)
+    assert kept is not None
+    assert [each.instance_id for each in kept[1]] == [machine]
+
+
+def broken(*_: object, **__: object) -> None:
+    raise RuntimeError
 
 
 # --- rules, schedules, operators, the front doors

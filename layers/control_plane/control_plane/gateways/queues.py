@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.inbox import Envelope, InstanceLook, ServiceKey
+from control_plane.domain.inbox import Envelope, FleetKey, InstanceLook, ServiceKey
 
 _MAX_ENTRIES = 10
 
@@ -56,6 +56,19 @@ class Queues:
                     "MessageDeduplicationId": change,
                 }
                 for key, change in keys
+            ],
+        )
+
+    def keep_fleet_snapshot(self, key: FleetKey, change: str) -> None:
+        """The scheduler's function makes it: in a group of its own, where no service waits behind it."""
+        self._send(
+            self._service_scheduler,
+            [
+                {
+                    "MessageBody": json.dumps({"cluster": key.cluster, "outgrownSnapshot": key.outgrown}),
+                    "MessageGroupId": f"{key.cluster}/",
+                    "MessageDeduplicationId": change,
+                }
             ],
         )
 
