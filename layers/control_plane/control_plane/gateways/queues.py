@@ -108,9 +108,12 @@ class Queues:
         """Finished events: each is of one version, and its item may have moved on."""
         self._send(self._events, [{"MessageBody": json.dumps(dict(entry))} for entry in entries])
 
-    def run_waiting(self, request_ids: Sequence[str]) -> None:
+    def run_waiting(self, request_ids: Sequence[str], delay_seconds: int = 0) -> None:
         """`Run Task` events that wait for capacity, to be tried again."""
-        self._send(self._run_task, [{"MessageBody": json.dumps({"waiting": each})} for each in request_ids])
+        self._send(
+            self._run_task,
+            [{"MessageBody": json.dumps({"waiting": each}), "DelaySeconds": delay_seconds} for each in request_ids],
+        )
 
     def hand_on(self, request: Envelope) -> None:
         """A GetCredentials that came on the topic of requests, as the rule of its own topic would have brought it."""
