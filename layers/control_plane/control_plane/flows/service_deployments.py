@@ -109,6 +109,7 @@ def stop_service_deployment(cp: ControlPlane, request: Mapping[str, Any]) -> dic
                 "failed_starts": 0,
                 "not_before": None,
                 "stuck": False,
+                "short": False,
                 "steady": False,
                 "planned": False,
                 "look_at": now + FIRST_LOOK,
