@@ -60,7 +60,8 @@ def drawn(wanted: str, machines: str, breaker: CircuitBreaker | None = None, **m
     found = re.fullmatch(r"(\d+) at (\d+)/(\d+)(?: (\w+))?", wanted)
     assert found, wanted
     desired, least, most, state = found.groups()
-    tasks, words, connections = [], {}, {}
+    tasks: list[Task] = []
+    words, connections = {}, {}
     for machine in machines.split("|"):
         name, marks, drawn_tasks = _machine(machine)
         connections[name * 32] = Connection("~" not in marks, NOW, NOW, draining="%" in marks)

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.domain.scheduling.aftermath import service_after
-from control_plane.domain.scheduling.plan import ServicePlan, make_way, plan
+from control_plane.domain.scheduling.in_the_way import make_way
+from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.rollout import threshold
 from control_plane.domain.scheduling.standing import Connection
 from control_plane.domain.service import (
@@ -82,7 +83,7 @@ class Fleet:
             case "scales":
                 self.updated(desired_count=number % 7)
             case "bounds":
-                self.updated(deployment_configuration=_bounds(*BOUNDS[number % len(BOUNDS)], self._breaker))
+                self.updated(deployment_configuration=_bounds(BOUNDS[number % len(BOUNDS)], self._breaker))
             case _ if self.alive:
                 self._task(self.alive[number % len(self.alive)], what)
 
@@ -265,7 +266,8 @@ HAPPENINGS = (
 )
 
 
-def _bounds(least: int, most: int, breaker: CircuitBreaker | None) -> DeploymentConfiguration:
+def _bounds(percents: tuple[int, int], breaker: CircuitBreaker | None) -> DeploymentConfiguration:
+    least, most = percents
     return DeploymentConfiguration(minimum_healthy_percent=least, maximum_percent=most, circuit_breaker=breaker)
 
 
@@ -274,15 +276,13 @@ happenings = st.lists(
 )
 
 
+breakers = st.sampled_from([None, BREAKER, BREAKER.model_copy(update={"reset_on_healthy_task": False})])
 a_service_of_any_kind = st.builds(
-    lambda desired, percents, breaker, grace: a_service(
-        desired_count=desired,
-        deployment_configuration=_bounds(*percents, breaker),
-        health_check_grace_period_seconds=grace,
+    lambda desired, configuration, grace: a_service(
+        desired_count=desired, deployment_configuration=configuration, health_check_grace_period_seconds=grace
     ),
     st.integers(0, 6),
-    st.sampled_from(BOUNDS),
-    st.sampled_from([None, BREAKER, BREAKER.model_copy(update={"reset_on_healthy_task": False})]),
+    st.builds(_bounds, st.sampled_from(BOUNDS), breakers),
     st.sampled_from([None, 60]),
 )
 
@@ -320,7 +320,7 @@ def _no_more_failures(fleet: Fleet) -> None:
                 fleet._task(task, what)
         planned = fleet.looks()
         if planned.stuck:
-            fleet.updated(deployment_configuration=_bounds(0, 200, fleet._breaker))
+            fleet.updated(deployment_configuration=_bounds((0, 200), fleet._breaker))
         leaving = len(fleet.alive) > fleet.service.desired_count
         if (fleet.service.steady and not leaving) or fleet.service.deployment.rollout_state is RolloutState.FAILED:
             return

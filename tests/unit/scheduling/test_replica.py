@@ -1,6 +1,7 @@
 """What a REPLICA service's scheduler does next, where several things come together (pictures.py)."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_tasks_that_fail_together_are_one_failed_start() -> None:
     assert (together.failed_starts, together.not_before, together.start) == (1, None, 9)
     third = drawn("9 at 100/200", "a: 2x 2x", failed_starts=2).planned()
     assert (third.failed_starts, third.not_before) == (3, NOW + timedelta(seconds=10))
-    waits = {"failed_starts": 3, "not_before": NOW + timedelta(seconds=10)}
+    waits: dict[str, Any] = {"failed_starts": 3, "not_before": NOW + timedelta(seconds=10)}
     straggler = drawn("9 at 100/200", "a: 2x", **waits).planned()
     assert (straggler.failed_starts, straggler.not_before) == (3, NOW + timedelta(seconds=10))
 
@@ -113,7 +114,7 @@ def test_what_fails_of_a_former_deployment_holds_up_none_of_the_next() -> None:
 
 
 def test_while_starts_are_put_off_what_is_due_earlier_is_looked_at_earlier() -> None:
-    waits = {"failed_starts": 9, "not_before": NOW + timedelta(minutes=27)}
+    waits: dict[str, Any] = {"failed_starts": 9, "not_before": NOW + timedelta(minutes=27)}
     picture = drawn("2 at 100/200", "a: 2-", health_check_grace_period_seconds=60, **waits)
     assert after(picture, picture.planned()).look_at == NOW + timedelta(seconds=60)
     unharmed = drawn("2 at 100/200", "a: 2+", **waits)

@@ -25,8 +25,8 @@ from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import service_after
-from control_plane.domain.scheduling.in_the_way import in_the_way
-from control_plane.domain.scheduling.plan import ServicePlan, make_way, plan
+from control_plane.domain.scheduling.in_the_way import in_the_way, make_way
+from control_plane.domain.scheduling.plan import ServicePlan, plan
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
@@ -130,7 +130,7 @@ def _one_chunk(
         if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
             waits = _start(cp, whose, part, chunk, now, seen=seen, fresh=attempt > 0)
             chunk.waiting[whose.deployment.deployment_id] = waits
-    if chunk.in_the_way and not chunk.started and seen is not kept:  # that knows no more what instances have left
+    if chunk.in_the_way and not chunk.started:
         planned = make_way(planned, chunk.in_the_way)
     startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
@@ -158,7 +158,7 @@ def _one_chunk(
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
     cp.table.commit(
-        [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
+        [services.changed(service, after), *chunk.writes, *map(services.told, service_events.in_order(chunk.events))]
     )
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
     goes_on = more or any(

@@ -1,11 +1,13 @@
 """Which of a service's own tasks have the room that its next one lacks. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from control_plane.domain.container_instance import ContainerInstance
 from control_plane.domain.gpus import has_gpus
 from control_plane.domain.placement.filters import DISTINCT_INSTANCE, Demand, give_back
 from control_plane.domain.placement.place import Unplaced
+from control_plane.domain.scheduling.plan import ServicePlan
 from control_plane.domain.task import Task
 from ecs_protocol.statuses import DesiredStatus
 
@@ -29,6 +31,19 @@ def in_the_way(
         return not _has_room(instance, demand) and _has_room(give_back(instance, task.resources), demand)
 
     return [task for task in some if gives_room(task)]
+
+
+def make_way(planned: ServicePlan, there: Sequence[Task]) -> ServicePlan:
+    """The plan once nothing could be started, as only the tasks that are `there` have the room.
+
+    Of unhealthy ones one ends first, and then the next. For one of a former deployment a number has to be changed.
+    """
+    if not planned.leaving and (sick := [task for task in planned.ailing if task in there]):
+        ailing = tuple(task for task in planned.ailing if task is not sick[0])
+        return replace(planned, sick=(*planned.sick, sick[0]), ailing=ailing)
+    if planned.at_rest and any(task in there for task in planned.former):
+        return replace(planned, stuck=True, crowded=True)
+    return planned
 
 
 def _has_room(instance: ContainerInstance, demand: Demand) -> bool:

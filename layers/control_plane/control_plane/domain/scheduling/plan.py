@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_services.html
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -145,18 +145,6 @@ def plan(
         or not _all_well(service, census),
         until=_next_change(census, [*proving, *(_protected_until(task) for task in steps.blocking)]),
     )
-
-
-def make_way(planned: ServicePlan, in_the_way: Sequence[Task]) -> ServicePlan:
-    """The plan once nothing could be started, as only these tasks of the service have the room.
-
-    An unhealthy one ends first, one after the other. One of a former deployment does not by itself.
-    """
-    if not planned.leaving and (sick := [task for task in planned.ailing if task in in_the_way]):
-        return replace(planned, sick=(*planned.sick, sick[0]), ailing=tuple(t for t in planned.ailing if t != sick[0]))
-    if planned.at_rest and any(task in in_the_way for task in planned.former):
-        return replace(planned, stuck=True, crowded=True)
-    return planned
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployme
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.placement.place import Unplaced
@@ -31,6 +31,14 @@ def told(service: Service, message: str, *, now: datetime, new_id: NewId, **memb
         message=f"(service {service.name}{_task_set(service)}) {message}",
         **members,
     )
+
+
+def in_order(events: Sequence[ServiceEvent]) -> list[ServiceEvent]:
+    """Those of one commit, a millisecond apart, since they are read by their times."""
+    return [
+        event.model_copy(update={"created_at": event.created_at + timedelta(milliseconds=number)})
+        for number, event in enumerate(events)
+    ]
 
 
 def _task_set(service: Service) -> str:
