@@ -1,12 +1,17 @@
 """What a REPLICA service's scheduler does next, where several things come together (pictures.py)."""
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan
+from control_plane.domain.scheduling.service_events import of_plan
 from control_plane.domain.service import CircuitBreaker, Service
 from unit.control_plane.builders import NOW
 from unit.scheduling.pictures import Picture, drawn
@@ -119,3 +124,29 @@ def test_while_starts_are_put_off_what_is_due_earlier_is_looked_at_earlier() -> 
     assert after(picture, picture.planned()).look_at == NOW + timedelta(seconds=60)
     unharmed = drawn("2 at 100/200", "a: 2+", **waits)
     assert after(unharmed, unharmed.planned()).look_at == NOW + timedelta(minutes=27)
+
+
+@given(st.integers(1, 6), st.data())
+def test_the_numbers_that_are_named_where_nothing_moves_let_it_go_on(desired: int, data: st.DataObject) -> None:
+    """Each by itself: bounds that round to what is wanted itself, and a deployment with at least one former task."""
+    slack = st.integers(0, (99 // desired) if desired > 1 else 99)
+    below, above = data.draw(st.tuples(slack, slack).filter(any))
+    former = data.draw(st.integers(1, desired))
+    marks = data.draw(st.sampled_from(["", "~", "%"]))
+    machines = f"a{marks}: {'1+ ' * former}| b: {'2+ ' * (desired - former)}"
+    picture = drawn(f"{desired} at {100 - below}/{100 + above}", machines)
+    planned = picture.planned()
+    assert planned.stuck
+    [event] = of_plan(picture.service, planned, steady=False, now=NOW, new_id=lambda: "event")
+    for member, words in (("minimum_healthy_percent", "Lower min"), ("maximum_percent", "raise max")):
+        named = re.search(rf"{words}\w+ to (\d+)", event.message)
+        assert named
+        before = picture.service.deployment_configuration
+        mended = before.model_copy(update={member: int(named[1])})
+        service = picture.service.model_copy(update={"deployment_configuration": mended})
+        after = replace(picture, service=service).planned()
+        assert after.start or after.stop
+
+
+def test_what_waits_for_a_machine_that_is_away_is_not_said_to_want_other_numbers() -> None:
+    assert drawn("1 at 99/199", "a: 1+ | b~: 2.").told() == "nothing"
