@@ -18,7 +18,7 @@ from control_plane.flows.sweep import sweep
 from control_plane.store import keys, services, tasks, waiting
 from control_plane.store.table import Write
 from ecs_protocol.statuses import TaskStatus
-from world import World
+from world import EVERY_CAPABILITY, World
 
 S = TaskStatus
 
@@ -129,6 +129,42 @@ def test_one_that_may_not_share_an_instance_with_itself_is_not_woken_for_it(worl
     assert who_waits(world) == ["alone", "api"]
     one_stops(world, full)
     assert woken(world) == ["api"]
+
+
+def test_one_that_waits_for_a_role_takes_no_place_in_the_line(world: World, full: str) -> None:
+    """Room is of no use to it: were it told of it, the others would not be. With its role it stands where it stood."""
+    roled = world.task_definition("roled", memory=100, cpu=100, task_role="app")
+    names = (f"com.amazonaws.ecs.capability.{each}" for each in ("task-iam-role", "task-iam-role-network-host"))
+    world.register(full, memory=400, cpu=400, capabilities=(*EVERY_CAPABILITY, *names))
+    world.sts.untrusting.add(world.cp.arns.role("app"))
+    serve(world, "roled", roled)
+    world.pass_time(1)
+    serve(world, "api", desired=2)
+    assert who_waits(world) == ["roled", "api"]
+    one_stops(world, full)
+    assert woken(world) == ["api"]
+    world.sts.untrusting.clear()
+    world.deliver()
+    assert (running(world, full, "roled"), running(world, full, "api")) == (0, 1)
+    world.minutes(1)
+    one_stops(world, full)
+    assert woken(world) == ["roled"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pytest.param(f"attribute:site in[{','.join(['oslo'] * 391)}] or agentConnected==true", id="as-long-as-may-be"),
+        pytest.param("!" * 40 + "agentConnected == true", id="as-deep-as-may-be"),
+        pytest.param("(attribute:a==b||" * 45 + "agentConnected==true&&agentConnected==true" + ")" * 45, id="nested"),
+    ],
+)
+def test_one_whose_constraint_is_as_large_as_may_be_is_in_nobodys_way(world: World, full: str, expression: str) -> None:
+    serve(world, "large", placementConstraints=[{"type": "memberOf", "expression": expression}])
+    world.pass_time(1)
+    serve(world, "api")
+    one_stops(world, full)
+    assert woken(world) == ["large"]
 
 
 def test_one_stop_among_a_thousand_that_wait_is_one_run(world: World, full: str) -> None:
@@ -343,6 +379,22 @@ def test_a_replay_of_what_was_given_up_runs_what_is_left(world: World, full: str
     run_task_for_event(world.cp, json.loads(given_up))
     assert of_events(world, full) == 2
     assert len(failed(world)) == 1
+
+
+def test_a_replay_on_the_last_day_of_the_dead_letters_starts_nothing_twice(world: World, full: str) -> None:
+    """Of one that has waited for as long as one may: what it has started by then is remembered for as long."""
+    run_task_for_event(world.cp, event(count=2, waitForCapacitySeconds=604_800))
+    one_stops(world, full)
+    world.deliver()
+    assert of_events(world, full) == 1
+    world.pass_time(604_800)
+    world.minutes(1)
+    [given_up] = world.queues.given_up
+    world.pass_time(timedelta(days=14).total_seconds())
+    for _ in range(3):
+        one_stops(world, full)
+    run_task_for_event(world.cp, json.loads(given_up))
+    assert of_events(world, full) == 2
 
 
 def test_the_sweeper_finds_room_that_nobody_told_of(world: World, full: str) -> None:

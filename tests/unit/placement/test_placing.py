@@ -4,7 +4,9 @@ Fleets are written as pictures: `a:berlin/2x1` is instance a, at the site berlin
 one of another. Instances have 1,024 CPU units and MiB less 100 for each task on them.
 """
 
+import heapq
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from control_plane.domain.placement.filters import (
     can_take,
     with_task,
 )
-from control_plane.domain.placement.place import Placed, Unplaced, place
+from control_plane.domain.placement.place import TOLD, Placed, Unplaced, place
 from control_plane.domain.placement.rules import (
     Binpack,
     Constraints,
@@ -114,15 +116,52 @@ def test_constraints(constraints: Constraints, picture: str, goes: str) -> None:
     assert ids(place(demand(constraints=constraints), len(goes), fleet(picture))) == goes
 
 
-def test_why_not_is_counted_and_names_the_closest() -> None:
+def test_why_not_is_counted_and_said_of_each() -> None:
     wanted = demand(constraints=member_of("attribute:site == z", "attribute:site exists"), size=900)
     [answer] = place(wanted, 1, fleet("a:x b c:z/x2"))
     assert isinstance(answer, Unplaced)
     assert answer.counted == {MEMBER_OF: 2, "RESOURCE:CPU": 1, "RESOURCE:MEMORY": 1}
-    assert answer.closest == "a" * 32
-    assert answer.detail("a" * 32) == f"{MEMBER_OF} (attribute:site == z)"
-    assert answer.detail("b" * 32) == f"{MEMBER_OF} (attribute:site == z; attribute:site exists)"
-    assert answer.detail("c" * 32) == "RESOURCE:CPU, RESOURCE:MEMORY"
+    assert answer.detail("a" * 32) == f"{MEMBER_OF} (does not satisfy: attribute:site == z)"
+    assert answer.detail("b" * 32) == (
+        f"{MEMBER_OF} (does not satisfy: attribute:site == z; does not satisfy: attribute:site exists)"
+    )
+    assert answer.detail("c" * 32) == (
+        "RESOURCE:CPU, RESOURCE:MEMORY (CPU: wants 900 units, has 824 left; memory: wants 900 MiB, has 824 left)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("picture", "members", "order"),
+    [
+        pytest.param("a:x b:z/x5", {}, "ba", id="one-that-is-what-is-wanted-before-one-that-has-room"),
+        pytest.param("a:z/x5 b:z/x3 c:z/x9", {}, "bac", id="one-that-lacks-less-before-one-that-lacks-more"),
+        pytest.param("a:z/x3 b:z/3", {"c": {"agent_connected": False}}, "cab", id="one-reason-before-two"),
+        pytest.param("", {"a": {"cpu": -500}, "b": {"cpu": 0}}, "ba", id="below-nothing-is-farther-than-nothing"),
+        pytest.param("", {"a": {"gpus": ()}, "b": {"gpus": ("g",), "memory": 800}}, "ba", id="no-gpu-at-all"),
+        pytest.param("b:x a:x", {}, "ab", id="equal-ones-by-their-ids"),
+    ],
+)
+def test_the_closest_comes_first(picture: str, members: dict[str, dict[str, Any]], order: str) -> None:
+    others = [
+        Candidate(an_instance(name, **{"attributes": {"site": "z"}, **each}), frozenset())
+        for name, each in members.items()
+    ]
+    wanted = demand(constraints=member_of("attribute:site == z"), size=900)
+    if any("gpus" in each for each in members.values()):
+        wanted = replace(wanted, gpus={"main": 1})
+    [answer] = place(wanted, 1, [*fleet(picture), *others])
+    assert isinstance(answer, Unplaced)
+    assert "".join(name[0] for name in answer.refusals) == order
+    assert answer.closest == order[0] * 32
+
+
+def test_of_a_large_fleet_it_is_said_of_the_closest_what_they_lack() -> None:
+    far = [Candidate(an_instance(instance_id=f"{number:032}"), frozenset()) for number in range(TOLD)]
+    [answer] = place(demand(constraints=member_of("attribute:site == z"), size=900), 1, [*far, *fleet("f:z/x3")])
+    assert isinstance(answer, Unplaced)
+    assert len(answer.refusals) == TOLD + 1
+    assert len(answer.lacks) == TOLD
+    assert answer.lacks["f" * 32] == ("CPU: wants 900 units, has 724 left", "memory: wants 900 MiB, has 724 left")
 
 
 def test_what_was_decided_by_attributes_must_stand() -> None:
@@ -148,6 +187,31 @@ def test_chance_is_fair_and_its_seed_decides() -> None:
     assert all(900 < count < 1100 for count in Counter(ids(answers)).values())
     assert place(demand(Random(), size=0), 50, fleet("a b c"), "seed") == answers[:50]
     assert place(demand(Random(), size=0), 50, fleet("a b c"), "other") != answers[:50]
+
+
+def pushes(monkeypatch: pytest.MonkeyPatch, racks: int, tasks: int) -> int:
+    """How often something is put into a heap to place tasks over the racks of one site."""
+    candidates = [
+        Candidate(an_instance(instance_id=f"{rack:032}", attributes={"site": "x", "rack": str(rack)}), frozenset())
+        for rack in range(racks)
+    ]
+    counted = 0
+    push = heapq.heappush
+
+    def counting(heap: list[Any], item: Any) -> None:
+        nonlocal counted
+        counted += 1
+        push(heap, item)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(heapq, "heappush", counting)
+        place(demand(SITE, Spread("rack"), MEMORY), tasks, candidates)
+    return counted
+
+
+def test_a_place_costs_the_same_among_ten_values_and_among_a_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = (pushes(monkeypatch, racks, 9) - pushes(monkeypatch, racks, 0) for racks in (10, 1000))
+    assert few == many > 0
 
 
 # --- against a placer that looks at everything each time -----------------------------------------------------------

@@ -20,6 +20,9 @@ from control_plane.domain.resources import Resources
 LONGEST_GAP = timedelta(minutes=15)
 """Between two looks at who waits, should the news of capacity get lost."""
 
+ROLE = "ROLE"
+"""What a service lacks whose tasks' role cannot be assumed: no instance has it to offer."""
+
 
 class Waiting(Entity):
     """Written when a shortage begins, removed when it ends. It is a service's, or a `Run Task` event's."""
@@ -61,6 +64,17 @@ class Waiting(Entity):
             parse_constraints(self.constraints),
             gpus=self.gpus,
         )
+
+    @property
+    def for_room(self) -> bool:
+        """Whether it would start if it had room. Else it keeps its place in the line, and others go before it."""
+        return ROLE not in self.lacked
+
+    def wants_the_same(self, other: "Waiting") -> bool:
+        """Whether room that is shown to the one would be shown to the other."""
+        not_wants = {"lacked", "since"}
+        alike = self.model_dump(exclude=not_wants) == other.model_dump(exclude=not_wants)
+        return alike and self.for_room == other.for_room
 
     @property
     def asks_for_tasks(self) -> bool:
@@ -118,7 +132,7 @@ def to_tell(waiting_ones: Iterable[Waiting], fleet: Iterable[Candidate]) -> list
     """
     left = {candidate.instance.instance_id: candidate for candidate in fleet}
     told: list[tuple[Waiting, str]] = []
-    for each in sorted(waiting_ones, key=lambda one: (one.since, one.name)):
+    for each in sorted((one for one in waiting_ones if one.for_room), key=lambda one: (one.since, one.name)):
         place = next((name for name, candidate in left.items() if can_take(each.demand, candidate)), None)
         if place is not None:
             left[place] = with_task(left[place], each.demand)

@@ -41,11 +41,12 @@ from control_plane.store import waiting as store
 
 logger = Logger(child=True)
 
-KEPT = timedelta(days=15)
-"""As long as EventBridge and SQS may still bring the same event again: 24 hours and 14 days."""
-
 WAIT = "waitForCapacitySeconds"
 LONGEST_WAIT = timedelta(days=7)
+
+KEPT = timedelta(days=1) + LONGEST_WAIT + timedelta(days=14)
+"""How long it is remembered what an event has started: as long as EventBridge may bring it again, as it may wait, and
+as it may lie in the dead-letter queue to be replayed."""
 
 _SOURCE = re.compile(r"arn:[^:]*:(scheduler|events):[^:]*:[^:]*:(?P<kind>schedule|rule)/(.*/)?(?P<name>[^/]+)")
 _PREFIXES = {"schedule": "chronos-schedule", "rule": "events-rule"}

@@ -29,6 +29,7 @@ from control_plane.domain.scheduling.history import followed
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.choose_instances import with_registrations
+from control_plane.flows.look_at_service import set_timer
 from control_plane.flows.new_tasks import demand_of, new_task, watching
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
@@ -116,6 +117,7 @@ def _commit(cp: ControlPlane, chunk: _Chunk, after: Service) -> Service:
     cp.table.commit(
         [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
     )
+    set_timer(cp, service, after, chunk.now)
     cp.fleet.took(chunk.new)
     return after.model_copy(update={"lock": service.lock + 1})
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.inbox import Envelope, InstanceLook, ServiceKey
+from control_plane.domain.inbox import Envelope, FleetKey, InstanceLook, ServiceKey
 
 _MAX_ENTRIES = 10
 
@@ -59,6 +59,19 @@ class Queues:
             ],
         )
 
+    def keep_fleet_snapshot(self, key: FleetKey, change: str) -> None:
+        """The scheduler's function makes it: in a group of its own, where no service waits behind it."""
+        self._send(
+            self._service_scheduler,
+            [
+                {
+                    "MessageBody": json.dumps({"cluster": key.cluster, "outgrownSnapshot": key.outgrown}),
+                    "MessageGroupId": f"{key.cluster}/",
+                    "MessageDeduplicationId": change,
+                }
+            ],
+        )
+
     def command_later(self, keys: Sequence[Mapping[str, str]], delay_seconds: int = 0) -> None:
         """Keys of tasks ({cluster, taskId, instanceId}) whose commands are to be sent."""
         self._send(
@@ -85,6 +98,11 @@ class Queues:
                 for look in looks
             ],
         )
+
+    def look_at_service_later(self, key: ServiceKey, delay_seconds: int) -> None:
+        """A service to bring to the scheduler then. A FIFO queue delays no single message, a standard one does."""
+        body = json.dumps({"cluster": key.cluster, "service": key.service})
+        self._send(self._agent_commands, [{"MessageBody": body, "DelaySeconds": delay_seconds}])
 
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Finished events: each is of one version, and its item may have moved on."""

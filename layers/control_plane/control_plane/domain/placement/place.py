@@ -19,12 +19,15 @@ from control_plane.domain.placement.filters import (
     can_take,
     refusals,
     take,
-    unsatisfied,
     with_task,
 )
 from control_plane.domain.placement.ranking import Ranking
+from control_plane.domain.placement.shortage import distance, lacks
 
 __all__ = ["Candidate", "Demand", "Placed", "Unplaced", "place", "refusals", "take"]
+
+TOLD = 100
+"""Instances of which it is said what they lack: the closest ones stand for those of a large fleet."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class Unplaced:
-    """Why each instance refused: instance id to the reasons, in the words of RunTask's failures."""
+    """Why each instance refused: instance id to the reasons, in the words of RunTask's failures; the closest first."""
 
     refusals: Mapping[str, tuple[str, ...]]
-    unsatisfied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
-    """Instance id to the expressions that it does not satisfy."""
+    lacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Of the closest ones, what each lacks: a line for each reason, with the numbers and names."""
 
     @property
     def counted(self) -> Mapping[str, int]:
@@ -54,14 +57,14 @@ class Unplaced:
 
     @property
     def closest(self) -> str | None:
-        """The instance with the fewest reasons. None: there are no instances."""
-        return min(self.refusals, key=lambda name: (len(self.refusals[name]), name), default=None)
+        """None: there are no instances."""
+        return next(iter(self.refusals), None)
 
     def detail(self, instance_id: str) -> str:
-        """All reasons of an instance, and the expressions that it does not satisfy."""
+        """All reasons of an instance, and what it lacks."""
         reasons = ", ".join(self.refusals[instance_id])
-        expressions = "; ".join(self.unsatisfied.get(instance_id, ()))
-        return f"{reasons} ({expressions})" if expressions else reasons
+        lacks = "; ".join(self.lacks.get(instance_id, ()))
+        return f"{reasons} ({lacks})" if lacks else reasons
 
 
 def place(demand: Demand, count: int, candidates: Iterable[Candidate], seed: str = "") -> list[Placed | Unplaced]:
@@ -93,11 +96,9 @@ def _placed(demand: Demand, candidate: Candidate) -> Placed:
 
 
 def _unplaced(demand: Demand, fleet: Mapping[str, Candidate]) -> Unplaced:
+    refused = [(candidate, refusals(demand, candidate)) for candidate in fleet.values()]
+    refused.sort(key=lambda each: distance(demand, *each))
     return Unplaced(
-        {name: refusals(demand, candidate) for name, candidate in sorted(fleet.items())},
-        {
-            name: failed
-            for name, candidate in sorted(fleet.items())
-            if demand.constraints.expressions and (failed := unsatisfied(demand, candidate))
-        },
+        {candidate.instance.instance_id: reasons for candidate, reasons in refused},
+        {each.instance.instance_id: lacks(demand, each, reasons) for each, reasons in refused[:TOLD]},
     )

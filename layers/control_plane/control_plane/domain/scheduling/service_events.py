@@ -199,18 +199,18 @@ _LACKS: Mapping[str, str] = {
 
 
 def _why(unplaced: Unplaced) -> str:
-    """Names what the closest instance lacked; what Amazon ECS does not say, the expressions that it does not satisfy
-    and how many instances refused for which reason, follows after it."""
+    """Names what the closest instance lacked; what Amazon ECS does not say, the numbers and names of it and how many
+    instances refused for which reason, follows after it."""
     closest = unplaced.closest
     if closest is None:
         return "Reason: No Container Instances were found in your cluster."
     reason = unplaced.refusals[closest][0]
     lacks = _LACKS.get(reason, f'encountered error "{reason}".')
-    expressions = "; ".join(unplaced.unsatisfied.get(closest, ()))
+    told = "; ".join(unplaced.lacks.get(closest, ()))
     counts = ", ".join(f"{reason.rstrip('.')} ({count})" for reason, count in unplaced.counted.items())
     return (
         f"The closest matching (container-instance {closest}) {lacks}"
-        + (f" It does not satisfy: {expressions}." if expressions else "")
+        + (f" ({told})" if told else "")
         + f" Refusals of {len(unplaced.refusals)} container instances: {counts}."
     )
 
