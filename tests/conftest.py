@@ -9,6 +9,7 @@ import pytest
 from moto import mock_aws
 from xdist.scheduler import LoadScopeScheduling
 
+from control_plane.store.table import answering_in_json
 from dynamodb import dynamodb_client, dynamodb_server
 from world import World
 
@@ -42,7 +43,7 @@ def moto_dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, "test")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with mock_aws():
-        yield boto3.client("dynamodb", region_name="eu-west-1")
+        yield answering_in_json(boto3.client("dynamodb", region_name="eu-west-1"))
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from control_plane.store.table import answering_in_json
+
 WITHIN_SECONDS = 60
 
 
@@ -41,13 +43,15 @@ def dynamodb_server() -> Iterator[str]:
 
 
 def dynamodb_client(url: str) -> Any:
-    return boto3.client(
-        "dynamodb",
-        endpoint_url=url,
-        region_name="eu-west-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(max_pool_connections=50),
+    return answering_in_json(
+        boto3.client(
+            "dynamodb",
+            endpoint_url=url,
+            region_name="eu-west-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(max_pool_connections=50),
+        )
     )
 
 

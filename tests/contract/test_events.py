@@ -12,7 +12,7 @@ import pytest
 from contract.samples import FUNCTIONS, INSTANCE, PRINCIPAL, ROOT, TASK, bodies, cases, queued, sample
 from contract.the_template import of_type, referred, resolved
 from control_plane.domain.container_instance import Registration
-from control_plane.domain.inbox import InstanceLook, Look, ServiceKey, TaskKey
+from control_plane.domain.inbox import FleetKey, InstanceLook, Look, ServiceKey, TaskKey
 from control_plane.domain.reminders import FIRST_GAP, on_grid
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.gateways import inbox
@@ -34,7 +34,7 @@ QUEUES: dict[str, Callable[[str], Any]] = {
     "queue_agent_commands": inbox.agent_command,
     "queue_events": json.loads,
     "queue_run_task": json.loads,
-    "queue_service_scheduler": inbox.service_key,
+    "queue_service_scheduler": inbox.scheduler_key,
 }
 """Functions behind queues, and how each reads a message."""
 
@@ -134,11 +134,16 @@ def test_keys() -> None:
     assert inbox.agent_command(body) == InstanceLook(
         "default", INSTANCE, Look.COMMANDS, on_grid(START + FIRST_GAP), epoch=0
     )
+    [body] = bodies("queue_agent_commands", "service")
+    assert inbox.agent_command(body) == ServiceKey("default", "web")
     [body] = bodies("queue_service_scheduler", "one_service")
-    assert inbox.service_key(body) == ServiceKey("default", "web")
+    assert inbox.scheduler_key(body) == ServiceKey("default", "web")
     for record in sample("queue_service_scheduler", "two_services")["Records"]:
-        key = inbox.service_key(record["body"])
+        key = inbox.scheduler_key(record["body"])
+        assert isinstance(key, ServiceKey)
         assert record["attributes"]["MessageGroupId"] == f"{key.cluster}/{key.service}"
+    [body] = bodies("queue_service_scheduler", "fleet_snapshot")
+    assert inbox.scheduler_key(body) == FleetKey("default", "")
 
 
 STREAM = [(function, case) for function, case in EVERY if function.startswith("stream_") and case != "removed"]

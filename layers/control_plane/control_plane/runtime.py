@@ -30,7 +30,7 @@ from control_plane.store.cache import Definitions
 from control_plane.store.fleet import Fleet
 from control_plane.store.fleet_changes import FollowedClusters
 from control_plane.store.principals import Principals
-from control_plane.store.table import Table
+from control_plane.store.table import Table, answering_in_json
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=10)
 _ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=8)
@@ -105,14 +105,17 @@ class ControlPlane:
 class _Client:
     """A boto3 client that is made at its first call."""
 
-    def __init__(self, service: str, config: Config = _CONFIG) -> None:
+    def __init__(
+        self, service: str, config: Config = _CONFIG, prepared: Callable[[Any], Any] = lambda client: client
+    ) -> None:
         self._service = service
         self._config = config
+        self._prepared = prepared
 
     @cached_property
     def _made(self) -> Any:
         make: Any = boto3.client  # its overloads want a literal name
-        client = make(self._service, config=self._config)
+        client = self._prepared(make(self._service, config=self._config))
         # What is there by now lives as long as the function. Were it not set aside, the collector would go through all
         # of it several times while a large fleet is read, which then takes twice as long.
         gc.freeze()
@@ -129,7 +132,7 @@ def control_plane() -> ControlPlane:
     arns = Arns(region=env("AWS_REGION", ""), account=env("ACCOUNT_ID", ""), partition=env("AWS_PARTITION_NAME", "aws"))
     registry = IdentityRegistry(_Client("iot"), env("IOT_POLICY_NAME", ""), env("MQTT_ENDPOINT", ""))
     return ControlPlane(
-        table=Table(_Client("dynamodb"), env("TABLE_NAME", "")),
+        table=Table(_Client("dynamodb", prepared=answering_in_json), env("TABLE_NAME", "")),
         arns=arns,
         prefix=env("PREFIX", ""),
         agents=AgentGateway(_Client("iot-data"), env("PREFIX", "")),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.scheduling.plan import STARTS_BEFORE_THROTTLING
+from control_plane.domain.scheduling.throttle import STARTS_BEFORE_THROTTLING
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.services import create_service, describe_services, update_service
 from control_plane.flows.sweep import sweep

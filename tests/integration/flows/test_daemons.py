@@ -293,7 +293,8 @@ def test_one_without_room_delays_no_other_and_is_named(world: World, machines: l
     create(world)
     do_as_told(world, others)
     assert (fleet(world, others), fleet(world, [full]), counts(world)) == ("1r 1r", "-", (3, 2, 0))
-    assert len(said(world, f"(container-instance {full}) has insufficient memory available.")) == 1
+    lacks = "has insufficient memory available. (memory: wants 100 MiB, has 0 left)"
+    assert len(said(world, f"(container-instance {full}) {lacks}")) == 1
     world.minutes(60, sweeps_each=10)
     assert len(said(world, "was unable to place a task")) == 1
     in_the_way = tasks.of_instance(world.table, "default", full)[0]
@@ -341,7 +342,7 @@ def test_a_revision_that_does_not_start_is_rolled_back(world: World, machines: l
     for _ in range(3):
         do_as_told(world, machines)
     assert (fleet(world, machines), states(world)) == ("1r 1r 1r", [("1", 3, "COMPLETED")])
-    assert said(world, "deployment failed.")
+    assert said(world, "deployment failed: tasks failed to start.")
     told = list_service_deployments(world.cp, {"service": "agent"})["serviceDeployments"]
     assert [each["status"] for each in told] == ["ROLLBACK_SUCCESSFUL", "SUCCESSFUL"]
 

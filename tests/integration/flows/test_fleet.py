@@ -15,12 +15,12 @@ from control_plane.flows.container_instances import deregister_container_instanc
 from control_plane.flows.run_task import run_task
 from control_plane.flows.services import create_service
 from control_plane.runtime import ControlPlane
-from control_plane.store import clusters, fleet_changes, keys
+from control_plane.store import clusters, fleet_changes, fleet_snapshots, instances, keys
 from control_plane.store.fleet import FLEET_AGE
 from control_plane.store.keys import INSTANCE_SHARDS
 from ecs_protocol.statuses import TaskStatus
 from integration.flows.capacity import Meter
-from integration.flows.test_races import at_once
+from integration.flows.test_absence import running_service, to_run
 from world import World
 
 
@@ -117,17 +117,37 @@ def test_a_batch_of_the_stream_that_comes_twice_or_late_says_nothing_new(fleet: 
         assert seen(warm, fleet) == truth(fleet)
 
 
-def test_what_the_log_has_missed_is_found_within_ten_minutes(fleet: World) -> None:
+def test_what_the_log_has_missed_is_found_with_the_next_snapshot(fleet: World) -> None:
     fleet.task_definition("web")
     fleet.machine()
+    fleet.deliver()
     warm = fleet.function()
     seen(warm, fleet)
     run_task(fleet.cp, {"taskDefinition": "web"})
     fleet.table.stream.clear()
     fleet.pass_time(FLEET_AGE.total_seconds())
     assert seen(warm, fleet) != truth(fleet)
-    fleet.pass_time(fleet_changes.KEPT.total_seconds())
+    fleet.pass_time(fleet_snapshots.OLD.total_seconds())
+    fleet.machine()
+    fleet.deliver()
     assert seen(warm, fleet) == truth(fleet)
+
+
+def test_an_absence_that_the_log_has_missed_is_no_reason_to_replace_what_a_whole_site_had(fleet: World) -> None:
+    """That all machines of a site vanish together usually means that they cannot be heard."""
+    fleet.task_definition("web")
+    north = [fleet.machine(attributes={"site": "north"}) for _ in range(4)]
+    running_service(fleet, north, "replace-after=60s", desired=4)
+    south = [fleet.machine(attributes={"site": "south"}) for _ in range(8)]
+    fleet.deliver()
+    for number, machine in enumerate(north):
+        fleet.silent.add(machine)
+        fleet.presence(machine, "disconnected")
+        if number == 0:
+            fleet.table.stream.clear()
+        fleet.deliver()
+    fleet.minutes(10)
+    assert not to_run(fleet, *south)
 
 
 def test_a_stale_choice_is_made_again(fleet: World) -> None:
@@ -139,38 +159,6 @@ def test_a_stale_choice_is_made_again(fleet: World) -> None:
     placed = [run_task(cp, {"taskDefinition": "web"})["tasks"][0]["containerInstanceArn"][-32:] for cp in (one, other)]
     assert set(placed) == machines
     assert run_task(one, {"taskDefinition": "web"})["failures"][0]["reason"] == "RESOURCE:MEMORY"
-
-
-def test_a_snapshot_of_which_a_part_is_missing_is_none(fleet: World) -> None:
-    fleet.machine()
-    seen(fleet.function(), fleet)
-    head = fleet.table.get(keys.snapshot("default"))
-    assert head is not None
-    fleet.table.delete_many([keys.snapshot_part("default", head["id"], 0)])
-    assert fleet_changes.snapshot(fleet.table, "default", fleet.now) is None
-    assert seen(fleet.function(), fleet) == truth(fleet)
-
-
-def test_a_function_that_dies_while_it_makes_a_snapshot_is_relieved(
-    fleet: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fleet.machine()
-
-    class Death(BaseException):
-        pass
-
-    def die(*_: Any) -> None:
-        raise Death
-
-    with monkeypatch.context() as patched:
-        patched.setattr(fleet_changes, "keep_snapshot", die)
-        with pytest.raises(Death):
-            seen(fleet.function(), fleet)
-    seen(fleet.function(), fleet)
-    assert fleet.table.get(keys.snapshot("default")) is None, "the claim of the dead one holds"
-    fleet.pass_time(fleet_changes.CLAIMED.total_seconds() + 1)
-    seen(fleet.function(), fleet)
-    assert fleet.table.get(keys.snapshot("default")) is not None
 
 
 def test_changes_of_a_small_cluster_are_not_logged(world: World) -> None:
@@ -200,11 +188,33 @@ def test_nobody_relies_on_a_log_that_not_all_write_yet(world: World) -> None:
     assert seen(warm, world) == truth(world)
 
 
-@pytest.mark.dynamodb_local
-def test_of_functions_that_begin_at_once_one_makes_the_snapshot(dynamodb_local: Any) -> None:
-    world = large(World(dynamodb_local, table_name=f"fleet-{uuid.uuid4().hex}"))
-    made = at_once(8, lambda _: fleet_changes.claim_snapshot(world.table, "default", world.now))
-    assert sorted(made) == [False] * 7 + [True]
+def test_a_refusal_rests_on_every_instance_read_once_in_five_seconds(
+    fleet: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are refused meanwhile; and what is logged in these seconds counts."""
+    fleet.task_definition("web", memory=1500)
+    fleet.machine(memory=1000)
+    fleet.deliver()
+    read: list[str] = []
+    of_cluster = instances.of_cluster
+
+    def counted(table: Any, cluster: str, shards: Any, **options: Any) -> Any:
+        read.append(cluster)
+        return of_cluster(table, cluster, shards, **options)
+
+    monkeypatch.setattr(instances, "of_cluster", counted)
+    warm = fleet.function()
+    for _ in range(3):
+        assert run_task(warm, {"taskDefinition": "web"})["failures"][0]["reason"] == "RESOURCE:MEMORY"
+    assert read == ["default"]
+    fleet.machine(memory=2000)
+    fleet.deliver()
+    assert run_task(warm, {"taskDefinition": "web"})["tasks"]
+    assert run_task(warm, {"taskDefinition": "web"})["failures"]
+    assert read == ["default"]
+    fleet.pass_time(FLEET_AGE.total_seconds())
+    assert run_task(warm, {"taskDefinition": "web"})["failures"]
+    assert read == ["default"] * 2
 
 
 @pytest.mark.dynamodb_local
@@ -222,15 +232,21 @@ def test_refreshing_costs_what_has_changed(dynamodb_local: Any) -> None:
         assert run_task(cp, {"taskDefinition": "web:1"})["tasks"]
         return meter.reads
 
+    whole = reads(world.function())
+    world.table.recording = True
+    world.machine()
+    world.deliver()
+    world.table.recording = False
+    world.pass_time(3600)
     warm = world.function()
-    first = reads(warm)
+    cold = reads(warm)
     known: list[ContainerInstance] = [each.instance for each in warm.fleet.candidates("default", world.now)]
     for each in known[:50]:
         image = {**(world.table.get(keys.instance("default", each.instance_id)) or {}), "version": each.version + 1}
         fleet_changes.log(world.table, "default", [Change.of(each.model_validate(image))], world.now, each.instance_id)
     world.pass_time(FLEET_AGE.total_seconds())
-    costs = {"first": first, "stale": reads(warm), "warm": reads(warm), "cold": reads(world.function())}
-    assert costs["first"] > 32, costs
+    costs = {"whole": whole, "cold": cold, "stale": reads(warm), "warm": reads(warm)}
+    assert costs["whole"] > 32, costs
     assert costs["warm"] <= 1, costs
     assert costs["stale"] <= 3, costs
     assert costs["cold"] <= 10, costs

@@ -1,6 +1,8 @@
 """What is logged of an instance says all that placement looks at, or that the instance is to be read."""
 
-from datetime import UTC, datetime
+import json
+import zlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -35,7 +37,7 @@ def other(**members: object) -> ContainerInstance:
         pytest.param(other(cpu=900, memory=400, tasks=1), id="a task was placed"),
         pytest.param(other(ports=frozenset({"80/tcp", "81/udp"})), id="one with host ports"),
         pytest.param(other(ports=frozenset()), id="one has stopped"),
-        pytest.param(other(agent_connected=False, session_ended=True), id="it was cut off"),
+        pytest.param(other(agent_connected=False, connection_changed_at=NOW), id="it was cut off"),
         pytest.param(other(status=InstanceStatus.DRAINING, settings_changed_at=NOW), id="it is to be emptied"),
     ],
 )
@@ -91,9 +93,18 @@ names = st.text("abcdef0123456789", min_size=32, max_size=32)
             memory=st.integers(-10_000, 10**6),
             ports=st.frozensets(st.sampled_from(["80/tcp", "53/udp", "65535/tcp"])),
             rest=st.integers(0, 2**32 - 1),
+            connection_changed_at=st.none() | st.integers(0, 2**41).map(lambda at: NOW + timedelta(milliseconds=at)),
         ),
         max_size=20,
     )
 )
 def test_a_line_is_read_as_it_was_written(changes: list[Change]) -> None:
     assert decoded(encoded(changes)) == changes
+
+
+def test_of_a_line_of_an_older_release_the_instance_is_read() -> None:
+    """It does not say when the connection changed."""
+    line = [KNOWN.instance_id, 8, "ACTIVE", 1, 2, 900, 400, ["80/tcp"], Change.of(KNOWN).rest]
+    [change] = decoded(zlib.compress(json.dumps([line]).encode()))
+    assert (change.version, change.tasks, change.ports) == (8, 2, frozenset({"80/tcp"}))
+    assert applied(KNOWN, change) is None

@@ -6,18 +6,18 @@ a digest of the rest: where that is another one, the instance itself is read. Pu
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 
-COUNTERS = ("status", "agent_connected", "tasks", "cpu", "memory", "ports", "version")
+COUNTERS = ("status", "agent_connected", "tasks", "cpu", "memory", "ports", "version", "connection_changed_at")
 OF_NO_PLACEMENT = (
     "session",
     "session_version",
     "session_ended",
     "session_ended_at",
-    "connection_changed_at",
     "daemons_seen_at",
     "daemons_waiting",
     "settings_changed_at",
@@ -25,6 +25,8 @@ OF_NO_PLACEMENT = (
     "updated_at",
 )
 """Members that no placement looks at."""
+OTHER = -1
+"""No digest is this."""
 
 
 class Change(NamedTuple):
@@ -40,6 +42,7 @@ class Change(NamedTuple):
     ports: frozenset[str]
     rest: int
     """Digest of all that placement looks at besides."""
+    connection_changed_at: datetime | None
 
     @classmethod
     def of(cls, instance: ContainerInstance) -> "Change":
@@ -53,19 +56,27 @@ class Change(NamedTuple):
             instance.memory,
             instance.ports,
             _digest_of_the_rest(instance),
+            instance.connection_changed_at,
         )
 
 
 def encoded(changes: Iterable[Change]) -> bytes:
-    lines = [(*each[:3], int(each.agent_connected), *each[4:7], sorted(each.ports), each.rest) for each in changes]
+    lines = [
+        (
+            *each[:3],
+            int(each.agent_connected),
+            *each[4:7],
+            sorted(each.ports),
+            each.rest,
+            each.connection_changed_at and round(each.connection_changed_at.timestamp() * 1000),
+        )
+        for each in changes
+    ]
     return zlib.compress(json.dumps(lines, separators=(",", ":")).encode())
 
 
 def decoded(content: bytes) -> list[Change]:
-    return [
-        Change(name, version, InstanceStatus(status), bool(connected), tasks, cpu, memory, frozenset(ports), rest)
-        for name, version, status, connected, tasks, cpu, memory, ports, rest in json.loads(zlib.decompress(content))
-    ]
+    return [_decoded(line) for line in json.loads(zlib.decompress(content))]
 
 
 def newest(changes: Iterable[Change]) -> dict[str, Change]:
@@ -90,6 +101,25 @@ def applied(known: ContainerInstance, change: Change) -> ContainerInstance | Non
     if change.version == known.version:
         return known  # who placed a task there since has taken its part away already
     return known.model_copy(update={name: getattr(change, name) for name in COUNTERS})
+
+
+def _decoded(line: Sequence[Any]) -> Change:
+    name, version, status, connected, tasks, cpu, memory, ports, rest, *since = line
+    if not since:  # written by an older release, which did not say: the instance itself is to be read
+        rest, since = OTHER, [None]
+    [changed_at] = since
+    return Change(
+        name,
+        version,
+        InstanceStatus(status),
+        bool(connected),
+        tasks,
+        cpu,
+        memory,
+        frozenset(ports),
+        rest,
+        None if changed_at is None else datetime.fromtimestamp(changed_at / 1000, UTC),
+    )
 
 
 def _digest_of_the_rest(instance: ContainerInstance) -> int:

@@ -75,6 +75,15 @@ class ServiceKey:
 
 
 @dataclass(frozen=True)
+class FleetKey:
+    """A large cluster of whose instances a new snapshot is to be kept (store/fleet_snapshots.py)."""
+
+    cluster: str
+    outgrown: str
+    """Id of the one that is to be replaced; empty: there was none."""
+
+
+@dataclass(frozen=True)
 class StreamRecord:
     """A change of the table. `new_image` is in Python's own types; empty if the item is gone."""
 

@@ -17,6 +17,9 @@ tasks lives longer."""
 DOUBT = timedelta(seconds=30)
 """That an instance has to answer the probe that goes with a command that is sent again."""
 
+GIVEN_UP_BY_QUEUE = timedelta(minutes=20)
+"""After which a message that failed each time lies with the dead letters: five times three minutes, and some."""
+
 GRID_SECONDS = 10
 """Reminders of the same instance and about the same time are one item."""
 

@@ -21,6 +21,7 @@ from typing import Any
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place
+from control_plane.domain.placement.shortage import lacks
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import service_events
 from control_plane.domain.scheduling.daemon import Step, Verdict, plan_daemons
@@ -30,6 +31,7 @@ from control_plane.domain.scheduling.history import followed
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.task import Task, request_stop
 from control_plane.flows.daemon_snapshot import DaemonSnapshot, everything, places_in, some
+from control_plane.flows.look_at_service import look_later, set_timer
 from control_plane.flows.new_tasks import demand_of, new_task, watching
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
@@ -66,6 +68,8 @@ class _Chunk:
     stopped: list[Task] = field(default_factory=list)
     lines: list[tuple[Line | None, Line | None]] = field(default_factory=list)
     """As they were, and as they will be."""
+    timers: list[tuple[ServiceKey, datetime]] = field(default_factory=list)
+    """When these instances are to be looked at again."""
 
 
 def look_at_daemons(cp: ControlPlane, service: Service, changed: Sequence[str] | None) -> Service | None:
@@ -125,9 +129,11 @@ def _commit(cp: ControlPlane, chunk: _Chunk, after: Service) -> Service:
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, [*chunk.reminders, *watching(chunk.new)])
-    cp.table.commit(
-        [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
-    )
+    events = map(services.told, service_events.in_order(chunk.events))
+    cp.table.commit([services.changed(service, after), *chunk.writes, *events])
+    set_timer(cp, service, after, chunk.now)
+    for key, at in chunk.timers:
+        look_later(cp, key, at, chunk.now)
     cp.fleet.took(chunk.new)
     return after.model_copy(update={"lock": service.lock + 1})
 
@@ -168,7 +174,8 @@ def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snaps
     elif step.waits:
         chunk.writes.append(daemons.waits(service.cluster, instance_id, service.name, chunk.now))
     if step.newly_lacks and line is not None:
-        unplaced = Unplaced({instance_id: line.lacks})
+        said = lacks(order.demand, snapshot.candidates[instance_id], line.lacks)
+        unplaced = Unplaced({instance_id: line.lacks}, {instance_id: said})
         chunk.events.append(service_events.short(service, unplaced, now=chunk.now, new_id=cp.new_id))
     if line != step.place.line:
         chunk.writes.append(daemons.written(service, instance_id, step.place.line, line))
@@ -176,6 +183,7 @@ def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snaps
         look_at = line.look_at if line is not None else None
         if look_at is not None and (step.place.line is None or look_at != step.place.line.look_at):
             chunk.reminders.append(watching_service(service.cluster, service.name, look_at, instance_id))
+            chunk.timers.append((ServiceKey(service.cluster, service.name, instance_id), look_at))
 
 
 def _start(cp: ControlPlane, chunk: _Chunk, order: _Order, candidate: Candidate) -> Task:

@@ -10,7 +10,7 @@ begins anew with what the other did. A run that dies has committed whole chunks,
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,17 +22,19 @@ from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.filters import DAEMONS_FIRST, WAIT_FOR_DAEMONS
 from control_plane.domain.placement.place import Placed, Unplaced
 from control_plane.domain.placement.rules import SERVICE_DEFAULT, parse_strategy
+from control_plane.domain.races import InstanceChangedError
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import service_after
+from control_plane.domain.scheduling.in_the_way import in_the_way, make_way
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.rollout import is_in_its_own_way
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
-from control_plane.domain.waiting import Waiting
+from control_plane.domain.waiting import ROLE, Waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
+from control_plane.flows.look_at_service import set_timer
 from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.require_roles import refusal_of_roles
 from control_plane.flows.schedule_daemon import go_on, let_go_of, look_at_daemons
@@ -42,6 +44,7 @@ from control_plane.flows.tasks_to_be import absence_members, definition_for, tag
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instance_presence, reminders, service_deployments, services, tasks
 from control_plane.store import waiting as waiting_store
+from control_plane.store.fleet import NOW
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
 
@@ -98,16 +101,14 @@ class _Chunk:
     """Tasks, by deployment or task set; of one of them only."""
     tasks: list[Task] = field(default_factory=list)
     """As it leaves them: those that it starts, and those that it tells to stop."""
+    new: list[Task] = field(default_factory=list)
+    """Those that it starts."""
     waiting: dict[str, Waiting | None] = field(default_factory=dict)
     """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
-    in_its_own_way: bool = False
-    """Room for a task is only missing where tasks of the service's former deployments are."""
+    in_the_way: list[Task] = field(default_factory=list)
+    """Tasks that are to be replaced, and have the room that those wanted in their place lack."""
     after_daemons: bool = False
     """An instance has room that is kept for DAEMON services, for a while."""
-
-    @property
-    def short(self) -> bool:
-        return any(self.waiting.values())
 
 
 def _one_chunk(
@@ -126,15 +127,17 @@ def _one_chunk(
             return look_at_daemons(cp, found, changed), None
         seen = read(cp.table, found, now)
     service, listed = seen.service, seen.listed
-    planned = _plan(cp, seen, now)
+    stopped = [task for task in seen.tasks if task.stopped]
+    # No more ends than are struck off the list with what they lead to: each is counted once.
+    planned = _plan(cp, seen, [*seen.alive, *stopped[:CHUNK]], now)
     chunk = _Chunk()
     parts = parts_of(service, planned)
     for whose, part in parts:
         if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
-            waits = _start(cp, whose, part, chunk, now, alive=seen.alive, fresh=attempt > 0)
+            waits = _start(cp, whose, part, chunk, now, seen=seen, fresh=attempt > 1)
             chunk.waiting[whose.deployment.deployment_id] = waits
-    if chunk.in_its_own_way and planned.at_rest and not chunk.started:
-        planned = replace(planned, stuck=True, crowded=True)
+    if chunk.in_the_way and not chunk.started:
+        planned = make_way(planned, chunk.in_the_way)
     startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
         *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
@@ -144,12 +147,15 @@ def _one_chunk(
     # An instance might both get a task and lose one: stops come later.
     now_stopping = [] if chunk.started else stopping[:CHUNK]
     _stop(cp, service, now_stopping, chunk, now)
+    told = {task.task_id for task, _ in now_stopping}
+    planned = replace(planned, sick=tuple(task for task in planned.sick if task.task_id in told))
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
     # What it tells to stop it looks at once more as if it read it: the stream does not wake it for that.
-    more = len(ended) > len(struck) or bool(stopping) or sum(chunk.started.values()) < startable or planned.tripped
+    more = len(ended) > len(struck) or len(stopped) > CHUNK or sum(chunk.started.values()) < startable
+    more = more or bool(stopping) or planned.tripped
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
@@ -157,9 +163,14 @@ def _one_chunk(
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
-    cp.table.commit(
-        [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
-    )
+    try:
+        events = map(services.told, service_events.in_order(chunk.events))
+        cp.table.commit([services.changed(service, after), *chunk.writes, *events])
+    except InstanceChangedError:
+        cp.fleet.look_again(service.cluster, {task.instance_id for task in chunk.new})
+        raise
+    cp.fleet.took(chunk.new)
+    set_timer(cp, service, after, now)
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
     goes_on = more or any(
         chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
@@ -171,15 +182,15 @@ def _one_chunk(
 def _who_waits(
     cp: ControlPlane, service: Service, parts: Sequence[tuple[Service, ServicePlan]], chunk: _Chunk, now: datetime
 ) -> list[Write]:
-    """A shortage begins or ends, or what is wanted has changed meanwhile."""
-    if chunk.short:
+    """A shortage begins or ends, or what is wanted, or lacked, has changed meanwhile."""
+    if any(chunk.waiting.values()):
         waiting_store.note(cp.table, service.cluster, now)
     writes: list[Write] = []
     for whose, _ in parts:
         if whose.deployment.deployment_id not in chunk.waiting:
             continue
         waits = chunk.waiting[whose.deployment.deployment_id]
-        if waits is not None and not (service.planned and whose.waiting_since):
+        if waits is not None and not (whose.waiting_since and waiting_store.is_said(cp.table, waits)):
             writes.append(waiting_store.begun(waits))
         elif waits is None and whose.waiting_since is not None:
             task_set = whose.deployment.deployment_id if service.external else None
@@ -188,20 +199,29 @@ def _who_waits(
     return writes
 
 
-def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
+def _plan(cp: ControlPlane, seen: Snapshot, some: Sequence[Task], now: datetime) -> ServicePlan:
     """With what is true of the machines that its tasks are on; of those that are away, how many others are, too."""
     service, alive = seen.service, seen.alive
     connections = seen.connections(cp.table)
     delays: Mapping[str, timedelta | None] = {}
-    if any(task.disconnect and not connections[task.instance_id].connected for task in alive):
-        cluster = clusters.load(cp.table, service.cluster)
-        fleet = [each.instance for each in cp.fleet.candidates(service.cluster, now, fresh=True)]
-        delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
-    revisions = {task.task_definition for task in alive}
+    away = {task.instance_id for task in alive if task.disconnect and not connections[task.instance_id].connected}
+    if away:
+        delays = _delays(cp, service.cluster, away, now)
+    revisions = {task.task_definition for task in some}
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
     groups = seen.groups(parse_strategy(service.placement_strategy) or SERVICE_DEFAULT)
     decide = plan_task_sets if service.external else plan
-    return decide(service, seen.tasks, now, connections, delays, checks=checks, groups=groups)
+    return decide(service, some, now, connections, delays, checks=checks, groups=groups)
+
+
+def _delays(cp: ControlPlane, name: str, away: Set[str], now: datetime) -> Mapping[str, timedelta | None]:
+    cluster = clusters.load(cp.table, name)
+    for fresh in (False, True):
+        fleet = [each.instance for each in cp.fleet.candidates(name, now, age=NOW, fresh=fresh)]
+        delays = departures.delays(fleet, cp.limits, cluster.resumed_at if cluster else None)
+        if away <= delays.keys():  # else what is remembered of the fleet has not heard of it yet
+            break
+    return delays
 
 
 def _start(
@@ -211,10 +231,10 @@ def _start(
     chunk: _Chunk,
     now: datetime,
     *,
-    alive: Sequence[Task],
+    seen: Snapshot,
     fresh: bool,
 ) -> Waiting | None:
-    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped.
+    """`service`: as a task set sees it, if it has some. `seen`: all of it.
 
     Answers what could not be placed.
     """
@@ -226,9 +246,9 @@ def _start(
     if refusal is not None:
         if not service.short:
             chunk.events.append(service_events.not_launched(service, refusal, now=now, new_id=cp.new_id))
-        return waits_for_room(service, demand, {"ROLE": 1}, now)
+        return waits_for_room(service, demand, {ROLE: 1}, now)
     count = min(planned.start, CHUNK)
-    answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
+    answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=seen.alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
     new = [
         new_task(
@@ -251,14 +271,15 @@ def _start(
     chunk.reminders += watching(new)
     chunk.writes += placing(new, placed, now) + [services.listed(service, task.task_id) for task in new]
     chunk.tasks += new
+    chunk.new += new
     if new:
         chunk.started[service.deployment.deployment_id] = len(new)
         chunk.events.append(service_events.started(service, new, now=now, new_id=cp.new_id))
-        cp.fleet.took(new)  # should the commit be lost, the next attempt reads the fleet afresh
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is None:
         return None
-    chunk.in_its_own_way = not service.external and is_in_its_own_way(service, unplaced, alive)
+    some = [*planned.ailing, *planned.former]
+    chunk.in_the_way += in_the_way(some, demand, unplaced, of_service=seen.alive, instances=seen.instances)
     chunk.after_daemons |= (DAEMONS_FIRST,) in unplaced.refusals.values()
     if not service.short:
         chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))

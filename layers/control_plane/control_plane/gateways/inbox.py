@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from control_plane.domain.inbox import Envelope, InstanceLook, Look, Presence, ServiceKey, StreamRecord, TaskKey
+from control_plane.domain.inbox import (
+    Envelope,
+    FleetKey,
+    InstanceLook,
+    Look,
+    Presence,
+    ServiceKey,
+    StreamRecord,
+    TaskKey,
+)
 from control_plane.store.items import from_wire
 
 
@@ -36,14 +45,19 @@ def presence(body: str) -> Presence:
     )
 
 
-def service_key(body: str) -> ServiceKey:
+def scheduler_key(body: str) -> ServiceKey | FleetKey:
+    """The scheduler's queue brings services to look at, and clusters of whose instances a snapshot is to be kept."""
     message = json.loads(body)
+    if "outgrownSnapshot" in message:
+        return FleetKey(message["cluster"], message["outgrownSnapshot"])
     return ServiceKey(message["cluster"], message["service"], message.get("instanceId"))
 
 
-def agent_command(body: str) -> TaskKey | InstanceLook:
-    """The queue of commands brings tasks whose machines are to be told, and instances to look at."""
+def agent_command(body: str) -> TaskKey | InstanceLook | ServiceKey:
+    """The queue of commands brings tasks whose machines are to be told, and instances and services to look at."""
     message = json.loads(body)
+    if "service" in message:
+        return ServiceKey(message["cluster"], message["service"], message.get("instanceId"))
     if "look" in message:
         return InstanceLook(
             message["cluster"], message["instanceId"], Look(message["look"]), message["at"], message["epoch"]

@@ -1,8 +1,10 @@
 """The instances of a cluster as a warm function remembers them: at most five seconds old, refreshed by what changed.
 
-    begins ──► snapshot, or every instance ──► 5 s later ──► what changed since ──► … ──► 10 min later ──► begins
+    begins ──► snapshot, then what changed since ──► 5 s later ──► what changed since ──► … ──► 10 min later ──► begins
+                 └── there is none ──► every instance
 
-Snapshot and changes are there for large clusters only (fleet_changes.py); a small one is read whole each time.
+Snapshot (fleet_snapshots.py) and changes (fleet_changes.py) are there for large clusters only; a small one is read
+whole each time.
 """
 
 import threading
@@ -10,14 +12,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from control_plane.domain.cluster import Cluster
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 from control_plane.domain.fleet_change import applied, newest
 from control_plane.domain.placement.place import Candidate, take
 from control_plane.domain.task import Task
-from control_plane.store import clusters, fleet_changes, instances
+from control_plane.store import clusters, fleet_changes, fleet_snapshots, instances
 from control_plane.store.table import Table
 
 FLEET_AGE = timedelta(seconds=5)
+BEGINS_AGAIN = timedelta(minutes=10)
+"""After which a function takes up the newest snapshot: what the log should have missed is in that."""
+NOW = timedelta(0)
 
 
 @dataclass
@@ -27,14 +33,18 @@ class _View:
     members: dict[str, Candidate]
     at: datetime
     """All that was logged until then is in it."""
-    whole_at: datetime
-    """When every instance was read, here or by whoever made the snapshot."""
+    begun_at: datetime
     followed: bool
     """Whether changes are logged."""
+    whole_at: datetime | None = None
+    """When every instance was read here; None: it was begun with a snapshot."""
 
-    def is_of_use(self, now: datetime) -> bool:
-        """Whether all changes since are still there. What the log should have missed is found at the latest then."""
-        return self.followed and now - self.whole_at < fleet_changes.KEPT - fleet_changes.OVERLAP
+    def can_be_caught_up(self, now: datetime) -> bool:
+        return self.followed and now - self.begun_at < BEGINS_AGAIN
+
+    def is_whole(self, now: datetime) -> bool:
+        """Whether every instance was read not longer ago than anything here may be old."""
+        return self.followed and self.whole_at is not None and now - self.whole_at < FLEET_AGE
 
 
 class Fleet:
@@ -47,13 +57,17 @@ class Fleet:
         self._capabilities: dict[str, frozenset[str]] = {}
         self._lock = threading.Lock()
 
-    def candidates(self, cluster: str, now: datetime, *, fresh: bool = False) -> Sequence[Candidate]:
-        """Every instance of a cluster. With `fresh` nothing remembered is used, here or in the table."""
+    def candidates(
+        self, cluster: str, now: datetime, *, age: timedelta = FLEET_AGE, fresh: bool = False
+    ) -> Sequence[Candidate]:
+        """Every instance of a cluster, as it was so long ago at most. `fresh`: each of them has been read itself."""
         with self._lock:
-            view = None if fresh else self._views.get(cluster)
-            if view is None or now - view.at >= FLEET_AGE:
-                view = self._caught_up(cluster, view, now) or self._read(cluster, now, fresh=fresh)
-                self._views[cluster] = view
+            view = self._views.get(cluster)
+            if fresh and (view is None or not view.is_whole(now)):
+                view = self._whole(cluster, clusters.load(self._table, cluster, consistent=False), now)
+            elif fresh or view is None or now - view.at >= age:
+                view = self._caught_up(cluster, view, now) or self._begun(cluster, now)
+            self._views[cluster] = view
             return list(view.members.values())
 
     def took(self, placed: Iterable[Task]) -> None:
@@ -82,24 +96,25 @@ class Fleet:
             self._capabilities[digest] = instances.load_capabilities(self._table, digest)
         return self._capabilities[digest]
 
-    def _read(self, cluster: str, now: datetime, *, fresh: bool) -> _View:
-        """From the snapshot, if there is one; else every instance, which may make one for others."""
+    def _begun(self, cluster: str, now: datetime) -> _View:
         found = clusters.load(self._table, cluster, consistent=False)
-        followed = found is not None and fleet_changes.is_complete(found, now)
-        if followed and not fresh and (kept := fleet_changes.snapshot(self._table, cluster, now)):
-            at, members = kept
-            view = _View(self._candidates(members), at, at, followed)
-            return self._caught_up(cluster, view, now) or view
+        since = found.followed_since if found is not None and fleet_changes.is_complete(found, now) else None
+        kept = None if since is None else fleet_snapshots.load(self._table, cluster, since, now)
+        if kept is None:
+            return self._whole(cluster, found, now)
+        at, members = kept
+        view = _View(self._candidates(members), at, begun_at=now, followed=True)
+        return self._caught_up(cluster, view, now) or view
+
+    def _whole(self, cluster: str, found: Cluster | None, now: datetime) -> _View:
         shards = sorted(found.shards) if found else ()
         members = instances.of_cluster(self._table, cluster, shards) if shards else []
-        view = _View(self._candidates(members), now, now, followed)
-        if followed and not fresh and fleet_changes.claim_snapshot(self._table, cluster, now):
-            fleet_changes.keep_snapshot(self._table, cluster, members, now, f"{now.timestamp():.3f}")
-        return view
+        followed = found is not None and fleet_changes.is_complete(found, now)
+        return _View(self._candidates(members), now, begun_at=now, followed=followed, whole_at=now)
 
     def _caught_up(self, cluster: str, view: _View | None, now: datetime) -> _View | None:
-        """The same with what has changed; None: it is to be read anew."""
-        if view is None or not view.is_of_use(now):
+        """The same with what has changed; None: one has to begin again."""
+        if view is None or not view.can_be_caught_up(now):
             return None
         unknown: list[str] = []
         for instance_id, change in newest(fleet_changes.since(self._table, cluster, view.at)).items():

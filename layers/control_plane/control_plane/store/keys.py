@@ -8,9 +8,8 @@
                                       T#<tail>#<task>        task that has not stopped; tail: its id's last 8 digits,
                                                              which are its instance's first 8
                                       S#<tail>#<task>        task that has stopped, kept for 30 days
-    CHANGES#<cluster>#<0-1>           <time>#<record>        instances of a large cluster that changed then; ten minutes
-    SNAPSHOT#<cluster>                HEAD, <id>#<part>      all of its instances, for functions that begin; ten minutes
-                                      CLAIM                  somebody is making one
+    CHANGES#<cluster>#<0-1>           <time>#<record>        instances of a large cluster that changed then; two days
+    SNAPSHOT#<cluster>                NEWEST, <id>#<part>    all of its instances, for functions that begin; two days
     ENDS#<cluster>#<0-15>             <time>#<task>          a task may have stopped then; for an hour, for ListTasks
     REMINDERS#<0-15>                  <time>#<whom>          look at a container instance or a service then
     IDENTITY#<instance>               IDENTITY               which cluster and certificate a machine was given
@@ -211,15 +210,11 @@ def changes_since(cluster_name: str, at: datetime) -> list[Key]:
 
 
 def snapshot(cluster_name: str) -> Key:
-    return Key(f"SNAPSHOT#{cluster_name}", "HEAD")
+    return Key(f"SNAPSHOT#{cluster_name}", "NEWEST")
 
 
 def snapshot_part(cluster_name: str, snapshot_id: str, part: int) -> Key:
     return Key(f"SNAPSHOT#{cluster_name}", f"{snapshot_id}#{part:02d}")
-
-
-def snapshot_claim(cluster_name: str) -> Key:
-    return Key(f"SNAPSHOT#{cluster_name}", "CLAIM")
 
 
 def waiting(cluster_name: str, since: datetime, name: str) -> Key:

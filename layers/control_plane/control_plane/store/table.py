@@ -4,10 +4,13 @@ A write carries the error to raise if its condition fails, so that the condition
 Writes committed together are one transaction, or one plain write if there is only one of them, at half the price.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
@@ -62,8 +65,27 @@ def _names(*expressions: str | None) -> dict[str, str]:
     return {f"#{word}": word for text in expressions if text for word in re.findall(r"#(\w+)", text)}
 
 
+def answering_in_json(client: Any) -> Any:
+    """The same boto3 DynamoDB client, which leaves the items of long answers as they came, for `from_wire`.
+
+    botocore's parser goes through each value's shape: of the CPU time of reading 10,000 instances that is 60 %.
+    """
+    for operation, member in (("Query", "Items"), ("BatchGetItem", "Responses")):
+        client.meta.events.register(f"before-parse.dynamodb.{operation}", partial(_take_out, member))
+    return client
+
+
+def _take_out(
+    member: str, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
+    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
+        answer = json.loads(response_dict["body"])
+        customized_response_dict[member] = answer.pop(member)
+        response_dict["body"] = json.dumps(answer).encode()
+
+
 class Table:
-    """One DynamoDB table. `client` is a boto3 DynamoDB client."""
+    """One DynamoDB table. `client` is a boto3 DynamoDB client, perhaps `answering_in_json`."""
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
