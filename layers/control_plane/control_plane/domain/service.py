@@ -102,7 +102,7 @@ class Service(Entity):
     scheduling_strategy: Literal["DAEMON"] | None = None
     """None: REPLICA."""
     tally: dict[str, int] | None = None
-    """Of a DAEMON service: the sum over its lines (domain/scheduling/daemon.py), so that the change of one of them
+    """Of a DAEMON service: the sum over its lines (domain/scheduling/daemon_line.py), so that the change of one of them
     can be counted without reading the others."""
     rolled_up_to: str | None = None
     """Of a DAEMON service: the container instance that its deployments' walk over its lines has come to."""

@@ -153,8 +153,8 @@ def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[Se
         )
     ]
     # On a machine that is away nothing is to be done; that it has gone is to be counted.
-    counts = instance.agent_connected or connection
-    daemons = {*instance.daemons_due, *instance.daemons_waiting} if counts else set()
+    news = instance.agent_connected or connection
+    daemons = {*instance.daemons_due, *instance.daemons_waiting} if news else set()
     if connection:
         daemons |= _daemons_moving(cp, instance, held)
     if draining and not any(task.service and not task.daemon for task in held):

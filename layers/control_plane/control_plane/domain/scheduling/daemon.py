@@ -202,7 +202,7 @@ def _not_before(service: Service, place: Place, now: datetime) -> datetime | Non
 
 
 def _timed(service: Service, place: Place, verdict: Verdict, now: datetime, checks: Checks) -> Line | None:
-    """The place's line if its task is left alone."""
+    """The place's line if its task is left alone, and when it is looked at again."""
     line = _line(service, place, verdict, now, checks)
     if line is None:
         return None
