@@ -328,7 +328,7 @@ def test_a_revision_that_does_not_start_is_rolled_back(world: World, machines: l
     for _ in range(3):
         do_as_told(world, machines)
     assert (fleet(world, machines), states(world)) == ("1r 1r 1r", [("1", 3, "COMPLETED")])
-    assert said(world, "deployment failed.")
+    assert said(world, "deployment failed: tasks failed to start.")
     told = list_service_deployments(world.cp, {"service": "agent"})["serviceDeployments"]
     assert [each["status"] for each in told] == ["ROLLBACK_SUCCESSFUL", "SUCCESSFUL"]
 
