@@ -152,6 +152,7 @@ class FakeQueues:
     looks: list[InstanceLook] = field(default_factory=list)
     events: list[Mapping[str, Any]] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    waiting_later: list[tuple[datetime, str]] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
     credentials: list[Envelope] = field(default_factory=list)
     fleets: list[FleetKey] = field(default_factory=list)
@@ -175,16 +176,22 @@ class FakeQueues:
         self.timers.append((self.clock() + timedelta(seconds=delay_seconds), key))
 
     def those_out(self) -> list[ServiceKey]:
-        """Whose timers have run out; they are gone then."""
+        """Whose timers have run out; they are gone then. So are delayed events, which are brought now."""
         out = [key for at, key in self.timers if at <= self.clock()]
         self.timers = [(at, key) for at, key in self.timers if at > self.clock()]
+        self.waiting += [each for at, each in self.waiting_later if at <= self.clock()]
+        self.waiting_later = [(at, each) for at, each in self.waiting_later if at > self.clock()]
         return out
 
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.events += entries
 
-    def run_waiting(self, request_ids: Sequence[str]) -> None:
-        self.waiting += request_ids
+    def run_waiting(self, request_ids: Sequence[str], delay_seconds: int = 0) -> None:
+        assert 0 <= delay_seconds <= 900, "SQS takes no other"
+        if delay_seconds:
+            self.waiting_later += [(self.clock() + timedelta(seconds=delay_seconds), each) for each in request_ids]
+        else:
+            self.waiting += request_ids
 
     def hand_on(self, request: Envelope) -> None:
         self.credentials.append(request)

@@ -37,7 +37,7 @@ from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.look_at_service import set_timer
 from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.require_roles import refusal_of_roles
-from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
+from control_plane.flows.schedule_daemon import go_on, let_go_of, look_at_daemons
 from control_plane.flows.service_demand import definition_of_service, demand_of_service, waits_for_room
 from control_plane.flows.service_snapshot import KEPT, Snapshot, read
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
@@ -81,12 +81,13 @@ def schedule_service(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] |
     `changed`: the instances that it is about; None: all.
     """
     seen: Snapshot | None = None
-    for _ in range(MAX_CHUNKS):
-        more, seen = until_won(cp, partial(_one_chunk, cp, key, changed, seen))
-        if not more:
+    for left in reversed(range(MAX_CHUNKS)):
+        goes_on, seen = until_won(cp, partial(_one_chunk, cp, key, changed, seen))
+        if goes_on is None:
             return
-    if seen is not None:
-        cp.queues.wake_services([(key, f"{key.service[:80]}-{seen.service.lock}-goes-on")])
+        if left == 0:
+            go_on(cp, goes_on)
+        changed = None if changed is None else ()  # these have been seen to
 
 
 @dataclass
@@ -112,8 +113,8 @@ class _Chunk:
 
 def _one_chunk(
     cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, kept: Snapshot | None, attempt: int
-) -> tuple[bool, Snapshot | None]:
-    """Whether there may be more to do, and the service as it is then. `kept`: what the chunk before has left."""
+) -> tuple[Service | None, Snapshot | None]:
+    """The service, if there may be more to do, and what is known of it then. `kept`: what the chunk before has left."""
     now = cp.clock()
     if kept is not None and attempt == 0 and now - kept.read_at < KEPT:
         seen = kept
@@ -121,7 +122,7 @@ def _one_chunk(
         found = services.load(cp.table, key.cluster, key.service)
         if found is None or found.status is ServiceStatus.INACTIVE:
             let_go_of(cp, key, changed or ())
-            return False, None
+            return None, None
         if found.is_daemon:
             return look_at_daemons(cp, found, changed), None
         seen = read(cp.table, found, now)
@@ -158,7 +159,7 @@ def _one_chunk(
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
-        return False, None
+        return None, None
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
@@ -174,7 +175,8 @@ def _one_chunk(
     goes_on = more or any(
         chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
     )
-    return goes_on, seen.after(after, chunk.tasks, struck)
+    left = seen.after(after, chunk.tasks, struck)
+    return left.service if goes_on else None, left
 
 
 def _who_waits(

@@ -206,12 +206,10 @@ def _why(unplaced: Unplaced) -> str:
         return "Reason: No Container Instances were found in your cluster."
     reason = unplaced.refusals[closest][0]
     lacks = _LACKS.get(reason, f'encountered error "{reason}".')
-    told = "; ".join(unplaced.lacks.get(closest, ()))
     counts = ", ".join(f"{reason.rstrip('.')} ({count})" for reason, count in unplaced.counted.items())
     return (
-        f"The closest matching (container-instance {closest}) {lacks}"
-        + (f" ({told})" if told else "")
-        + f" Refusals of {len(unplaced.refusals)} container instances: {counts}."
+        f"The closest matching (container-instance {closest}) {lacks}{unplaced.words(closest)} "
+        f"Refusals of {len(unplaced.refusals)} container instances: {counts}."
     )
 
 
