@@ -1,5 +1,6 @@
 """Which of a service's own tasks have the room that its next one lacks. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -21,13 +22,14 @@ def in_the_way(
     instances: Mapping[str, ContainerInstance | None],
 ) -> list[Task]:
     """Those whose end alone would let their instance take what none could. `of_service`: all that have not stopped."""
+    held = Counter(task.instance_id for task in of_service if task.desired_status is DesiredStatus.RUNNING)
 
     def gives_room(task: Task) -> bool:
         instance, reasons = instances.get(task.instance_id), unplaced.refusals.get(task.instance_id, ())
         if instance is None or not reasons or not all(_is_of_tasks(reason) for reason in reasons):
             return False
         if DISTINCT_INSTANCE in reasons:
-            return _is_alone(task, of_service) and _has_room(give_back(instance, task.resources), demand)
+            return held[task.instance_id] == 1 and _has_room(give_back(instance, task.resources), demand)
         return not _has_room(instance, demand) and _has_room(give_back(instance, task.resources), demand)
 
     return [task for task in some if gives_room(task)]
@@ -53,13 +55,3 @@ def _has_room(instance: ContainerInstance, demand: Demand) -> bool:
 def _is_of_tasks(reason: str) -> bool:
     """Whether it is tasks on the instance that keep others from it, and no setting of it."""
     return reason.startswith("RESOURCE") or reason == DISTINCT_INSTANCE
-
-
-def _is_alone(task: Task, of_service: Iterable[Task]) -> bool:
-    """Whether no other of its service is to run there."""
-    return not any(
-        other.instance_id == task.instance_id
-        and other.task_id != task.task_id
-        and other.desired_status is DesiredStatus.RUNNING
-        for other in of_service
-    )

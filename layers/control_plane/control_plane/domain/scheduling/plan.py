@@ -110,6 +110,8 @@ def plan(
     went = progress(service, own_ends, proofs, 0, now)
     if went.tripped:
         steps = _Steps()
+    told = {task.task_id for task in (*steps.stop, *steps.sick)}
+    ill = [task for task in census.current if task.task_id in census.sick - told]
     older = _still_there(service, census)
     proving = [at for task in well if _in_progress(service) and (at := proved_at(service, task)) and at > now]
     done = _is_done(service, census)
@@ -119,7 +121,7 @@ def plan(
         substitutes=max(0, min(steps.start, len(census.missed) - sum(bool(task.substitute) for task in census.kept))),
         stop=steps.stop,
         sick=steps.sick,
-        ailing=tuple(task for task in order(census.current) if task.task_id in census.sick and task not in steps.sick),
+        ailing=tuple(order(ill)),
         give_up=_given_up(service, census),
         ended=(*census.ended, *census.leaving) if done else census.ended,
         running=kept_running,
@@ -133,7 +135,7 @@ def plan(
         deployment=_counted(service.deployment, census.current).model_copy(
             update={"failed_tasks": went.failed_tasks, "has_run": went.has_run}
         ),
-        former=tuple(task for task in census.former if task not in steps.stop),
+        former=tuple(task for task in census.former if task.task_id not in told),
         older=older,
         tripped=went.tripped,
         leaving=any(not census.away(task) for task in census.leaving),
@@ -164,7 +166,6 @@ def _steps(service: Service, census: Census, wanted: int, order: Order, *, throt
     that are healthy by our doing."""
     limits = bounds(service, wanted)
     missing = max(0, wanted - len(census.staying) - census.holding)
-    room = max(0, limits.most - census.occupied)
     failed = service.deployment.rollout_state is RolloutState.FAILED
     stops = _Stops(census.healthy, spare=len(census.healthy) - limits.least)
     former = order(census.former)
@@ -190,7 +191,7 @@ def _steps(service: Service, census: Census, wanted: int, order: Order, *, throt
     stops.take(crowded[:first])
     stops.take([task for task in crowded[first:] if task.last_status is not TaskStatus.RUNNING])
     return _Steps(
-        start=0 if throttled or failed else min(missing, room),
+        start=0 if throttled or failed else min(missing, max(0, limits.most - census.occupied)),
         stop=tuple(task for task in stops.chosen if task.task_id not in census.sick),
         sick=tuple(task for task in stops.chosen if task.task_id in census.sick),
         missing=missing,
