@@ -51,6 +51,7 @@ class Queues:
                     "MessageBody": json.dumps(
                         {"cluster": key.cluster, "service": key.service}
                         | ({"instanceId": key.instance_id} if key.instance_id else {})
+                        | ({"changedAt": int(key.changed_at.timestamp())} if key.changed_at else {})
                     ),
                     "MessageGroupId": f"{key.cluster}/{key.service}",
                     "MessageDeduplicationId": change,
