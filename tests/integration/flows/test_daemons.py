@@ -280,7 +280,8 @@ def test_one_without_room_delays_no_other_and_is_named(world: World, machines: l
     create(world)
     do_as_told(world, others)
     assert (fleet(world, others), fleet(world, [full]), counts(world)) == ("1r 1r", "-", (3, 2, 0))
-    assert len(said(world, f"(container-instance {full}) has insufficient memory available.")) == 1
+    lacks = "has insufficient memory available. (memory: wants 100 MiB, has 0 left)"
+    assert len(said(world, f"(container-instance {full}) {lacks}")) == 1
     world.minutes(60, sweeps_each=10)
     assert len(said(world, "was unable to place a task")) == 1
     in_the_way = tasks.of_instance(world.table, "default", full)[0]

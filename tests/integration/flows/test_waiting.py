@@ -169,6 +169,16 @@ def test_one_whose_constraint_is_as_large_as_may_be_is_in_nobodys_way(world: Wor
     assert woken(world) == ["large"]
 
 
+def test_what_an_older_release_stored_in_too_many_words_is_in_nobodys_way(world: World, full: str) -> None:
+    expression = f"attribute:site in [{', '.join(['oslo'] * 400)}]"
+    constraints = ({"type": "memberOf", "expression": expression},)
+    old = Waiting(cluster="default", since=world.now, service="old", memory=200, constraints=constraints)
+    world.table.commit([waiting.begun(old)])
+    serve(world, "api")
+    one_stops(world, full)
+    assert woken(world) == ["api"]
+
+
 def test_one_stop_among_a_thousand_that_wait_is_one_run(world: World, full: str) -> None:
     now = world.cp.clock()
     deployment = Deployment(deployment_id="ecs-svc/1", task_definition="web:1", created_at=now, updated_at=now)

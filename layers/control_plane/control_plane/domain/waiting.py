@@ -12,8 +12,9 @@ from pydantic import Field
 
 from control_plane.domain.container_instance import port_names
 from control_plane.domain.entity import Entity
+from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.placement.filters import Candidate, Demand, can_take, with_task
-from control_plane.domain.placement.rules import parse_constraints
+from control_plane.domain.placement.rules import UNCONSTRAINED, parse_constraints
 from control_plane.domain.reminders import command_due, on_grid
 from control_plane.domain.resources import Resources
 
@@ -56,12 +57,18 @@ class Waiting(Entity):
 
     @cached_property
     def demand(self) -> Demand:
+        """An older release stored constraints in words of its own, which might be longer than what may be written: who
+        cannot be asked what it wants is told of any room that it has space in, in vain at worst."""
+        try:
+            constraints = parse_constraints(self.constraints)
+        except InvalidParameterException:
+            constraints = UNCONSTRAINED
         ports = frozenset((int(number), protocol) for number, protocol in (each.split("/") for each in self.ports))
         return Demand(
             Resources(self.cpu, self.memory, ports),
             frozenset(self.requires),
             self.group,
-            parse_constraints(self.constraints),
+            constraints,
             gpus=self.gpus,
         )
 

@@ -21,6 +21,7 @@ from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
 from control_plane.domain.placement.filters import MEMBER_OF
 from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
+from control_plane.domain.placement.shortage import lacks
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import service_events
 from control_plane.domain.scheduling.daemon import Line, Place, Step, Verdict, plan_daemons, started, total
@@ -232,7 +233,8 @@ def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snaps
     elif step.due:
         chunk.writes.append(daemons.due_again(service.cluster, instance_id, service.name))
     if step.newly_lacks and line is not None:
-        unplaced = Unplaced({instance_id: line.lacks})
+        said = lacks(order.demand, snapshot.candidates[instance_id], line.lacks)
+        unplaced = Unplaced({instance_id: line.lacks}, {instance_id: said})
         chunk.events.append(service_events.short(service, unplaced, now=chunk.now, new_id=cp.new_id))
     if line != step.place.line:
         chunk.writes.append(daemons.written(service, instance_id, step.place.line, line))

@@ -25,8 +25,8 @@ from control_plane.domain.races import InstanceChangedError
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import service_after
+from control_plane.domain.scheduling.in_the_way import in_the_way, make_way
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.rollout import is_in_its_own_way
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
@@ -102,8 +102,8 @@ class _Chunk:
     """Those that it starts."""
     waiting: dict[str, Waiting | None] = field(default_factory=dict)
     """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
-    in_its_own_way: bool = False
-    """Room for a task is only missing where tasks of the service's former deployments are."""
+    in_the_way: list[Task] = field(default_factory=list)
+    """Tasks that are to be replaced, and have the room that those wanted in their place lack."""
     after_daemons: bool = False
     """An instance has room that is kept for DAEMON services, for a while."""
 
@@ -124,15 +124,17 @@ def _one_chunk(cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
             return False, None
         seen = read(cp.table, found, now)
     service, listed = seen.service, seen.listed
-    planned = _plan(cp, seen, now)
+    stopped = [task for task in seen.tasks if task.stopped]
+    # No more ends than are struck off the list with what they lead to: each is counted once.
+    planned = _plan(cp, seen, [*seen.alive, *stopped[:CHUNK]], now)
     chunk = _Chunk()
     parts = parts_of(service, planned)
     for whose, part in parts:
         if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
-            waits = _start(cp, whose, part, chunk, now, alive=seen.alive, fresh=attempt > 1)
+            waits = _start(cp, whose, part, chunk, now, seen=seen, fresh=attempt > 1)
             chunk.waiting[whose.deployment.deployment_id] = waits
-    if chunk.in_its_own_way and planned.at_rest and not chunk.started:
-        planned = replace(planned, stuck=True, crowded=True)
+    if chunk.in_the_way and not chunk.started:
+        planned = make_way(planned, chunk.in_the_way)
     startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
         *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
@@ -142,16 +144,19 @@ def _one_chunk(cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
     # An instance might both get a task and lose one: stops come later.
     now_stopping = [] if chunk.started else stopping[:CHUNK]
     _stop(cp, service, now_stopping, chunk, now)
+    told = {task.task_id for task, _ in now_stopping}
+    planned = replace(planned, sick=tuple(task for task in planned.sick if task.task_id in told))
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
     # What it tells to stop it looks at once more as if it read it: the stream does not wake it for that.
-    more = len(ended) > len(struck) or bool(stopping) or sum(chunk.started.values()) < startable or planned.tripped
+    more = len(ended) > len(struck) or len(stopped) > CHUNK or sum(chunk.started.values()) < startable
+    more = more or bool(stopping) or planned.tripped
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += who_waits(cp, service, parts, chunk.waiting, now)
-    if after == service and not chunk.writes and (kept is None or len(listed) <= CHUNK):
-        return False, None  # else that all was read is worth a write
+    if after == service and not chunk.writes and (more or kept is None or len(listed) <= CHUNK):
+        return False, None  # else it is worth a write that all was read, and that nothing is left
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
     goes_on = more or begins_to_wait(parts, chunk.waiting)
     if not goes_on:
@@ -160,9 +165,8 @@ def _one_chunk(cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
     try:
-        cp.table.commit(
-            [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
-        )
+        events = map(services.told, service_events.in_order(chunk.events))
+        cp.table.commit([services.changed(service, after), *chunk.writes, *events])
     except InstanceChangedError:
         cp.fleet.look_again(service.cluster, {task.instance_id for task in chunk.new})
         raise
@@ -171,7 +175,7 @@ def _one_chunk(cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
     return goes_on, seen.after(after, chunk.tasks, struck)
 
 
-def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
+def _plan(cp: ControlPlane, seen: Snapshot, some: Sequence[Task], now: datetime) -> ServicePlan:
     """With what is true of the machines that its tasks are on; of those that are away, how many others are, too."""
     service, alive = seen.service, seen.alive
     connections = seen.connections(cp.table)
@@ -179,11 +183,11 @@ def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
     away = {task.instance_id for task in alive if task.disconnect and not connections[task.instance_id].connected}
     if away:
         delays = _delays(cp, service.cluster, away, now)
-    revisions = {task.task_definition for task in alive}
+    revisions = {task.task_definition for task in some}
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
     groups = seen.groups(parse_strategy(service.placement_strategy) or SERVICE_DEFAULT)
     decide = plan_task_sets if service.external else plan
-    return decide(service, seen.tasks, now, connections, delays, checks=checks, groups=groups)
+    return decide(service, some, now, connections, delays, checks=checks, groups=groups)
 
 
 def _delays(cp: ControlPlane, name: str, away: Set[str], now: datetime) -> Mapping[str, timedelta | None]:
@@ -203,10 +207,10 @@ def _start(
     chunk: _Chunk,
     now: datetime,
     *,
-    alive: Sequence[Task],
+    seen: Snapshot,
     fresh: bool,
 ) -> Waiting | None:
-    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped.
+    """`service`: as a task set sees it, if it has some. `seen`: all of it.
 
     Answers what could not be placed.
     """
@@ -220,7 +224,7 @@ def _start(
             chunk.events.append(service_events.not_launched(service, refusal, now=now, new_id=cp.new_id))
         return waits_for_room(service, demand, {ROLE: 1}, now)
     count = min(planned.start, CHUNK)
-    answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
+    answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=seen.alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
     new = [
         new_task(
@@ -250,7 +254,8 @@ def _start(
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is None:
         return None
-    chunk.in_its_own_way = not service.external and is_in_its_own_way(service, unplaced, alive)
+    some = [*planned.ailing, *planned.former]
+    chunk.in_the_way += in_the_way(some, demand, unplaced, of_service=seen.alive, instances=seen.instances)
     chunk.after_daemons |= (DAEMONS_FIRST,) in unplaced.refusals.values()
     if not service.short:
         chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))

@@ -158,6 +158,19 @@ def with_task(candidate: Candidate, demand: Demand) -> Candidate:
     return replace(candidate, instance=take(candidate.instance, resources), groups=groups)
 
 
+def give_back(instance: ContainerInstance, held: Resources) -> ContainerInstance:
+    """What it has left with one task fewer."""
+    return instance.model_copy(
+        update={
+            "cpu": instance.cpu + held.cpu,
+            "memory": instance.memory + held.memory,
+            "ports": instance.ports - port_names(held),
+            "held_gpus": instance.held_gpus - held.gpu_ids,
+            "tasks": instance.tasks - 1,
+        }
+    )
+
+
 def take(instance: ContainerInstance, wanted: Resources) -> ContainerInstance:
     """What it has left with one task more."""
     return instance.model_copy(

@@ -29,6 +29,9 @@ __all__ = ["Candidate", "Demand", "Placed", "Unplaced", "place", "refusals", "ta
 TOLD = 100
 """Instances of which it is said what they lack: the closest ones stand for those of a large fleet."""
 
+MAX_WORDS = 500
+"""Characters that say what one lacks, in an answer: 100 of them fit into an event and an item, whatever was written."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -60,11 +63,15 @@ class Unplaced:
         """None: there are no instances."""
         return next(iter(self.refusals), None)
 
+    def words(self, instance_id: str) -> str:
+        """What an instance lacks, in parentheses; empty if that is not known."""
+        words = "; ".join(self.lacks.get(instance_id, ()))
+        shown = words if len(words) <= MAX_WORDS else f"{words[: MAX_WORDS - 1]}…"
+        return f" ({shown})" if shown else ""
+
     def detail(self, instance_id: str) -> str:
         """All reasons of an instance, and what it lacks."""
-        reasons = ", ".join(self.refusals[instance_id])
-        lacks = "; ".join(self.lacks.get(instance_id, ()))
-        return f"{reasons} ({lacks})" if lacks else reasons
+        return ", ".join(self.refusals[instance_id]) + self.words(instance_id)
 
 
 def place(demand: Demand, count: int, candidates: Iterable[Candidate], seed: str = "") -> list[Placed | Unplaced]:

@@ -19,7 +19,6 @@ from typing import Literal
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 from control_plane.domain.entity import Entity
 from control_plane.domain.scheduling.census import is_of
-from control_plane.domain.scheduling.plan import wait_until
 from control_plane.domain.scheduling.rollout import (
     Checks,
     bounds,
@@ -28,6 +27,7 @@ from control_plane.domain.scheduling.rollout import (
     proved_at,
     unhealthy_at,
 )
+from control_plane.domain.scheduling.throttle import wait_until
 from control_plane.domain.service import RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
