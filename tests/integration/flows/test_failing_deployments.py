@@ -79,6 +79,20 @@ def test_tasks_that_are_stopped_for_their_health_are_counted_and_told_once_each(
     assert service(world)["deployments"][0]["failedTasks"] == 4
 
 
+def test_more_are_ill_at_once_than_a_transaction_could_tell_of(world: World) -> None:
+    world.cluster()
+    world.task_definition(memory=6, cpu=1, **CHECKED)
+    machine = world.machine(memory=2000, cpu=2000)
+    bounds = {"maximumPercent": 100, "minimumHealthyPercent": 0}
+    request = {"serviceName": "web", "taskDefinition": "web:1", "desiredCount": 90}
+    create_service(world.cp, {**request, "deploymentConfiguration": bounds})
+    world.deliver()
+    all_report(world, machine, S.RUNNING, UNHEALTHY)
+    stopping = [task.desired_status for task in tasks.of_instance(world.table, "default", machine)]
+    assert stopping == [DesiredStatus.STOPPED] * 90
+    assert service(world)["deployments"][0]["failedTasks"] == 90
+
+
 def test_an_unhealthy_task_that_alone_has_the_room_for_its_replacement_stops_first(world: World) -> None:
     world.cluster()
     world.task_definition(memory=100, cpu=100, portMappings=PORT, **CHECKED)
@@ -98,7 +112,8 @@ def test_what_finds_no_room_after_the_first_has_run_is_no_failure(world: World, 
     create(world, machine, desired=2, deploymentConfiguration={**BREAKER, "maximumPercent": 150})
     world.task_definition(memory=1700, cpu=100)
     update(world, taskDefinition="web:2")
-    do_as_told(world, machine)
+    for _ in range(2):
+        do_as_told(world, machine)
     world.minutes(5, sweeps_each=0.5)
     assert [each[1:] for each in deployments(world)] == [("web:2", 1, 0, "IN_PROGRESS"), ("web:1", 1, 0, "COMPLETED")]
     assert service(world)["deployments"][0]["failedTasks"] == 0

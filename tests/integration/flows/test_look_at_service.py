@@ -163,3 +163,54 @@ def test_a_queue_that_cannot_be_reached_brings_the_message_again(
         assert look_at_services(world.cp, [KEY]) == {KEY}
     assert look_at_services(world.cp, [KEY]) == set()
     assert [key for key, _ in woken(world)] == [KEY]
+
+
+# --- a DAEMON service, which is looked at for what it has on one instance
+
+
+def a_daemon_that_does_not_start(world: World, *machines: str) -> list[ServiceKey]:
+    """Its next start on each of these machines is ten seconds away."""
+    create_service(world.cp, {"serviceName": "agent", "taskDefinition": "web", "schedulingStrategy": "DAEMON"})
+    world.deliver()
+    for _ in range(3):
+        for machine in machines:
+            [task] = [each for each in tasks.of_instance(world.table, "default", machine) if each.daemon]
+            last = world.report_of(task.task_id, TaskStatus.STOPPED, 1, stop_code=StopCode.TASK_FAILED_TO_START)
+            world.report(last, instance_id=machine)
+            world.deliver()
+    return [ServiceKey("default", "agent", machine) for machine in machines]
+
+
+def daemons_on(world: World, machine: str) -> int:
+    return sum(bool(each.daemon) for each in tasks.of_instance(world.table, "default", machine))
+
+
+def test_of_a_daemon_service_those_instances_are_looked_at_whose_time_has_come(world: World, machine: str) -> None:
+    failing = a_daemon_that_does_not_start(world, machine, world.machine())
+    fine = world.machine()
+    world.deliver()
+    world.pass_time(10)
+    assert look_at_services(world.cp, [*failing, ServiceKey("default", "agent", fine)]) == set()
+    by_message = woken(world)
+    assert sorted(key.instance_id or "" for key, _ in by_message) == sorted(key.instance_id or "" for key in failing)
+    world.pass_time(MINUTE)
+    sweep(world.cp)
+    assert {each for each in woken(world) if each[0].service == "agent"} >= set(by_message), (
+        "which the queue takes once"
+    )
+    schedule_services(world.cp, failing)
+    assert [daemons_on(world, str(key.instance_id)) for key in failing] == [1, 1]
+    assert look_at_services(world.cp, failing) == set()
+    assert woken(world) == [], "nothing is due there any more"
+
+
+def test_the_time_on_an_instance_comes_also_where_the_message_or_the_sweepers_run_is_lost(
+    world: World, machine: str
+) -> None:
+    [key] = a_daemon_that_does_not_start(world, machine)
+    world.queues.timers.clear()
+    world.pass_time(MINUTE)
+    sweep(world.cp)
+    woken(world)  # and this message fails until the queue gives it up
+    world.minutes(21, sweeps_each=21)
+    assert daemons_on(world, str(key.instance_id)) == 1

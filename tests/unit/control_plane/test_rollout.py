@@ -8,7 +8,7 @@ import pytest
 
 from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.rollout import FAILED, after_failure, bounds
+from control_plane.domain.scheduling.rollout import FAILED, after_failure, bounds, rolled_back
 from control_plane.domain.scheduling.standing import Connection
 from control_plane.domain.service import (
     CircuitBreaker,
@@ -304,18 +304,29 @@ def test_rolled_back_the_last_completed_deployment_goes_on_with_its_tasks() -> N
     assert steps(plan(after, [old(1), old(2), new(3, S.PENDING)], NOW)) == (0, [3])
 
 
+def test_rolled_back_it_has_the_tasks_that_it_still_has() -> None:
+    """And not those that it had when it was COMPLETED."""
+    service = rolling(2, completed=COMPLETED.model_copy(update={"running_count": 2}))
+    one_left = COMPLETED.model_copy(update={"running_count": 1, "pending_count": 0})
+    for older, counts in (((one_left,), (1, 0)), ((), (0, 0))):
+        again = rolled_back(service.deployment, older, service.completed or COMPLETED, "back to {}", NOW)["deployment"]
+        assert (again.running_count, again.pending_count) == counts
+
+
 @pytest.mark.parametrize(
-    "members",
+    ("members", "goes_back_to"),
     [
-        pytest.param({"circuit_breaker": CircuitBreaker(enable=True, rollback=False)}, id="not-asked-for"),
-        pytest.param({"circuit_breaker": BREAKER, "completed": None}, id="nothing-to-go-back-to"),
-        pytest.param({"circuit_breaker": BREAKER, "completed": deployment()}, id="the-return-itself-has-failed"),
+        pytest.param({"circuit_breaker": CircuitBreaker(enable=True, rollback=False)}, COMPLETED, id="not-asked-for"),
+        pytest.param({"circuit_breaker": BREAKER, "completed": None}, None, id="nothing-to-go-back-to"),
+        pytest.param({"circuit_breaker": BREAKER, "completed": deployment()}, None, id="the-return-itself-has-failed"),
     ],
 )
-def test_not_rolled_back_it_stays_and_has_failed(members: dict[str, Any]) -> None:
+def test_not_rolled_back_it_stays_and_has_failed(members: dict[str, Any], goes_back_to: Deployment | None) -> None:
+    """`goes_back_to`: what the next one that fails goes back to."""
     service = rolling(2, **members)
-    after = after_failure(service, service.deployment, service.older, NOW)
-    assert (after["deployment"].rollout_state, after["older"]) == (RolloutState.FAILED, service.older)
+    after = service.model_copy(update=after_failure(service, service.deployment, service.older, NOW))
+    assert (after.deployment.rollout_state, after.older) == (RolloutState.FAILED, service.older)
+    assert after.completed == goes_back_to
 
 
 # --- protection -------------------------------------------------------------------------------------------------

@@ -107,7 +107,8 @@ class Fleet:
             self._put(task, **stopped)
         elif what in {"fails", "crashes"}:
             code = StopCode.ESSENTIAL_CONTAINER_EXITED if runs else StopCode.TASK_FAILED_TO_START
-            self.failures[task.deployment_id or ""] += not runs
+            soon = runs and bool(self.service.tags) and self.now - (task.started_at or NOW) < timedelta(seconds=60)
+            self.failures[task.deployment_id or ""] += not runs or soon
             self._put(task, **stopped, stop_code=code)
         elif what == "goes on" and not runs:
             self._put(task, last_status=S.RUNNING, started_at=self.now)
@@ -278,12 +279,16 @@ happenings = st.lists(
 
 breakers = st.sampled_from([None, BREAKER, BREAKER.model_copy(update={"reset_on_healthy_task": False})])
 a_service_of_any_kind = st.builds(
-    lambda desired, configuration, grace: a_service(
-        desired_count=desired, deployment_configuration=configuration, health_check_grace_period_seconds=grace
+    lambda desired, configuration, grace, tags: a_service(
+        desired_count=desired,
+        deployment_configuration=configuration,
+        health_check_grace_period_seconds=grace,
+        tags=tags,
     ),
     st.integers(0, 6),
     st.builds(_bounds, st.sampled_from(BOUNDS), breakers),
     st.sampled_from([None, 60]),
+    st.sampled_from([{}, {"ecs-anywhere:circuit-breaker": "count-exits"}]),
 )
 
 

@@ -36,7 +36,7 @@ from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.look_at_service import set_timer
 from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.require_roles import refusal_of_roles
-from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
+from control_plane.flows.schedule_daemon import go_on, let_go_of, look_at_daemons
 from control_plane.flows.service_demand import (
     begins_to_wait,
     definition_of_service,
@@ -79,12 +79,13 @@ def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[Ser
 def _schedule_service(cp: ControlPlane, wake: Wake) -> None:
     """Commit chunk after chunk until there is nothing to do, or a message of its own goes on with the rest."""
     seen: Snapshot | None = None
-    for _ in range(MAX_CHUNKS):
-        more, seen = until_won(cp, partial(_one_chunk, cp, wake, seen))
-        if not more:
+    for left in reversed(range(MAX_CHUNKS)):
+        goes_on, seen = until_won(cp, partial(_one_chunk, cp, wake, seen))
+        if goes_on is None:
             return
-    if seen is not None:
-        cp.queues.wake_services([(wake.service, f"{wake.service.service[:80]}-{seen.service.lock}-goes-on")])
+        if left == 0:
+            go_on(cp, goes_on)
+        wake = wake.seen_to()
 
 
 @dataclass
@@ -108,8 +109,10 @@ class _Chunk:
     """An instance has room that is kept for DAEMON services, for a while."""
 
 
-def _one_chunk(cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int) -> tuple[bool, Snapshot | None]:
-    """Whether there may be more to do, and the service as it is then. `kept`: what the chunk before has left."""
+def _one_chunk(
+    cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
+) -> tuple[Service | None, Snapshot | None]:
+    """The service, if there may be more to do, and what is known of it then. `kept`: what the chunk before has left."""
     now = cp.clock()
     if kept is not None and attempt == 0 and now - kept.read_at < KEPT:
         seen = kept
@@ -117,11 +120,11 @@ def _one_chunk(cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
         found = services.load(cp.table, wake.service.cluster, wake.service.service)
         if found is None or found.status is ServiceStatus.INACTIVE:
             let_go_of(cp, wake.service, wake.instance_ids or ())
-            return False, None
+            return None, None
         if found.is_daemon:
             return look_at_daemons(cp, found, wake.instance_ids), None
         if wake.was_seen_by(found):
-            return False, None
+            return None, None
         seen = read(cp.table, found, now)
     service, listed = seen.service, seen.listed
     stopped = [task for task in seen.tasks if task.stopped]
@@ -156,7 +159,7 @@ def _one_chunk(cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += who_waits(cp, service, parts, chunk.waiting, now)
     if after == service and not chunk.writes and (more or kept is None or len(listed) <= CHUNK):
-        return False, None  # else it is worth a write that all was read, and that nothing is left
+        return None, None  # else it is worth a write that all was read, and that nothing is left
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
     goes_on = more or begins_to_wait(parts, chunk.waiting)
     if not goes_on:
@@ -172,7 +175,8 @@ def _one_chunk(cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
         raise
     cp.fleet.took(chunk.new)
     set_timer(cp, service, after, now)
-    return goes_on, seen.after(after, chunk.tasks, struck)
+    left = seen.after(after, chunk.tasks, struck)
+    return left.service if goes_on else None, left
 
 
 def _plan(cp: ControlPlane, seen: Snapshot, some: Sequence[Task], now: datetime) -> ServicePlan:

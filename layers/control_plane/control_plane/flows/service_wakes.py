@@ -8,7 +8,7 @@ of capacity that has appeared, of the clock, of what another run has left, of an
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from control_plane.domain.inbox import ServiceKey
@@ -36,6 +36,10 @@ class Wake:
         if self.changed_at is None or service.seen_at is None or not service.planned:
             return False
         return self.changed_at + SEEN_WITHIN <= service.seen_at
+
+    def seen_to(self) -> "Wake":
+        """What is left of it once the instances that it is about have been looked at."""
+        return self if self.instance_ids is None else replace(self, instance_ids=())
 
 
 def wakes_of(wanted: Iterable[ServiceKey]) -> list[Wake]:

@@ -29,7 +29,8 @@ def sweep(cp: ControlPlane) -> dict[str, int]:
     waiting = those_due(cp, {each.service for each in due if isinstance(each, ServiceLook)})
     if instance_looks:
         cp.queues.look_later(instance_looks)
-    reminders.remind(cp.table, [watching_service(key.cluster, key.service, now + GIVEN_UP_BY_QUEUE) for key in waiting])
+    again = now + GIVEN_UP_BY_QUEUE
+    reminders.remind(cp.table, [watching_service(key.cluster, key.service, again, key.instance_id) for key in waiting])
     wake(cp, waiting)
     events = list(dict.fromkeys(each.request_id for each in due if isinstance(each, EventLook)))
     if events:

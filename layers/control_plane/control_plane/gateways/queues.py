@@ -48,11 +48,7 @@ class Queues:
             self._service_scheduler,
             [
                 {
-                    "MessageBody": json.dumps(
-                        {"cluster": key.cluster, "service": key.service}
-                        | ({"instanceId": key.instance_id} if key.instance_id else {})
-                        | ({"changedAt": int(key.changed_at.timestamp())} if key.changed_at else {})
-                    ),
+                    "MessageBody": json.dumps(_of_service(key)),
                     "MessageGroupId": f"{key.cluster}/{key.service}",
                     "MessageDeduplicationId": change,
                 }
@@ -102,7 +98,7 @@ class Queues:
 
     def look_at_service_later(self, key: ServiceKey, delay_seconds: int) -> None:
         """A service to bring to the scheduler then. A FIFO queue delays no single message, a standard one does."""
-        body = json.dumps({"cluster": key.cluster, "service": key.service})
+        body = json.dumps(_of_service(key))
         self._send(self._agent_commands, [{"MessageBody": body, "DelaySeconds": delay_seconds}])
 
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -168,6 +164,15 @@ class Queues:
             answer = self._client.send_message_batch(QueueUrl=queue_url, Entries=chunk)
             if answer.get("Failed"):
                 raise QueueError(str(answer["Failed"]))
+
+
+def _of_service(key: ServiceKey) -> dict[str, str | int]:
+    return {
+        "cluster": key.cluster,
+        "service": key.service,
+        **({"instanceId": key.instance_id} if key.instance_id else {}),
+        **({"changedAt": int(key.changed_at.timestamp())} if key.changed_at else {}),
+    }
 
 
 def _again(message: Mapping[str, Any]) -> dict[str, str]:

@@ -65,7 +65,7 @@ def taken(
             " ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
             + (", #ports :ports" if ports else "")
             + (", #heldGpus :gpus" if total.gpu_ids else "")
-            + (" DELETE #daemonsDue :daemon" if daemon else "")
+            + (" DELETE #daemonsDue :daemon, #daemonsWaiting :daemon" if daemon else "")
         ),
         condition=" AND ".join(
             [condition for condition in conditions.values() if condition] + beliefs + free_ports + free_gpus

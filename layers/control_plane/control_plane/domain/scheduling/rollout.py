@@ -134,13 +134,16 @@ ROLLING_BACK = "ECS deployment circuit breaker: rolling back to deploymentId {}.
 def after_failure(service: Service, failed: Deployment, older: tuple[Deployment, ...], now: datetime) -> dict[str, Any]:
     """The members of the service, once the circuit breaker has had enough of its PRIMARY deployment.
 
-    A failed return is not rolled back again.
+    A failed return is not rolled back again, nor is any later deployment to it: on Amazon ECS, too, only to what is
+    COMPLETED.
     """
     breaker, former = service.deployment_configuration.circuit_breaker, service.completed
     failed = failed.model_copy(
         update={"rollout_state": RolloutState.FAILED, "rollout_reason": FAILED, "updated_at": now}
     )
-    if breaker is None or not breaker.rollback or former is None or former.deployment_id == failed.deployment_id:
+    if former is not None and former.deployment_id == failed.deployment_id:
+        return {"deployment": failed, "older": older, "completed": None}
+    if breaker is None or not breaker.rollback or former is None:
         return {"deployment": failed, "older": older}
     return rolled_back(failed, older, former, ROLLING_BACK, now)
 
@@ -149,8 +152,11 @@ def rolled_back(
     failed: Deployment, older: tuple[Deployment, ...], former: Deployment, reason: str, now: datetime
 ) -> dict[str, Any]:
     """The last completed deployment is PRIMARY again, and its tasks that still run are its tasks."""
+    there = next((each for each in older if each.deployment_id == former.deployment_id), None)
     again = former.model_copy(
         update={
+            "running_count": there.running_count if there else 0,
+            "pending_count": there.pending_count if there else 0,
             "rollout_state": RolloutState.IN_PROGRESS,
             "rollout_reason": reason.format(former.deployment_id),
             "updated_at": now,
