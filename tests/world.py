@@ -79,6 +79,7 @@ class RecordingTable(Table):
     def __init__(self, client: Any, name: str) -> None:
         super().__init__(client, name)
         self.stream: list[StreamRecord] = []
+        self.clock: Callable[[], datetime] = lambda: START
         self.recording = True
         """Off where every read is counted: to record is to read."""
         self.unseen: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -99,7 +100,9 @@ class RecordingTable(Table):
 
     def _record(self, item: Item | None) -> None:
         if item is not None:
-            self.stream.append(StreamRecord(f"event-{next(self._numbers)}", "MODIFY", copy.deepcopy(item)))
+            created_at = self.clock().replace(microsecond=0)
+            name = f"event-{next(self._numbers)}"
+            self.stream.append(StreamRecord(name, "MODIFY", copy.deepcopy(item), created_at))
 
 
 @dataclass
@@ -333,6 +336,7 @@ class World:
         self.random = random.Random(seed)
         self.now = START
         self.table = RecordingTable(client, table_name)
+        self.table.clock = lambda: self.now
         self.agents = FakeAgents()
         self.events = FakeEvents()
         self.queues = FakeQueues(lambda: self.now)

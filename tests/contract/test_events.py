@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -127,6 +128,13 @@ def test_presence(case: str) -> None:
     assert (presence.client_id, presence.event_type) == (THING, case)
 
 
+def _changed_at(case: str) -> datetime | None:
+    [body] = bodies("queue_service_scheduler", case)
+    key = inbox.scheduler_key(body)
+    assert isinstance(key, ServiceKey)
+    return key.changed_at
+
+
 def test_keys() -> None:
     [body] = bodies("queue_agent_commands", "one_key")
     assert inbox.agent_command(body) == TaskKey("default", TASK, INSTANCE)
@@ -138,6 +146,7 @@ def test_keys() -> None:
     assert inbox.agent_command(body) == ServiceKey("default", "web")
     [body] = bodies("queue_service_scheduler", "one_service")
     assert inbox.scheduler_key(body) == ServiceKey("default", "web")
+    assert [_changed_at("one_service"), _changed_at("one_change")] == [None, START]
     for record in sample("queue_service_scheduler", "two_services")["Records"]:
         key = inbox.scheduler_key(record["body"])
         assert isinstance(key, ServiceKey)

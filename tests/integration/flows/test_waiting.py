@@ -179,7 +179,9 @@ def test_what_an_older_release_stored_in_too_many_words_is_in_nobodys_way(world:
     assert woken(world) == ["api"]
 
 
-def test_one_stop_among_a_thousand_that_wait_is_one_run(world: World, full: str) -> None:
+def test_one_stop_among_a_thousand_that_wait_wakes_one(
+    world: World, full: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = world.cp.clock()
     deployment = Deployment(deployment_id="ecs-svc/1", task_definition="web:1", created_at=now, updated_at=now)
     names = [f"service-{number:03d}" for number in range(1000)]
@@ -205,10 +207,22 @@ def test_one_stop_among_a_thousand_that_wait_is_one_run(world: World, full: str)
     world.table.put_many({keys.service("default", one.name): services.to_item(one) for one in stored})
     world.table.put_many({(write := waiting.begun(each)).key: write.item for each in waits})
     waiting.note(world.table, "default", now)
+    messages: list[str] = []
+    wake = world.queues.wake_services
+
+    def counted(keys_of_changes: Sequence[Any]) -> None:
+        messages.extend(key.service for key, _ in keys_of_changes)
+        wake(keys_of_changes)
+
+    monkeypatch.setattr(world.queues, "wake_services", counted)
+    world.pass_time(10)
     one_stops(world, full)
     assert woken(world) == ["service-000"]
     world.deliver()
-    assert running(world, full, "service-000") == 1
+    [task] = [each for each in tasks.of_instance(world.table, "default", full) if each.service]
+    world.report(world.report_of(task.task_id, S.RUNNING, 1), instance_id=full)
+    world.deliver()
+    assert messages == ["service-000"] * 2, "one for the room, one that it runs; five runs were allowed"
     assert len(who_waits(world)) == 999
 
 

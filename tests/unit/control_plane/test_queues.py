@@ -1,6 +1,7 @@
 """What is sent to the scheduler's queue is what its function reads, one at a time for each service and each fleet."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from control_plane.domain.inbox import FleetKey, ServiceKey
@@ -21,12 +22,15 @@ class Sqs:
 def test_services_and_fleets() -> None:
     sqs = Sqs()
     queues = Queues(sqs, service_scheduler="scheduler", agent_commands="", events="")
-    services = [ServiceKey("default", "web"), ServiceKey("default", "agent", "0" * 32)]
+    changed_at = datetime(2026, 1, 1, tzinfo=UTC)
+    services = [ServiceKey("default", "web", changed_at=changed_at), ServiceKey("default", "agent", "0" * 32)]
     queues.wake_services([(key, "change-1") for key in services])
     fleets = [FleetKey("default", ""), FleetKey("default", "snapshot-1")]
     for key in fleets:
         queues.keep_fleet_snapshot(key, "change-1")
     assert [scheduler_key(each["MessageBody"]) for each in sqs.sent] == [*services, *fleets]
+    keys = [scheduler_key(each["MessageBody"]) for each in sqs.sent]
+    assert [key.changed_at for key in keys if isinstance(key, ServiceKey)] == [changed_at, None]
     assert [each["MessageGroupId"] for each in sqs.sent] == ["default/web", "default/agent", "default/", "default/"]
     assert {each["MessageDeduplicationId"] for each in sqs.sent} == {"change-1"}
     assert len({json.dumps(each["MessageBody"]) for each in sqs.sent}) == 4

@@ -1,7 +1,7 @@
 """What wakes the functions: keys and messages, as the handlers have parsed them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -72,6 +72,9 @@ class ServiceKey:
     cluster: str
     service: str
     instance_id: str | None = None
+    changed_at: datetime | None = field(default=None, compare=False)
+    """When the change was committed that it is to be looked at for, rounded down to the second; None: there may be more
+    to it than that. It is no part of which service this is."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,5 @@ class StreamRecord:
     event_id: str
     event_name: Literal["INSERT", "MODIFY", "REMOVE"]
     new_image: Mapping[str, Any]
+    created_at: datetime | None = None
+    """Rounded down to the second."""

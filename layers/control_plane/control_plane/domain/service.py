@@ -139,6 +139,8 @@ class Service(Entity):
     """No task is started earlier than this: starts that fail are spaced out."""
     look_at: datetime | None = None
     """When the sweeper brings it to the scheduler, whatever else is lost. None: never."""
+    seen_at: datetime | None = None
+    """When all was read by the last run that has written this and left nothing to do: earlier changes were in that."""
     away_count: int = 0
     """Tasks on disconnected container instances that are to run."""
     missed_count: int = 0

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_cwe_events.html
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -44,14 +45,22 @@ def publish_events(cp: ControlPlane, records: Sequence[StreamRecord]) -> None:
             logger.exception("EventBridge cannot be reached")
     if refused:
         cp.queues.publish_later(refused)
-    wakes = {key: record.event_id for record in records for key in _concerned(cp, record)}
+    changes = {key: record for record in records for key in _concerned(cp, record)}
     follow_fleets(cp, records)
     told = find_who_waits(cp, records)
-    wakes = {**told.services, **wakes}
     if told.events:
         cp.queues.run_waiting(told.events)
-    if wakes:  # each service once, named after its last record: it is looked at with all of them
-        cp.queues.wake_services(list(wakes.items()))
+    # Each service once, named after its last record: it is looked at with all of them.
+    wakes = [
+        *told.services.items(),
+        *(
+            (replace(key, changed_at=record.created_at), record.event_id)
+            for key, record in changes.items()
+            if key not in told.services
+        ),
+    ]
+    if wakes:
+        cp.queues.wake_services(wakes)
 
 
 def publish_finished(cp: ControlPlane, entries: Sequence[Mapping[str, Any]]) -> set[int]:

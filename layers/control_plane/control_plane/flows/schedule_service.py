@@ -9,7 +9,6 @@ Two runs may work on one service: every chunk is committed under the service's l
 begins anew with what the other did. A run that dies has committed whole chunks, and the next one sees them.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -38,12 +37,18 @@ from control_plane.flows.look_at_service import set_timer
 from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.require_roles import refusal_of_roles
 from control_plane.flows.schedule_daemon import go_on, let_go_of, look_at_daemons
-from control_plane.flows.service_demand import definition_of_service, demand_of_service, waits_for_room
+from control_plane.flows.service_demand import (
+    begins_to_wait,
+    definition_of_service,
+    demand_of_service,
+    waits_for_room,
+    who_waits,
+)
 from control_plane.flows.service_snapshot import KEPT, Snapshot, read
+from control_plane.flows.service_wakes import Wake, wakes_of
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import clusters, instance_presence, reminders, service_deployments, services, tasks
-from control_plane.store import waiting as waiting_store
 from control_plane.store.fleet import NOW
 from control_plane.store.table import Write
 from ecs_protocol.statuses import StopCode
@@ -61,33 +66,26 @@ GIVEN_UP = "The container instance was disconnected for too long, and the task i
 
 def schedule_services(cp: ControlPlane, wanted: Sequence[ServiceKey]) -> set[ServiceKey]:
     """Bring each service as far as it goes now. Returns those that failed and are to come again."""
-    by_service: dict[ServiceKey, list[ServiceKey]] = defaultdict(list)
-    for key in dict.fromkeys(wanted):
-        by_service[ServiceKey(key.cluster, key.service)].append(key)
     failed: set[ServiceKey] = set()
-    for service, keys in by_service.items():
-        named = [key.instance_id for key in keys if key.instance_id is not None]
+    for wake in wakes_of(wanted):
         try:
-            schedule_service(cp, service, named if len(named) == len(keys) else None)
+            _schedule_service(cp, wake)
         except Exception:  # a service that cannot be seen to must not keep the others of its batch from it
-            logger.exception("Service failed", extra={"cluster": service.cluster, "service": service.service})
-            failed.update(keys)
+            logger.exception("Service failed", extra={"cluster": wake.service.cluster, "service": wake.service.service})
+            failed.update(wake.keys)
     return failed
 
 
-def schedule_service(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None = None) -> None:
-    """Commit chunk after chunk until there is nothing to do, or a message of its own goes on with the rest.
-
-    `changed`: the instances that it is about; None: all.
-    """
+def _schedule_service(cp: ControlPlane, wake: Wake) -> None:
+    """Commit chunk after chunk until there is nothing to do, or a message of its own goes on with the rest."""
     seen: Snapshot | None = None
     for left in reversed(range(MAX_CHUNKS)):
-        goes_on, seen = until_won(cp, partial(_one_chunk, cp, key, changed, seen))
+        goes_on, seen = until_won(cp, partial(_one_chunk, cp, wake, seen))
         if goes_on is None:
             return
         if left == 0:
             go_on(cp, goes_on)
-        changed = None if changed is None else ()  # these have been seen to
+        wake = wake.seen_to()
 
 
 @dataclass
@@ -112,19 +110,21 @@ class _Chunk:
 
 
 def _one_chunk(
-    cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, kept: Snapshot | None, attempt: int
+    cp: ControlPlane, wake: Wake, kept: Snapshot | None, attempt: int
 ) -> tuple[Service | None, Snapshot | None]:
     """The service, if there may be more to do, and what is known of it then. `kept`: what the chunk before has left."""
     now = cp.clock()
     if kept is not None and attempt == 0 and now - kept.read_at < KEPT:
         seen = kept
     else:
-        found = services.load(cp.table, key.cluster, key.service)
+        found = services.load(cp.table, wake.service.cluster, wake.service.service)
         if found is None or found.status is ServiceStatus.INACTIVE:
-            let_go_of(cp, key, changed or ())
+            let_go_of(cp, wake.service, wake.instance_ids or ())
             return None, None
         if found.is_daemon:
-            return look_at_daemons(cp, found, changed), None
+            return look_at_daemons(cp, found, wake.instance_ids), None
+        if wake.was_seen_by(found):
+            return None, None
         seen = read(cp.table, found, now)
     service, listed = seen.service, seen.listed
     stopped = [task for task in seen.tasks if task.stopped]
@@ -157,9 +157,13 @@ def _one_chunk(
     more = len(ended) > len(struck) or len(stopped) > CHUNK or sum(chunk.started.values()) < startable
     more = more or bool(stopping) or planned.tripped
     after = _after(cp, service, planned, chunk, now, more=more)
-    chunk.writes += _who_waits(cp, service, parts, chunk, now)
-    if after == service and not chunk.writes:
-        return None, None
+    chunk.writes += who_waits(cp, service, parts, chunk.waiting, now)
+    if after == service and not chunk.writes and (more or kept is None or len(listed) <= CHUNK):
+        return None, None  # else it is worth a write that all was read, and that nothing is left
+    # It has just said that it waits: room that came between the decision and that was shown to nobody.
+    goes_on = more or begins_to_wait(parts, chunk.waiting)
+    if not goes_on:
+        after = after.model_copy(update={"seen_at": seen.read_at})
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
@@ -171,32 +175,8 @@ def _one_chunk(
         raise
     cp.fleet.took(chunk.new)
     set_timer(cp, service, after, now)
-    # It has just said that it waits: room that came between the decision and that was shown to nobody.
-    goes_on = more or any(
-        chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
-    )
     left = seen.after(after, chunk.tasks, struck)
     return left.service if goes_on else None, left
-
-
-def _who_waits(
-    cp: ControlPlane, service: Service, parts: Sequence[tuple[Service, ServicePlan]], chunk: _Chunk, now: datetime
-) -> list[Write]:
-    """A shortage begins or ends, or what is wanted, or lacked, has changed meanwhile."""
-    if any(chunk.waiting.values()):
-        waiting_store.note(cp.table, service.cluster, now)
-    writes: list[Write] = []
-    for whose, _ in parts:
-        if whose.deployment.deployment_id not in chunk.waiting:
-            continue
-        waits = chunk.waiting[whose.deployment.deployment_id]
-        if waits is not None and not (whose.waiting_since and waiting_store.is_said(cp.table, waits)):
-            writes.append(waiting_store.begun(waits))
-        elif waits is None and whose.waiting_since is not None:
-            task_set = whose.deployment.deployment_id if service.external else None
-            since = whose.waiting_since
-            writes.append(waiting_store.ended(service.cluster, since, service=service.name, task_set=task_set))
-    return writes
 
 
 def _plan(cp: ControlPlane, seen: Snapshot, some: Sequence[Task], now: datetime) -> ServicePlan:

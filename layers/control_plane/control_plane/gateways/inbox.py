@@ -50,7 +50,13 @@ def scheduler_key(body: str) -> ServiceKey | FleetKey:
     message = json.loads(body)
     if "outgrownSnapshot" in message:
         return FleetKey(message["cluster"], message["outgrownSnapshot"])
-    return ServiceKey(message["cluster"], message["service"], message.get("instanceId"))
+    changed_at = message.get("changedAt")
+    return ServiceKey(
+        message["cluster"],
+        message["service"],
+        message.get("instanceId"),
+        None if changed_at is None else datetime.fromtimestamp(changed_at, UTC),
+    )
 
 
 def agent_command(body: str) -> TaskKey | InstanceLook | ServiceKey:
@@ -67,10 +73,12 @@ def agent_command(body: str) -> TaskKey | InstanceLook | ServiceKey:
 
 def stream_record(record: Mapping[str, Any]) -> StreamRecord:
     """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_Record.html"""
+    created_at = record["dynamodb"].get("ApproximateCreationDateTime")
     return StreamRecord(
         event_id=record["eventID"],
         event_name=record["eventName"],
         new_image=from_wire(record["dynamodb"].get("NewImage", {})),
+        created_at=None if created_at is None else datetime.fromtimestamp(created_at, UTC),
     )
 
 

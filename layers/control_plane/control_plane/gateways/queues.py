@@ -166,10 +166,13 @@ class Queues:
                 raise QueueError(str(answer["Failed"]))
 
 
-def _of_service(key: ServiceKey) -> dict[str, str]:
-    return {"cluster": key.cluster, "service": key.service} | (
-        {"instanceId": key.instance_id} if key.instance_id else {}
-    )
+def _of_service(key: ServiceKey) -> dict[str, str | int]:
+    return {
+        "cluster": key.cluster,
+        "service": key.service,
+        **({"instanceId": key.instance_id} if key.instance_id else {}),
+        **({"changedAt": int(key.changed_at.timestamp())} if key.changed_at else {}),
+    }
 
 
 def _again(message: Mapping[str, Any]) -> dict[str, str]:
