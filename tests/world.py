@@ -23,6 +23,7 @@ from control_plane.flows.check_roles import check_roles
 from control_plane.flows.clusters import create_cluster
 from control_plane.flows.keep_fleet_snapshot import keep_fleet_snapshots
 from control_plane.flows.look_at_container_instance import look_at_container_instances
+from control_plane.flows.look_at_service import look_at_services
 from control_plane.flows.note_presence import note_presence
 from control_plane.flows.publish_events import publish_events
 from control_plane.flows.run_task_event import run_waiting_event
@@ -143,11 +144,15 @@ class FakeEvents:
 class FakeQueues:
     """Keeps what was sent to each queue."""
 
+    clock: Callable[[], datetime] = lambda: START
     services: list[tuple[ServiceKey, str]] = field(default_factory=list)
+    timers: list[tuple[datetime, ServiceKey]] = field(default_factory=list)
+    """Services to look at then."""
     commands: list[Mapping[str, str]] = field(default_factory=list)
     looks: list[InstanceLook] = field(default_factory=list)
     events: list[Mapping[str, Any]] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    waiting_later: list[tuple[datetime, str]] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
     credentials: list[Envelope] = field(default_factory=list)
     fleets: list[FleetKey] = field(default_factory=list)
@@ -166,11 +171,27 @@ class FakeQueues:
     def look_later(self, looks: Sequence[InstanceLook]) -> None:
         self.looks += looks
 
+    def look_at_service_later(self, key: ServiceKey, delay_seconds: int) -> None:
+        assert 0 <= delay_seconds <= 900, "SQS takes no other"
+        self.timers.append((self.clock() + timedelta(seconds=delay_seconds), key))
+
+    def those_out(self) -> list[ServiceKey]:
+        """Whose timers have run out; they are gone then. So are delayed events, which are brought now."""
+        out = [key for at, key in self.timers if at <= self.clock()]
+        self.timers = [(at, key) for at, key in self.timers if at > self.clock()]
+        self.waiting += [each for at, each in self.waiting_later if at <= self.clock()]
+        self.waiting_later = [(at, each) for at, each in self.waiting_later if at > self.clock()]
+        return out
+
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.events += entries
 
-    def run_waiting(self, request_ids: Sequence[str]) -> None:
-        self.waiting += request_ids
+    def run_waiting(self, request_ids: Sequence[str], delay_seconds: int = 0) -> None:
+        assert 0 <= delay_seconds <= 900, "SQS takes no other"
+        if delay_seconds:
+            self.waiting_later += [(self.clock() + timedelta(seconds=delay_seconds), each) for each in request_ids]
+        else:
+            self.waiting += request_ids
 
     def hand_on(self, request: Envelope) -> None:
         self.credentials.append(request)
@@ -314,7 +335,7 @@ class World:
         self.table = RecordingTable(client, table_name)
         self.agents = FakeAgents()
         self.events = FakeEvents()
-        self.queues = FakeQueues()
+        self.queues = FakeQueues(lambda: self.now)
         self.registry = FakeRegistry()
         self.secrets = FakeSecrets()
         self.sts = FakeSts()
@@ -512,7 +533,8 @@ class World:
             self.deliver()
 
     def deliver(self) -> None:
-        """Hand on what the stream holds, until nothing comes of it any more."""
+        """Hand on what the stream holds and what is due by now, until nothing comes of it any more."""
+        assert not look_at_services(self.cp, self.queues.those_out())
         while self.table.stream or self.queues.services or self.queues.waiting or self.queues.fleets:
             records, self.table.stream = self.table.stream, []
             self.deliver_commands(records)

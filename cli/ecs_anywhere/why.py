@@ -47,6 +47,8 @@ def render(answer: dict[str, Any]) -> Iterator[RenderableType]:
                 yield f"It has waited for capacity since {service['waitingSince']}."
             if service["notBefore"]:
                 yield f"Its tasks keep failing to start: the next one starts at {service['notBefore']}."
+            if service.get("refusal"):
+                yield f"No task of it can be launched: {escape(service['refusal'])}"
             yield from _placement(answer["placement"])
             yield ""
             for event in answer["events"]:

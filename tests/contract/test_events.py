@@ -134,6 +134,8 @@ def test_keys() -> None:
     assert inbox.agent_command(body) == InstanceLook(
         "default", INSTANCE, Look.COMMANDS, on_grid(START + FIRST_GAP), epoch=0
     )
+    [body] = bodies("queue_agent_commands", "service")
+    assert inbox.agent_command(body) == ServiceKey("default", "web")
     [body] = bodies("queue_service_scheduler", "one_service")
     assert inbox.scheduler_key(body) == ServiceKey("default", "web")
     for record in sample("queue_service_scheduler", "two_services")["Records"]:

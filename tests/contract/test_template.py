@@ -387,6 +387,21 @@ def test_only_one_function_may_assume_roles_of_tasks_and_only_those_under_the_pa
     assert template()["Parameters"]["TaskRolePath"]["Default"] == "/ecs-anywhere/"
 
 
+def test_who_asks_whether_a_role_can_be_assumed_knows_whom_to_ask_and_may() -> None:
+    """Those that start tasks, and the one that says why none starts."""
+    may = {
+        role.removesuffix("Role")
+        for role, statement in statements()
+        if "lambda:InvokeFunction" in as_list(statement["Action"]) and "IotCredentials" in str(statement["Resource"])
+    }
+    know = {
+        name
+        for name, function in FUNCTIONS.items()
+        if "CREDENTIALS_FUNCTION_NAME" in function.get("Environment", {}).get("Variables", {})
+    }
+    assert may == know == {"ApiEcs", "ApiOperator", "QueueRunTask", "QueueServiceScheduler"}
+
+
 @pytest.mark.parametrize(("rule", "event"), [("ConnectedRule", "connected"), ("DisconnectedRule", "disconnected")])
 def test_a_rule_takes_presence_of_this_deployments_things_only(rule: str, event: str) -> None:
     assert resolved(RULES[rule]["RuleName"]) == rule_name(PREFIX, event)

@@ -19,6 +19,7 @@ from control_plane.domain.task import Task
 from control_plane.flows.answer_agent_request import answer_agent_request
 from control_plane.flows.get_credentials import get_credentials
 from control_plane.flows.look_at_container_instance import look_at_container_instances
+from control_plane.flows.look_at_service import look_at_services
 from control_plane.flows.note_presence import note_presence
 from control_plane.flows.publish_events import publish_events
 from control_plane.flows.run_task import run_task
@@ -217,6 +218,8 @@ class Simulation:
         for machine in self.machines:
             machine.now = self.world.now
             machine.keep_time()
+        out = [key for key in self.world.queues.those_out() if not (self.chaos and self.random.random() < 0.1)]
+        assert not look_at_services(self.world.function(), out)
 
     # --- what is true
 

@@ -138,7 +138,13 @@ def test_what_does_not_fit_is_a_failure_with_its_reason(world: World, machine: s
     arn = world.cp.arns.container_instance("default", machine)
     assert answer == {
         "tasks": [],
-        "failures": [{"arn": arn, "reason": "RESOURCE:MEMORY", "detail": "RESOURCE:MEMORY"}],
+        "failures": [
+            {
+                "arn": arn,
+                "reason": "RESOURCE:MEMORY",
+                "detail": "RESOURCE:MEMORY (memory: wants 1001 MiB, has 1000 left)",
+            }
+        ],
     }
 
 

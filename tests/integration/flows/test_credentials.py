@@ -19,6 +19,7 @@ from control_plane.flows.services import create_service, describe_services
 from control_plane.flows.stop_task import stop_task
 from control_plane.flows.task_definitions import register_task_definition
 from control_plane.flows.tasks import describe_tasks
+from control_plane.flows.why import why
 from control_plane.gateways.role_broker import REMEMBERED, SILENT
 from control_plane.gateways.roles import Roles
 from control_plane.store import tasks
@@ -372,6 +373,7 @@ def test_a_service_says_it_once_starts_nothing_and_goes_on_once_there_is_trust(w
         f"(service web) failed to launch a task with (error {UNABLE})"
     ]
     assert tasks.of_instance(world.table, "default", machine) == []
+    assert why(world.cp, "default", "web")["service"]["refusal"] == UNABLE
     world.sts.untrusting.clear()
     world.minutes(20)
     assert len(tasks.of_instance(world.table, "default", machine)) == 1

@@ -2,16 +2,19 @@
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from control_plane.domain.inbox import ServiceKey
+from control_plane.domain.scheduling.throttle import STARTS_BEFORE_THROTTLING
 from control_plane.flows.schedule_service import schedule_services
 from control_plane.flows.services import create_service, describe_services, update_service
-from control_plane.store import tasks
+from control_plane.flows.sweep import sweep
+from control_plane.store import keys, tasks
 from ecs_protocol.messages import ContainerReport
-from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from ecs_protocol.statuses import DesiredStatus, StopCode, TaskStatus
 from integration.flows.capacity import Meter
 from world import World
 
@@ -90,6 +93,66 @@ def test_an_instance_that_joins_costs_the_same_in_a_large_fleet(dynamodb_local: 
         assert counts(world) == (size + 2, size + 1, 1), "one of the two that joined runs"
     assert costs[200] == costs[10]
     assert costs[10]["is looked at"] == (2.0, 13)
+
+
+def test_a_machine_on_which_it_does_not_start_costs_the_same_in_a_large_fleet(
+    dynamodb_local: Any, meter: Meter
+) -> None:
+    """What is due there by the clock is due there alone."""
+    costs = {}
+    for size in (10, 100):
+        world, _ = a_fleet(dynamodb_local, size)
+        joined = world.machine()
+        world.deliver()
+        for _ in range(STARTS_BEFORE_THROTTLING):
+            [task] = tasks.of_instance(world.table, "default", joined)
+            last = world.report_of(task.task_id, S.STOPPED, 1, stop_code=StopCode.TASK_FAILED_TO_START)
+            world.report(last, instance_id=joined)
+            world.deliver()
+        assert tasks.of_instance(world.table, "default", joined) == [], "the next start is to wait"
+        world.pass_time(20)
+        world.table.recording = False
+        sweep(world.cp)
+        due = [key for key, _ in world.queues.services]
+        assert due == [ServiceKey("default", "agent", joined)]
+        costs[size] = spent(meter, partial(schedule_services, world.cp, due))
+        assert counts(world) == (size + 1, size, 1)
+    assert costs[100] == costs[10] == (3.0, 13)
+
+
+def test_a_deployment_costs_in_proportion_also_one_by_one(dynamodb_local: Any, meter: Meter) -> None:
+    """Ten times the instances of which one may be down: each step looks at that one and at the next."""
+    costs = {}
+    for size, least in ((6, 70), (60, 97)):
+        world, machines = a_fleet(dynamodb_local, size)
+        bounds = {"deploymentConfiguration": {"minimumHealthyPercent": least, "maximumPercent": 100}}
+        update_service(world.cp, {"service": "agent", "forceNewDeployment": True, **bounds})
+        world.table.stream.clear()
+        world.table.recording = False
+        meter.reset()
+        assert not schedule_services(world.cp, [SERVICE])
+        for _ in range(3 * size):
+            with meter.paused():
+                moving = moved(world, machines)
+            if not moving:
+                break
+            assert len(moving) == 1
+            do_as_told(world, moving)
+        assert (counts(world), rollout(world)) == ((size, size, 0), "COMPLETED")
+        costs[size] = meter.reads + meter.writes
+    assert costs[60] <= 12 * costs[6], costs
+
+
+def moved(world: World, machines: list[str]) -> list[str]:
+    """Machines that have something to do."""
+    held = tasks.of_cluster(world.table, "default", sorted({keys.instance_shard(machine) for machine in machines}))
+    return sorted(
+        {
+            task.instance_id
+            for task in held
+            if not task.stopped and (task.last_status is not S.RUNNING or task.desired_status is DesiredStatus.STOPPED)
+        }
+    )
 
 
 def test_a_deployment_costs_in_proportion(dynamodb_local: Any, meter: Meter) -> None:

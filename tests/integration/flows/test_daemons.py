@@ -257,9 +257,7 @@ def test_replicas_wait_a_minute_at_most(world: World, machines: list[str]) -> No
         assert fleet(world, [fourth], "web") == drawn
 
 
-def test_replicas_that_have_waited_for_long_wait_no_longer_for_a_daemon_without_room(
-    world: World, machines: list[str]
-) -> None:
+def test_replicas_do_not_wait_for_a_daemon_without_room(world: World, machines: list[str]) -> None:
     del machines
     replicas(world, 13)
     world.task_definition("agent", memory=200)
@@ -267,8 +265,23 @@ def test_replicas_that_have_waited_for_long_wait_no_longer_for_a_daemon_without_
     world.minutes(180, sweeps_each=15)
     fourth = world.machine(memory=100, cpu=1000)
     world.deliver()
-    assert fleet(world, [fourth], "web") == "-"
-    world.minutes(2)
+    assert fleet(world, [fourth], "web") == "1p"
+
+
+def test_a_daemon_without_room_keeps_no_replica_away_however_often_the_instance_changes(
+    world: World, machines: list[str]
+) -> None:
+    """Each change makes its DAEMON services look again."""
+    del machines
+    world.task_definition("agent", memory=200)
+    create(world, taskDefinition="agent:2")
+    fourth = world.machine(memory=100, cpu=1000)
+    world.deliver()
+    for number in range(4):
+        set_attribute(world, fourth, "position", str(number))
+        world.pass_time(30)
+    assert (world.instance(fourth).daemons_due, world.instance(fourth).daemons_waiting) == (set(), {"agent"})
+    replicas(world, 13)
     assert fleet(world, [fourth], "web") == "1p"
 
 
@@ -280,7 +293,8 @@ def test_one_without_room_delays_no_other_and_is_named(world: World, machines: l
     create(world)
     do_as_told(world, others)
     assert (fleet(world, others), fleet(world, [full]), counts(world)) == ("1r 1r", "-", (3, 2, 0))
-    assert len(said(world, f"(container-instance {full}) has insufficient memory available.")) == 1
+    lacks = "has insufficient memory available. (memory: wants 100 MiB, has 0 left)"
+    assert len(said(world, f"(container-instance {full}) {lacks}")) == 1
     world.minutes(60, sweeps_each=10)
     assert len(said(world, "was unable to place a task")) == 1
     in_the_way = tasks.of_instance(world.table, "default", full)[0]
@@ -328,7 +342,7 @@ def test_a_revision_that_does_not_start_is_rolled_back(world: World, machines: l
     for _ in range(3):
         do_as_told(world, machines)
     assert (fleet(world, machines), states(world)) == ("1r 1r 1r", [("1", 3, "COMPLETED")])
-    assert said(world, "deployment failed.")
+    assert said(world, "deployment failed: tasks failed to start.")
     told = list_service_deployments(world.cp, {"service": "agent"})["serviceDeployments"]
     assert [each["status"] for each in told] == ["ROLLBACK_SUCCESSFUL", "SUCCESSFUL"]
 

@@ -62,13 +62,13 @@ def test_a_constraint_is_binding(world: World, machines: dict[str, str]) -> None
 
 
 def test_a_constraint_that_nothing_satisfies(world: World, machines: dict[str, str]) -> None:
-    where, failures = run(world, placementConstraints=[member_of("attribute:site == rome")])
+    where, failures = run(world, placementConstraints=[member_of("attribute:site==rome")])
     assert where == []
     assert sorted(failures, key=lambda failure: failure["arn"]) == [
         {
             "arn": world.cp.arns.container_instance("default", each),
             "reason": MEMBER_OF,
-            "detail": f"{MEMBER_OF} (attribute:site == rome)",
+            "detail": f"{MEMBER_OF} (does not satisfy: attribute:site==rome)",
         }
         for each in sorted(machines.values())
     ]

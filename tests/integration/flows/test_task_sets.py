@@ -388,7 +388,7 @@ class TestDeleting:
 
 def test_one_that_does_not_start_holds_up_no_other(world: World, controlled: str) -> None:
     create(world, "web:2")
-    for _ in range(2):
+    for _ in range(3):
         for task in tasks.of_instance(world.table, "default", controlled):
             never = {"stop_code": StopCode.TASK_FAILED_TO_START, "stopped_reason": "no such image"}
             report = world.report_of(task.task_id, TaskStatus.STOPPED, task.report_number + 1, **never)

@@ -9,6 +9,7 @@ import pytest
 
 from control_plane.domain.service import Deployment, Service
 from control_plane.domain.waiting import Waiting
+from control_plane.flows.check import check
 from control_plane.flows.container_instances import update_container_instances_state
 from control_plane.flows.publish_events import publish_events
 from control_plane.flows.run_task import run_task
@@ -17,8 +18,9 @@ from control_plane.flows.services import create_service, delete_service, update_
 from control_plane.flows.sweep import sweep
 from control_plane.store import keys, services, tasks, waiting
 from control_plane.store.table import Write
+from ecs_protocol.messages import OrphanReport, ReportOrphans
 from ecs_protocol.statuses import TaskStatus
-from world import World
+from world import EVERY_CAPABILITY, World
 
 S = TaskStatus
 
@@ -131,6 +133,52 @@ def test_one_that_may_not_share_an_instance_with_itself_is_not_woken_for_it(worl
     assert woken(world) == ["api"]
 
 
+def test_one_that_waits_for_a_role_takes_no_place_in_the_line(world: World, full: str) -> None:
+    """Room is of no use to it: were it told of it, the others would not be. With its role it stands where it stood."""
+    roled = world.task_definition("roled", memory=100, cpu=100, task_role="app")
+    names = (f"com.amazonaws.ecs.capability.{each}" for each in ("task-iam-role", "task-iam-role-network-host"))
+    world.register(full, memory=400, cpu=400, capabilities=(*EVERY_CAPABILITY, *names))
+    world.sts.untrusting.add(world.cp.arns.role("app"))
+    serve(world, "roled", roled)
+    world.pass_time(1)
+    serve(world, "api", desired=2)
+    assert who_waits(world) == ["roled", "api"]
+    one_stops(world, full)
+    assert woken(world) == ["api"]
+    world.sts.untrusting.clear()
+    world.deliver()
+    assert (running(world, full, "roled"), running(world, full, "api")) == (0, 1)
+    world.minutes(1)
+    one_stops(world, full)
+    assert woken(world) == ["roled"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pytest.param(f"attribute:site in[{','.join(['oslo'] * 391)}] or agentConnected==true", id="as-long-as-may-be"),
+        pytest.param("!" * 40 + "agentConnected == true", id="as-deep-as-may-be"),
+        pytest.param("(attribute:a==b||" * 45 + "agentConnected==true&&agentConnected==true" + ")" * 45, id="nested"),
+    ],
+)
+def test_one_whose_constraint_is_as_large_as_may_be_is_in_nobodys_way(world: World, full: str, expression: str) -> None:
+    serve(world, "large", placementConstraints=[{"type": "memberOf", "expression": expression}])
+    world.pass_time(1)
+    serve(world, "api")
+    one_stops(world, full)
+    assert woken(world) == ["large"]
+
+
+def test_what_an_older_release_stored_in_too_many_words_is_in_nobodys_way(world: World, full: str) -> None:
+    expression = f"attribute:site in [{', '.join(['oslo'] * 400)}]"
+    constraints = ({"type": "memberOf", "expression": expression},)
+    old = Waiting(cluster="default", since=world.now, service="old", memory=200, constraints=constraints)
+    world.table.commit([waiting.begun(old)])
+    serve(world, "api")
+    one_stops(world, full)
+    assert woken(world) == ["api"]
+
+
 def test_one_stop_among_a_thousand_that_wait_is_one_run(world: World, full: str) -> None:
     now = world.cp.clock()
     deployment = Deployment(deployment_id="ecs-svc/1", task_definition="web:1", created_at=now, updated_at=now)
@@ -200,6 +248,29 @@ def test_an_instance_that_comes_back(world: World, full: str) -> None:
     assert who_waits(world) == ["api"]
     world.connects(second)
     assert running(world, second, "api") == 1
+
+
+@pytest.mark.parametrize("ends", [pytest.param(True, id="ends"), pytest.param(False, id="turns-out-to-hold-nothing")])
+def test_room_that_an_orphan_held(world: World, *, ends: bool) -> None:
+    """An orphan is a task that the table does not know; that it has ended is not told as a task's end is."""
+    world.cluster()
+    world.task_definition(memory=100, cpu=100)
+    machine = world.machine(memory=100, cpu=100)
+    orphan = OrphanReport(task_id=keys.task_id_on(machine, "0" * 32), task_definition="web:1", group="family:web")
+    world.say(machine, ReportOrphans(request_id="o", orphans=(orphan,)))
+    world.cp.fleet.forget("default")
+    serve(world, "api")
+    assert who_waits(world) == ["api"]
+    world.pass_time(1)
+    if ends:
+        world.say(machine, ReportOrphans(request_id="o", orphans=()))
+    else:
+        [partition] = {keys.instance("default", machine).pk}
+        held = list(world.table.query(partition, "O#"))
+        world.table.delete_many([keys.Key(each["pk"], each["sk"]) for each in held])
+        assert check(world.cp, "default", None, repair=True)["differences"] != []
+    world.deliver()
+    assert running(world, machine, "api") == 1
 
 
 def test_room_that_comes_before_it_has_said_that_it_waits(
@@ -336,6 +407,32 @@ def test_its_time_is_up(world: World, full: str) -> None:
     assert waiting.load_event(world.table, event()["id"]) is None
 
 
+@pytest.mark.parametrize("seconds", [1, 900])
+def test_its_time_is_up_to_the_second(world: World, full: str, seconds: int) -> None:
+    run_task_for_event(world.cp, event(waitForCapacitySeconds=seconds))
+    if seconds > 1:
+        world.pass_time(seconds - 1)
+        world.deliver()
+    assert failed(world) == []
+    world.pass_time(1)
+    world.deliver()
+    assert (len(failed(world)), len(world.queues.given_up), who_waits(world)) == (1, 1, [])
+
+
+@pytest.mark.parametrize("seconds", [600, 901])
+def test_a_time_whose_message_is_lost_or_too_long_for_one_ends_with_the_sweeper(
+    world: World, full: str, seconds: int
+) -> None:
+    run_task_for_event(world.cp, event(waitForCapacitySeconds=seconds))
+    assert len(world.queues.waiting_later) == (seconds <= 900)
+    world.queues.waiting_later.clear()
+    world.pass_time(seconds)
+    world.deliver()
+    assert failed(world) == []
+    world.minutes(1)
+    assert (len(failed(world)), len(world.queues.given_up), who_waits(world)) == (1, 1, [])
+
+
 def test_a_replay_of_what_was_given_up_runs_what_is_left(world: World, full: str) -> None:
     test_its_time_is_up(world, full)
     one_stops(world, full)
@@ -343,6 +440,22 @@ def test_a_replay_of_what_was_given_up_runs_what_is_left(world: World, full: str
     run_task_for_event(world.cp, json.loads(given_up))
     assert of_events(world, full) == 2
     assert len(failed(world)) == 1
+
+
+def test_a_replay_on_the_last_day_of_the_dead_letters_starts_nothing_twice(world: World, full: str) -> None:
+    """Of one that has waited for as long as one may: what it has started by then is remembered for as long."""
+    run_task_for_event(world.cp, event(count=2, waitForCapacitySeconds=604_800))
+    one_stops(world, full)
+    world.deliver()
+    assert of_events(world, full) == 1
+    world.pass_time(604_800)
+    world.minutes(1)
+    [given_up] = world.queues.given_up
+    world.pass_time(timedelta(days=14).total_seconds())
+    for _ in range(3):
+        one_stops(world, full)
+    run_task_for_event(world.cp, json.loads(given_up))
+    assert of_events(world, full) == 2
 
 
 def test_the_sweeper_finds_room_that_nobody_told_of(world: World, full: str) -> None:

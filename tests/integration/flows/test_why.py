@@ -8,6 +8,7 @@ from control_plane.flows.operate import operate
 from control_plane.flows.run_task import run_task
 from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service
+from control_plane.store import keys
 from ecs_protocol.messages import ContainerReport
 from ecs_protocol.statuses import StopCode, TaskStatus
 from world import World
@@ -25,7 +26,8 @@ def ask(world: World, name: str, cluster: str = "default") -> dict[str, Any]:
 
 
 def serve(world: World, **members: Any) -> None:
-    create_service(world.cp, {"serviceName": "api", "taskDefinition": "web", "desiredCount": 1, **members})
+    request = {"serviceName": "api", "taskDefinition": "web", "desiredCount": 1, **members}
+    create_service(world.cp, {name: value for name, value in request.items() if value is not None})
     world.deliver()
 
 
@@ -45,9 +47,9 @@ def test_a_service_that_no_instance_can_take(world: World, machine: str) -> None
             {"reason": "RESOURCE:MEMORY", "count": 1, "containerInstances": [small]},
         ],
         "closest": {
-            "containerInstance": machine,
-            "reasons": ["MemberOf placement constraint unsatisfied."],
-            "lacks": ["does not satisfy: attribute:site == bergen"],
+            "containerInstance": small,
+            "reasons": ["AGENT", "RESOURCE:MEMORY"],
+            "lacks": ["its agent is not connected", "memory: wants 100 MiB, has 50 left"],
         },
     }
     assert any("was unable to place a task" in event["message"] for event in answer["events"])
@@ -80,6 +82,46 @@ def test_what_the_closest_instance_lacks(
 def test_one_that_may_not_share_an_instance_with_itself(world: World, machine: str) -> None:
     serve(world, desiredCount=2, placementConstraints=[{"type": "distinctInstance"}])
     assert ask(world, "api")["placement"]["closest"]["lacks"] == ["holds a task of the group already"]
+
+
+@pytest.mark.parametrize(
+    ("members", "reason", "lacks"),
+    [
+        pytest.param({"status": "DRAINING"}, "DRAINING", "its status is DRAINING", id="it-drains"),
+        pytest.param(
+            {"duplicateFoundAt": "2026-01-01T00:00:00+00:00"},
+            "AGENT",
+            "two machines use its identity: see ecs-anywhere duplicates list",
+            id="two-use-its-identity",
+        ),
+    ],
+)
+def test_what_keeps_tasks_from_a_machine(
+    world: World, machine: str, members: dict[str, Any], reason: str, lacks: str
+) -> None:
+    key = keys.instance("default", machine)
+    world.table.put_many({key: {**(world.table.get(key) or {}), **members}})
+    serve(world)
+    assert ask(world, "api")["placement"]["closest"] == {
+        "containerInstance": machine,
+        "reasons": [reason],
+        "lacks": [lacks],
+    }
+
+
+def test_a_service_that_waits_for_the_task_of_a_daemon(world: World, machine: str) -> None:
+    serve(world, serviceName="agent", schedulingStrategy="DAEMON", desiredCount=None)
+    joined = world.machine(memory=1000, cpu=1000, attributes={"site": "oslo", "rack": "r1"})
+    rack = {"type": "memberOf", "expression": "attribute:rack == r1"}
+    create_service(
+        world.cp,
+        {"serviceName": "api", "taskDefinition": "web", "desiredCount": 1, "placementConstraints": [rack]},
+    )
+    closest = ask(world, "api")["placement"]["closest"]
+    assert closest["containerInstance"] == joined
+    assert closest["lacks"] == ["tasks of DAEMON services go first, for a minute at most: agent"]
+    world.deliver()
+    assert ask(world, "api")["placement"] == {"placeable": True, "containerInstance": joined}
 
 
 def test_a_service_that_lacks_nothing(world: World, machine: str) -> None:

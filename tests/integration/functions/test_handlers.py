@@ -20,12 +20,14 @@ from control_plane.flows.run_task_event import run_task_for_event
 from control_plane.flows.services import create_service
 from control_plane.flows.tasks import describe_tasks
 from control_plane.gateways.identities import Certificate
+from control_plane.gateways.queues import QueueError
 from control_plane.runtime import ControlPlane
-from control_plane.store import activations, services, tasks
+from control_plane.store import activations, fleet_snapshots, instances, services, tasks
 from control_plane.store.table import Write
 from ecs_protocol.messages import Identity, Probe, Reconciliation, TaskCommands, TaskCredentials
 from ecs_protocol.names import thing_name
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
+from integration.flows.test_fleet import large
 from world import EVERY_CAPABILITY, PREFIX, World
 
 Call = Callable[[str, str], Any]
@@ -275,6 +277,26 @@ def test_a_service_that_fails_does_so_with_its_whole_group(
     assert [each.service for each in tasks.of_instance(world.table, "default", machine)] == ["other"]
 
 
+def test_a_snapshot_of_a_large_cluster_is_kept_or_comes_again(
+    world: World, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large(world)
+    machine = world.machine()
+    with monkeypatch.context() as patched:
+        patched.setattr(instances, "of_cluster", broken)
+        assert failures(call("queue_service_scheduler", "fleet_snapshot")) == message_ids(
+            "queue_service_scheduler", "fleet_snapshot"
+        )
+    assert failures(call("queue_service_scheduler", "fleet_snapshot")) == []
+    kept = fleet_snapshots.load(world.table, "default", world.now, world.now)
+    assert kept is not None
+    assert [each.instance_id for each in kept[1]] == [machine]
+
+
+def broken(*_: object, **__: object) -> None:
+    raise RuntimeError
+
+
 # --- rules, schedules, operators, the front doors
 
 
@@ -342,6 +364,22 @@ def test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world: World
     found = services.load(world.table, "default", "web")
     assert found
     assert found.short
+
+
+def test_a_service_is_woken_by_the_second_that_it_waits_for(
+    world: World, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_the_sweeper_wakes_a_service_that_could_not_place_its_tasks(world, call)
+    [(_, change)] = world.queues.services
+    world.queues.services.clear()
+    assert failures(call("queue_agent_commands", "service")) == []
+    assert world.queues.services == [(ServiceKey("default", "web"), change)]
+
+    def out(_keys: Any) -> None:
+        raise QueueError("out")
+
+    monkeypatch.setattr(world.queues, "wake_services", out)
+    assert failures(call("queue_agent_commands", "service")) == message_ids("queue_agent_commands", "service")
 
 
 def test_an_operator_makes_an_activation_that_a_machine_uses(

@@ -57,6 +57,7 @@ def test_null_and_unknown_members_are_dropped() -> None:
         ("count", True, "BOOLEAN_VALUE cannot be converted to Integer"),
         ("count", 1.5, "NUMBER_VALUE cannot be converted to Integer"),
         ("count", 2**31, "NUMBER_VALUE cannot be converted to Integer"),
+        ("count", -(2**31) - 1, "NUMBER_VALUE cannot be converted to Integer"),
         ("cluster", 1, "NUMBER_VALUE cannot be converted to String"),
         ("cluster", {}, "START_OBJECT cannot be converted to String"),
         ("overrides", [], "START_ARRAY cannot be converted to Structure"),
@@ -70,6 +71,13 @@ def test_a_member_of_another_type(member: str, value: Any, message: str) -> None
     with pytest.raises(SerializationException) as raised:
         validate_request("RunTask", {"taskDefinition": "web", member: value})
     assert raised.value.message == message
+
+
+@pytest.mark.parametrize("value", [-(2**31), 2**31 - 1])
+def test_an_integer_has_32_bits(value: int) -> None:
+    total = {"name": "CPU", "integerValue": value}
+    request = validate_request("RegisterContainerInstance", {"totalResources": [total]})
+    assert request == {"totalResources": [total]}
 
 
 def test_every_violation_is_named_in_amazons_words() -> None:

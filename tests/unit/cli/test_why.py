@@ -20,7 +20,7 @@ SHORT = {
         "lacks": ["memory: wants 200 MiB, has 50 left"],
     },
 }
-SERVICE = {
+SERVICE: dict[str, Any] = {
     "kind": "service",
     "service": {
         "serviceArn": "arn:aws:ecs:eu-west-1:123456789012:service/default/api",
@@ -30,6 +30,7 @@ SERVICE = {
         "rolloutState": "IN_PROGRESS",
         "waitingSince": "2026-01-01T00:00:00+00:00",
         "notBefore": None,
+        "refusal": None,
     },
     "placement": SHORT,
     "events": [{"createdAt": "2026-01-01T00:00:00+00:00", "message": "(service api) was unable [to place] a task"}],
@@ -83,6 +84,11 @@ def test_a_service_that_waits() -> None:
     [
         pytest.param(EVENT, "Container instance a1 could take one task more now.", id="an-event-that-could-run"),
         pytest.param(EVENT, "and waits until T1. 4 of its tasks have been started.", id="an-event-s-time"),
+        pytest.param(
+            {**SERVICE, "service": {**SERVICE["service"], "refusal": "ECS was unable to assume the role 'r'"}},
+            "No task of it can be launched: ECS was unable to assume the role 'r'",
+            id="a-role-that-cannot-be-assumed",
+        ),
         pytest.param(TASK, "EssentialContainerExited: Essential container in task exited", id="why-a-task-stopped"),
         pytest.param(TASK, "main       STOPPED  137        -", id="its-containers"),
     ],

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from control_plane.domain.gpus import EVERY, all_gpu_ids, free_gpus, pinned_gpus, told_gpus, wanted_gpus
 from control_plane.domain.placement.place import Demand, Placed, Unplaced, place
-from control_plane.domain.placement.shortage import lacks
 from control_plane.domain.resources import Resources
 from unit.control_plane.builders import a_candidate, an_instance
 
@@ -77,9 +76,7 @@ def test_what_is_short_is_said_in_numbers() -> None:
         demand = asks(main=many)
         [answer] = place(demand, 1, fleet)
         assert isinstance(answer, Unplaced)
-        told = lacks(demand, answer, fleet)
-        assert told is not None
-        assert told["lacks"] == [words]
+        assert answer.lacks == {"a" * 32: (words,)}
 
 
 @pytest.mark.parametrize(

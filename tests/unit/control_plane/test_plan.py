@@ -71,7 +71,7 @@ def test_scaling_in_ends_the_newest_on_the_fullest_instance() -> None:
         pytest.param(0, None, id="the-first-failure-is-tried-again-at-once"),
         pytest.param(2, 10, id="the-third-waits-ten-seconds"),
         pytest.param(5, 80, id="then-twice-as-long-each-time"),
-        pytest.param(50, 900, id="but-never-more-than-a-quarter-of-an-hour"),
+        pytest.param(50, 27 * 60, id="but-never-more-than-27-minutes"),
     ],
 )
 def test_starts_that_fail_are_spaced_out(failed_before: int, waits: int | None) -> None:

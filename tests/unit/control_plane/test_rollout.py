@@ -1,15 +1,14 @@
 """A deployment, step by step: what starts, what stops, when it has failed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from control_plane.domain.scheduling.aftermath import service_after
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.rollout import FAILED, after_failure, bounds
+from control_plane.domain.scheduling.rollout import FAILED, after_failure, bounds, rolled_back
 from control_plane.domain.scheduling.standing import Connection
 from control_plane.domain.service import (
     CircuitBreaker,
@@ -246,10 +245,14 @@ def test_unless_it_is_said_that_it_does_not() -> None:
     assert (planned.deployment.failed_tasks, planned.tripped) == (3, True)
 
 
-def test_tasks_that_end_for_their_health_are_counted_to_the_end() -> None:
+def test_tasks_that_are_stopped_for_their_health_are_counted_to_the_end() -> None:
     service = rolling(1, circuit_breaker=BREAKER, deployment=deployment(failed_tasks=2, has_run=True))
     tasks = [with_health(old(1), WELL), with_health(new(2), SICK), with_health(new(3), WELL)]
-    assert plan(service, tasks, NOW, checks=CHECKS).tripped
+    planned = plan(service, tasks, NOW, checks=CHECKS)
+    assert (ids(planned.sick), planned.tripped) == ([2], False), "it is not stopped yet"
+    after = service_after(service, planned, NOW, started={}, waiting_since={}, more=True)
+    told = [tasks[0], leaving(tasks[1]), tasks[2]]
+    assert (after.deployment.failed_tasks, plan(after, told, NOW, checks=CHECKS).tripped) == (3, True)
 
 
 def test_an_end_soon_after_the_start_counts_if_the_tag_says_so() -> None:
@@ -301,125 +304,29 @@ def test_rolled_back_the_last_completed_deployment_goes_on_with_its_tasks() -> N
     assert steps(plan(after, [old(1), old(2), new(3, S.PENDING)], NOW)) == (0, [3])
 
 
+def test_rolled_back_it_has_the_tasks_that_it_still_has() -> None:
+    """And not those that it had when it was COMPLETED."""
+    service = rolling(2, completed=COMPLETED.model_copy(update={"running_count": 2}))
+    one_left = COMPLETED.model_copy(update={"running_count": 1, "pending_count": 0})
+    for older, counts in (((one_left,), (1, 0)), ((), (0, 0))):
+        again = rolled_back(service.deployment, older, service.completed or COMPLETED, "back to {}", NOW)["deployment"]
+        assert (again.running_count, again.pending_count) == counts
+
+
 @pytest.mark.parametrize(
-    "members",
+    ("members", "goes_back_to"),
     [
-        pytest.param({"circuit_breaker": CircuitBreaker(enable=True, rollback=False)}, id="not-asked-for"),
-        pytest.param({"circuit_breaker": BREAKER, "completed": None}, id="nothing-to-go-back-to"),
-        pytest.param({"circuit_breaker": BREAKER, "completed": deployment()}, id="the-return-itself-has-failed"),
+        pytest.param({"circuit_breaker": CircuitBreaker(enable=True, rollback=False)}, COMPLETED, id="not-asked-for"),
+        pytest.param({"circuit_breaker": BREAKER, "completed": None}, None, id="nothing-to-go-back-to"),
+        pytest.param({"circuit_breaker": BREAKER, "completed": deployment()}, None, id="the-return-itself-has-failed"),
     ],
 )
-def test_not_rolled_back_it_stays_and_has_failed(members: dict[str, Any]) -> None:
+def test_not_rolled_back_it_stays_and_has_failed(members: dict[str, Any], goes_back_to: Deployment | None) -> None:
+    """`goes_back_to`: what the next one that fails goes back to."""
     service = rolling(2, **members)
-    after = after_failure(service, service.deployment, service.older, NOW)
-    assert (after["deployment"].rollout_state, after["older"]) == (RolloutState.FAILED, service.older)
-
-
-# --- whatever happens -------------------------------------------------------------------------------------------
-
-
-class Fleet:
-    """Carries out what is planned, as far as it is told to, and lets tasks fail, fall ill and get away."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.tasks: list[Task] = [old(number) for number in range(service.desired_count)]
-        self.now = NOW
-        self.made = 1000
-
-    def look(self) -> ServicePlan:
-        planned = plan(self.service, self.tasks, self.now, checks={})
-        self.check(planned)
-        gone = {task.task_id for task in planned.ended}
-        stopping = {task.task_id for task in (*planned.stop, *planned.sick)}
-        self.tasks = [
-            leaving(task) if task.task_id in stopping else task for task in self.tasks if task.task_id not in gone
-        ]
-        for _ in range(planned.start):
-            self.made += 1
-            current = self.service.deployment
-            self.tasks.append(
-                new(self.made, S.PENDING, deployment_id=current.deployment_id, task_definition=current.task_definition)
-            )
-        changes: dict[str, Any] = {
-            "deployment": planned.deployment,
-            "older": planned.older,
-            "failed_starts": planned.failed_starts,
-            "not_before": planned.not_before,
-        }
-        if planned.tripped:
-            changes |= after_failure(self.service, planned.deployment, planned.older, self.now)
-        self.service = self.service.model_copy(update=changes)
-        return planned
-
-    def check(self, planned: ServicePlan) -> None:
-        """The two rules of a service's scheduler."""
-        limits = bounds(self.service, self.service.desired_count)
-        alive = [task for task in self.tasks if not task.stopped]
-        healthy = [
-            task for task in alive if task.last_status is S.RUNNING and task.desired_status is DesiredStatus.RUNNING
-        ]
-        stopped_healthy = [task for task in (*planned.stop, *planned.sick) if task in healthy]
-        assert not stopped_healthy or len(healthy) - len(stopped_healthy) >= limits.least
-        occupied = [task for task in alive if task.last_status in {S.PENDING, S.RUNNING}]
-        assert not planned.start or len(occupied) + planned.start <= limits.most
-
-    def settle(self, place: int, how: str) -> None:
-        """Something becomes of one task."""
-        moving = [task for task in self.tasks if not task.stopped]
-        if not moving:
-            return
-        task = moving[place % len(moving)]
-        end: dict[str, Any] = {
-            "last_status": S.STOPPED,
-            "desired_status": DesiredStatus.STOPPED,
-            "stopped_at": self.now,
-        }
-        if task.desired_status is DesiredStatus.STOPPED:
-            self._put(task, {**end, "stop_code": StopCode.SERVICE_SCHEDULER_INITIATED})
-        elif how == "fails":
-            code = StopCode.ESSENTIAL_CONTAINER_EXITED if task.started_at else StopCode.TASK_FAILED_TO_START
-            self._put(task, {**end, "stop_code": code})
-        else:
-            self._put(task, {"last_status": S.RUNNING, "started_at": task.started_at or self.now})
-
-    def _put(self, task: Task, changes: dict[str, Any]) -> None:
-        self.tasks = [each.model_copy(update=changes) if each is task else each for each in self.tasks]
-
-
-percents = st.sampled_from([(100, 200), (50, 200), (0, 200), (50, 150), (50, 100), (0, 100), (100, 150)])
-happenings = st.tuples(st.integers(0, 20), st.sampled_from(["runs", "runs", "fails"]), st.booleans())
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(1, 8), percents, st.sampled_from([None, BREAKER]), st.lists(happenings, max_size=40))
-def test_the_bounds_hold_at_every_step_and_it_converges(
-    desired: int, percent: tuple[int, int], breaker: CircuitBreaker | None, happened: Sequence[tuple[int, str, bool]]
-) -> None:
-    least, most = percent
-    fleet = Fleet(rolling(desired, least, most, circuit_breaker=breaker))
-    for place, how, looks in happened:
-        fleet.settle(place, how)
-        fleet.now += timedelta(seconds=1)
-        if looks:
-            fleet.look()
-    for _ in range(200):
-        fleet.now += timedelta(seconds=1000)
-        planned = fleet.look()
-        if planned.steady or planned.stuck:
-            break
-        for place in range(len(fleet.tasks)):
-            fleet.settle(place, "runs")
-    if fleet.service.deployment.rollout_state is RolloutState.FAILED:
-        return  # the return of the last completed deployment has failed, too: it is for its owner to say what now
-    assert planned.steady or planned.stuck
-    limits = bounds(fleet.service, desired)
-    if planned.stuck:
-        assert limits.least == limits.most == desired, "only bounds that leave no room are stuck"
-    else:
-        current = [task for task in fleet.tasks if task.deployment_id == fleet.service.deployment.deployment_id]
-        assert [task.last_status for task in current] == [S.RUNNING] * desired
-        assert len(fleet.tasks) == desired
+    after = service.model_copy(update=after_failure(service, service.deployment, service.older, NOW))
+    assert (after.deployment.rollout_state, after.older) == (RolloutState.FAILED, service.older)
+    assert after.completed == goes_back_to
 
 
 # --- protection -------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from control_plane.domain.scheduling.service_events import of_plan
 from control_plane.domain.scheduling.standing import Connection
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, plan_task_sets, task_sets_after
 from control_plane.domain.service import CircuitBreaker, DeploymentConfiguration, Service, ServiceStatus, no_deployment
@@ -164,6 +165,17 @@ def test_a_machine_that_is_to_be_emptied() -> None:
     assert (starts(planned), planned.stop, planned.steady) == ({BLUE: 1}, (), False)
     planned = plan_task_sets(external(a_task_set()), [*tasks, blue(3)], NOW, draining)
     assert (starts(planned), ids(planned.stop)) == ({}, [2])
+
+
+def test_bounds_that_let_no_instance_be_emptied_are_told_with_the_numbers_of_the_task_set() -> None:
+    draining = {"a" * 32: Connection(connected=True, draining=True)}
+    bounds = DeploymentConfiguration(minimum_healthy_percent=99, maximum_percent=109)
+    service = external(a_task_set(scale=10), desired=10, deployment_configuration=bounds)
+    planned = plan_task_sets(service, [blue(1)], NOW, draining)
+    assert [event.message for event in of_plan(service, planned, steady=False, now=NOW, new_id=lambda: "event")] == [
+        f"(service web, taskSet {BLUE}) was unable to start or stop a task: with desiredCount 1, minimumHealthyPercent "
+        "99 and maximumPercent 109 allow neither. Lower minimumHealthyPercent to 0, or raise maximumPercent to 200."
+    ]
 
 
 def test_an_unhealthy_task_is_replaced_first() -> None:

@@ -1,5 +1,6 @@
 """The cluster query language: what it selects, how it is written, and what is said of what is wrong."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.placement.query import And, Comparison, Expression, Not, Or, parse_query
+from control_plane.domain.placement.query import And, Comparison, Not, Or, Term, parse_query
 from control_plane.domain.placement.subjects import MATCHES, NOT_MATCHES, Subject, subject_named
 
 
@@ -89,6 +90,10 @@ class Machine:
         "attribute:stack == prod && agentConnected == true",
         "attribute:stack == test or agentConnected == true",
         "attribute:stack == test || agentConnected == true",
+        "attribute:stack==prod&&agentConnected==true",
+        "attribute:stack==test||!attribute:rack exists&&attribute:stack in[prod]",
+        "attribute:stack =~ test|prod and agentConnected == true",
+        "attribute:stack\n==\tprod\r\nand agentConnected == true\n",
         "attribute:stack == prod or agentConnected == true and runningTasksCount == 99",
         "(attribute:stack == test or attribute:stack == prod) and runningTasksCount == 2",
         "not not attribute:stack exists",
@@ -103,6 +108,9 @@ def test_selected(text: str) -> None:
     "text",
     [
         "attribute:stack == Prod",
+        "attribute:Stack == prod",
+        "attribute:stack == 'prod '",
+        "attribute:stack in ['test,prod', 'test']",
         "attribute:rack == prod",
         "attribute:rack != prod",
         "attribute:rack !in [prod]",
@@ -153,6 +161,10 @@ def test_what_is_not_known_is_not_selected(text: str) -> None:
         ("attribute:a =~ g2.(a|b)", "(an argument with parentheses or spaces needs quotes), but found '(a|b)'"),
         ("(attribute:a exists", "at character 20, expected 'and', 'or' or ')', but found the end"),
         ("attribute:a exists and", "at character 23, expected agentConnected"),
+        ("attribute:a exists AND attribute:b exists", "at character 20, expected 'and', 'or' or the end"),
+        ("attribute:a EQUALS b", "at character 13, expected an operator that attribute:a takes"),
+        ("attribute:a == b&&", "at character 19, expected agentConnected"),
+        ("AgentConnected == true", "at character 1, expected agentConnected"),
         ("attribute:a =~ 'g2(' ", "at character 19, in this regular expression, this '(' has no ')'"),
         ("(" * 60, "at most 50 parentheses and negations within each other"),
         ("attribute:a == " + "b" * 2000, "The expression has 2015 characters, but at most 2000 are allowed."),
@@ -168,8 +180,8 @@ names = ["agentConnected", "agentVersion", "ec2InstanceId", "registeredAt", "run
 subjects = st.sampled_from([*names, "attribute:stack", "attribute:a/b\\c.d-e_1"]).map(subject_named)
 values = st.text(
     st.characters(codec="utf-8", exclude_characters='"', exclude_categories=["Cs"]), max_size=12
-) | st.sampled_from(["prod", "New York", "it's", "a,b", "[x]", "", "not", "(x)", "==", "a\\"])
-patterns = st.sampled_from(["p.*", "(prod|test)", "[a-c]{1,2}", "'+", ""])
+) | st.sampled_from(["prod", "New York", "it's", "a,b", "[x]", "", "not", "(x)", "==", "a\\", "a&&b", "a||b"])
+patterns = st.sampled_from(["p.*", "(prod|test)", "[a-c]{1,2}", "'+", "a||b", ""])
 fitting = {
     "version": st.sampled_from(["1", "1.14.5", "v2.0.0-dev"]),
     "time": st.sampled_from(["2018-06-18", "2018-06-18T22:28:28+00:00", "2018-06-18T22:28:28Z"]),
@@ -178,7 +190,7 @@ fitting = {
 
 
 @st.composite
-def comparisons(draw: st.DrawFn) -> Expression:
+def comparisons(draw: st.DrawFn) -> Term:
     subject = draw(subjects)
     assert isinstance(subject, Subject)
     operator = draw(st.sampled_from(subject.operators))
@@ -187,7 +199,7 @@ def comparisons(draw: st.DrawFn) -> Expression:
     return Comparison(subject.name, operator, tuple(draw(st.lists(argument, min_size=least, max_size=most))))
 
 
-expressions = st.recursive(
+terms = st.recursive(
     comparisons(),
     lambda inner: st.one_of(
         inner.map(Not),
@@ -196,6 +208,43 @@ expressions = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+@st.composite
+def written(draw: st.DrawFn, term: Term) -> str:
+    """One of the ways in which a term can be written."""
+    space = st.sampled_from(["", " ", "  ", "\n\t"])
+    match term:
+        case Comparison(subject, operator, arguments):
+            quoted = [f'"{each}"' if "'" in each else f"'{each}'" for each in arguments]
+            plain = [re.fullmatch(r"[A-Za-z0-9_.:+-]+", each) is not None and draw(st.booleans()) for each in arguments]
+            texts = [each if bare else text for each, bare, text in zip(arguments, plain, quoted, strict=True)]
+            listed = f"[{draw(space)}{(draw(space) + ',' + draw(space)).join(texts)}{draw(space)}]"
+            symbol = draw(st.sampled_from([operator.symbol, operator.word]))
+            between = " " if symbol[0].isalpha() or symbol in {"!in", "!exists"} else draw(space)
+            argument = {0: "", 1: "".join(texts), 2: listed}[operator.takes]
+            return f"{draw(space)}{subject}{between}{symbol}{between}{argument} "
+        case Not(of):
+            return draw(st.sampled_from(["!", "not "])) + draw(bracketed(of, bare=isinstance(of, Comparison | Not)))
+        case And(parts):
+            words = ["&&", " and ", "\nand "]
+            texts = [draw(bracketed(each, bare=isinstance(each, Comparison | Not))) for each in parts]
+        case Or(parts):
+            words = ["||", " or "]
+            texts = [draw(bracketed(each, bare=not isinstance(each, Or))) for each in parts]
+    joined = texts[0]
+    for each in texts[1:]:
+        joined += draw(st.sampled_from(words)) + each
+    return joined
+
+
+@st.composite
+def bracketed(draw: st.DrawFn, term: Term, *, bare: bool) -> str:
+    """In parentheses where it needs them, or has them all the same."""
+    text = draw(written(term))
+    return text if bare and draw(st.booleans()) else f"({text})"
+
+
 machines = st.builds(
     Machine,
     agent_connected=st.booleans(),
@@ -207,14 +256,16 @@ machines = st.builds(
 )
 
 
-@given(expressions)
-def test_what_is_printed_is_read_back(expression: Expression) -> None:
-    assert parse_query(str(expression)) == expression
+@given(st.data(), terms)
+def test_however_it_is_written_it_means_the_same(data: st.DataObject, term: Term) -> None:
+    text = data.draw(written(term))
+    assert parse_query(text).meaning == term
+    assert str(parse_query(text)) == text
 
 
-@given(expressions, machines)
-def test_an_expression_always_has_a_value(expression: Expression, machine: Machine) -> None:
-    assert expression.matches(machine) is not Not(expression).matches(machine)
+@given(terms, machines)
+def test_an_expression_always_has_a_value(term: Term, machine: Machine) -> None:
+    assert term.matches(machine) is not Not(term).matches(machine)
 
 
 tokens = ("attribute:a", "==", "=~", "in", "[", "]", "(", ")", "'", "not", "!", "and", "||", "x", ",", *names)

@@ -6,19 +6,21 @@ A fleet is drawn as one word an instance. Its first letter is the instance, its 
     =  without room    p  has been told to start    u  is UNHEALTHY      P  told to start, of the former deployment
     x  does not match  s  has been told to stop     e  never ran and has ended
     ~  is away         d  is DRAINING               D  is DRAINING, with tasks of other services on it
+    !  is away and does not match                   *  is away and DRAINING
 
 The answer is one sign an instance: + a task starts, - its task stops, and . nothing is done.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from control_plane.domain.container_instance import InstanceStatus
-from control_plane.domain.scheduling.daemon import DaemonPlan, Line, Place, plan_daemons, total
-from control_plane.domain.scheduling.daemon_aftermath import needs_whole_look
+from control_plane.domain.scheduling.daemon import DaemonPlan, Place, Step, plan_daemons
+from control_plane.domain.scheduling.daemon_aftermath import may_stop
+from control_plane.domain.scheduling.daemon_line import Line, total
 from control_plane.domain.service import Deployment, DeploymentConfiguration, RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.messages import ContainerReport
@@ -65,7 +67,7 @@ def a_place(number: int, drawn: str, **of_line: Any) -> Place:
     where, what = drawn[0], drawn[1]
     instance_id = f"{number:032x}"
     task = _task(number, instance_id, what)
-    status = InstanceStatus.DRAINING if where in "dD" else InstanceStatus.ACTIVE
+    status = InstanceStatus.DRAINING if where in "dD*" else InstanceStatus.ACTIVE
     line = Line(
         instance_id=instance_id,
         task_id=task.task_id if task else None,
@@ -76,7 +78,7 @@ def a_place(number: int, drawn: str, **of_line: Any) -> Place:
         instance_id,
         line=line if task or of_line else None,
         task=task,
-        instance=an_instance(instance_id=instance_id, agent_connected=where != "~", status=status),
+        instance=an_instance(instance_id=instance_id, agent_connected=where not in "~!*", status=status),
         matches=where in "o=~",
         lacks=("RESOURCE:MEMORY",) if where == "=" else (),
         others=where == "D",
@@ -106,6 +108,12 @@ def answer(planned: DaemonPlan, fleet: list[Place]) -> str:
     return " ".join(sign(place) for place in fleet)
 
 
+def looked_at(planned: DaemonPlan) -> list[datetime | None]:
+    """When each of the places that change is looked at again, in their order."""
+    steps = sorted(planned.steps, key=lambda step: step.place.instance_id)
+    return [step.line.look_at if step.line else None for step in steps]
+
+
 @pytest.mark.parametrize(
     ("drawn", "expected"),
     [
@@ -115,6 +123,7 @@ def answer(planned: DaemonPlan, fleet: list[Place]) -> str:
         pytest.param("o. x. o.", "+  .  +", id="not-where-the-constraints-forbid-it"),
         pytest.param("or xr xp", ".  -  -", id="an-instance-that-stops-matching-loses-its-task"),
         pytest.param("~. ~r ~p", ".  .  .", id="nothing-is-done-where-nobody-hears"),
+        pytest.param("!r *r !p", ".  .  .", id="nor-where-it-has-no-business-any-more"),
         pytest.param("d. dr Dr", ".  -  .", id="draining-it-is-the-last-to-go"),
         pytest.param("os oe or", ".  +  .", id="the-next-one-starts-when-the-last-has-stopped"),
         pytest.param("xs ds ~s", ".  .  .", id="what-is-told-to-stop-is-told-once"),
@@ -180,7 +189,6 @@ def test_what_a_failed_deployment_has_not_replaced_goes_on(drawn: str, expected:
         pytest.param("oR", "-", id="a-deployment-waits"),
         pytest.param("dr", "-", id="an-instance-is-not-emptied"),
         pytest.param("xr", "-", id="an-instance-that-matches-no-more-keeps-it"),
-        pytest.param("or", ".", id="it-may-stay-anyway"),
     ],
 )
 def test_a_protected_task_stays_until_its_protection_ends(drawn: str, then: str) -> None:
@@ -189,7 +197,7 @@ def test_a_protected_task_stays_until_its_protection_ends(drawn: str, then: str)
     until = NOW + timedelta(minutes=5)
     shielded = replace(place, task=place.task.model_copy(update={"protected_until": until}))
     now = plan_daemons(a_daemon(), [shielded], NOW, checks=CHECKS)
-    assert (answer(now, [shielded]), now.until, now.stuck) == (".", until, False)
+    assert (answer(now, [shielded]), looked_at(now), now.stuck) == (".", [until], False)
     assert answer(plan_daemons(a_daemon(), [shielded], until, checks=CHECKS), [shielded]) == then
 
 
@@ -200,14 +208,36 @@ def test_health_goes_before_protection() -> None:
     assert answer(plan_daemons(a_daemon(), [shielded], NOW, checks=CHECKS), [shielded]) == "-"
 
 
+MEMORY, CPU = "RESOURCE:MEMORY", "RESOURCE:CPU"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_news", "fails"),
+    [
+        pytest.param({}, (MEMORY,), True, True, id="it-has-no-room"),
+        pytest.param({"lacks": (MEMORY,)}, (MEMORY,), False, False, id="still-none"),
+        pytest.param({"lacks": (MEMORY,)}, (MEMORY, CPU), False, False, id="even-less"),
+        pytest.param({"lacks": (MEMORY,)}, (CPU,), True, False, id="something-else-is-short"),
+        pytest.param({"lacks": (MEMORY,), "deployment_id": OLD}, (MEMORY,), True, True, id="for-the-next-revision"),
+        pytest.param({"lacks": (MEMORY,)}, (), False, False, id="it-has-room"),
+    ],
+)
+def test_a_shortage_is_said_once_and_is_one_failure_of_its_deployment(
+    before: dict[str, Any], now: tuple[str, ...], is_news: bool, fails: bool
+) -> None:
+    """What an instance lacks changes with all that is on it: it alone must not trip the circuit breaker."""
+    line = Line(**{"instance_id": f"{1:032x}", "deployment_id": NEW, "wanted": True, **before}) if before else None
+    step = Step(Place(f"{1:032x}", line), Line(instance_id=f"{1:032x}", deployment_id=NEW, wanted=True, lacks=now))
+    assert (step.newly_lacks, step.newly_short) == (is_news, fails)
+
+
 def test_starts_that_fail_are_spaced_out_on_their_instance_alone() -> None:
     ended = a_place(1, "oe", failed_starts=2).line
     assert ended is not None
     fleet = [a_place(1, "oe", failed_starts=2), a_place(2, "oe", failed_starts=1), *places("o. o. o.")[2:]]
     planned = plan_daemons(a_daemon(), fleet, NOW)
     assert answer(planned, fleet) == ". + +"
-    assert planned.until is not None
-    assert planned.until > NOW
+    assert looked_at(planned) == [NOW + timedelta(seconds=10), None, None]
 
 
 @pytest.mark.parametrize("drawn", ["oR oR oR oR", "or oR os o.", "op =. xr dr", "~r ou or oe"])
@@ -234,17 +264,16 @@ def test_one_instance_alone_is_decided_as_among_all(drawn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tally", "needed"),
+    ("tally", "count"),
     [
-        pytest.param({"wanted": 40, "healthy": 40, "unsettled": 0}, False, id="nothing-is-behind"),
-        pytest.param({"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 19}, False, id="one-more-may-be-down"),
-        pytest.param({"wanted": 40, "healthy": 22, "behind": 9, "unsettled": 18}, True, id="a-tenth-of-those"),
-        pytest.param({"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 9}, True, id="nothing-else-is-on-its-way"),
-        pytest.param(
-            {"wanted": 40, "healthy": 21, "behind": 9, "unsettled": 19, "lacking": 10}, True, id="only-for-want-of-room"
-        ),
-        pytest.param({"wanted": 40, "healthy": 20, "behind": 20, "unsettled": 20}, False, id="none-may-be-down"),
+        pytest.param({"wanted": 40, "healthy": 40}, 0, id="nothing-is-behind"),
+        pytest.param({"wanted": 40, "healthy": 20, "behind": 20}, 0, id="none-may-be-down"),
+        pytest.param({"wanted": 40, "healthy": 21, "behind": 9}, 1, id="one-more-may-be-down"),
+        pytest.param({"wanted": 41, "healthy": 22, "behind": 9}, 1, id="rounded-in-favour-of-who-is-served"),
+        pytest.param({"wanted": 40, "healthy": 40, "behind": 9}, 9, id="all-that-are-behind"),
+        pytest.param({"wanted": 40, "healthy": 12, "behind": 9}, 0, id="more-are-down-than-may-be"),
     ],
 )
-def test_when_all_instances_are_looked_at_again(tally: dict[str, int], needed: bool) -> None:
-    assert needs_whole_look(a_daemon(50, tally=tally)) is needed
+def test_how_many_may_stop_that_nobody_has_named(tally: dict[str, int], count: int) -> None:
+    assert may_stop(a_daemon(50, tally=tally)) == count
+    assert may_stop(a_daemon(50, tally=tally, status=ServiceStatus.DRAINING)) == 0

@@ -66,7 +66,10 @@ class ContainerInstance(Entity):
     settings_changed_at: datetime | None = None
     """When somebody last changed its status or attributes, which may make room for tasks, or have some replaced."""
     daemons_due: frozenset[str] = frozenset()
-    """DAEMON services that are to look at it, or whose task it is to have and has not."""
+    """DAEMON services that are to look at it, or whose task is to start there soon."""
+    daemons_waiting: frozenset[str] = frozenset()
+    """Those that have looked, and found no room for their task, or its machine away: any change wakes them. For them
+    no other service waits."""
     daemons_due_at: datetime | None = None
     """When something last made one of them due: for a while, tasks of other services wait for them."""
     daemons_seen_at: datetime | None = None

@@ -19,6 +19,7 @@ OF_NO_PLACEMENT = (
     "session_ended",
     "session_ended_at",
     "daemons_seen_at",
+    "daemons_waiting",
     "settings_changed_at",
     "epoch",
     "updated_at",

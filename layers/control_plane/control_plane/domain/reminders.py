@@ -17,6 +17,9 @@ tasks lives longer."""
 DOUBT = timedelta(seconds=30)
 """That an instance has to answer the probe that goes with a command that is sent again."""
 
+GIVEN_UP_BY_QUEUE = timedelta(minutes=20)
+"""After which a message that failed each time lies with the dead letters: five times three minutes, and some."""
+
 GRID_SECONDS = 10
 """Reminders of the same instance and about the same time are one item."""
 
@@ -29,7 +32,7 @@ ANSWER_TIME = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class ServiceLook:
-    """A service to bring to the scheduler."""
+    """A service to bring to the scheduler; a DAEMON service perhaps only for what it has on one instance."""
 
     service: ServiceKey
     at: int
@@ -60,9 +63,9 @@ def watching_command(cluster: str, instance_id: str, since: datetime) -> Instanc
     return InstanceLook(cluster, instance_id, Look.COMMANDS, command_due(since, since))
 
 
-def watching_service(cluster: str, service: str, look_at: datetime) -> ServiceLook:
-    """The reminder that goes with a service's `look_at`."""
-    return ServiceLook(ServiceKey(cluster, service), on_grid(look_at))
+def watching_service(cluster: str, service: str, look_at: datetime, instance_id: str | None = None) -> ServiceLook:
+    """The reminder that goes with a service's `look_at`, or with that of a DAEMON service's line on an instance."""
+    return ServiceLook(ServiceKey(cluster, service, instance_id), on_grid(look_at))
 
 
 def command_due(since: datetime, now: datetime) -> int:

@@ -104,6 +104,8 @@ class Service(Entity):
     tally: dict[str, int] | None = None
     """Of a DAEMON service: the sum over its lines (domain/scheduling/daemon.py), so that the change of one of them
     can be counted without reading the others."""
+    rolled_up_to: str | None = None
+    """Of a DAEMON service: the container instance that its deployments' walk over its lines has come to."""
     health_check_grace_period_seconds: int | None = None
     deployment_controller: Literal["EXTERNAL"] | None = None
     """None: ECS."""

@@ -12,13 +12,17 @@ from pydantic import Field
 
 from control_plane.domain.container_instance import port_names
 from control_plane.domain.entity import Entity
+from control_plane.domain.errors import InvalidParameterException
 from control_plane.domain.placement.filters import Candidate, Demand, can_take, with_task
-from control_plane.domain.placement.rules import parse_constraints
+from control_plane.domain.placement.rules import UNCONSTRAINED, parse_constraints
 from control_plane.domain.reminders import command_due, on_grid
 from control_plane.domain.resources import Resources
 
 LONGEST_GAP = timedelta(minutes=15)
 """Between two looks at who waits, should the news of capacity get lost."""
+
+ROLE = "ROLE"
+"""What a service lacks whose tasks' role cannot be assumed: no instance has it to offer."""
 
 
 class Waiting(Entity):
@@ -53,14 +57,31 @@ class Waiting(Entity):
 
     @cached_property
     def demand(self) -> Demand:
+        """An older release stored constraints in words of its own, which might be longer than what may be written: who
+        cannot be asked what it wants is told of any room that it has space in, in vain at worst."""
+        try:
+            constraints = parse_constraints(self.constraints)
+        except InvalidParameterException:
+            constraints = UNCONSTRAINED
         ports = frozenset((int(number), protocol) for number, protocol in (each.split("/") for each in self.ports))
         return Demand(
             Resources(self.cpu, self.memory, ports),
             frozenset(self.requires),
             self.group,
-            parse_constraints(self.constraints),
+            constraints,
             gpus=self.gpus,
         )
+
+    @property
+    def for_room(self) -> bool:
+        """Whether it would start if it had room. Else it keeps its place in the line, and others go before it."""
+        return ROLE not in self.lacked
+
+    def wants_the_same(self, other: "Waiting") -> bool:
+        """Whether room that is shown to the one would be shown to the other."""
+        not_wants = {"lacked", "since"}
+        alike = self.model_dump(exclude=not_wants) == other.model_dump(exclude=not_wants)
+        return alike and self.for_room == other.for_room
 
     @property
     def asks_for_tasks(self) -> bool:
@@ -118,7 +139,7 @@ def to_tell(waiting_ones: Iterable[Waiting], fleet: Iterable[Candidate]) -> list
     """
     left = {candidate.instance.instance_id: candidate for candidate in fleet}
     told: list[tuple[Waiting, str]] = []
-    for each in sorted(waiting_ones, key=lambda one: (one.since, one.name)):
+    for each in sorted((one for one in waiting_ones if one.for_room), key=lambda one: (one.since, one.name)):
         place = next((name for name, candidate in left.items() if can_take(each.demand, candidate)), None)
         if place is not None:
             left[place] = with_task(left[place], each.demand)

@@ -1,4 +1,4 @@
-"""Deciding again after a lost race: on fresh data, a bounded number of times, with jitter."""
+"""Deciding again after a lost race: on fresh data, a bounded number of times, with jitter, and measured."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger
 
 from control_plane.domain.errors import ServerException
 from control_plane.domain.races import LostRace
+from control_plane.flows import metrics
 from control_plane.runtime import ControlPlane
 
 T = TypeVar("T")
@@ -23,9 +24,11 @@ def until_won(cp: ControlPlane, decide_and_commit: Callable[[int], T]) -> T:
         try:
             return decide_and_commit(attempt)
         except LostRace as race:
+            lost = {"race": type(race).__name__, "attempt": attempt}
             if attempt == ATTEMPTS - 1:
+                logger.warning("Lost too many races", extra={**lost, **metrics.one(cp, "LostRaces", "RacesGivenUp")})
                 raise
-            logger.info("Lost a race, deciding again", extra={"race": type(race).__name__, "attempt": attempt})
+            logger.info("Lost a race, deciding again", extra={**lost, **metrics.one(cp, "LostRaces")})
             cp.sleep(cp.random() * min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempt))
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -9,9 +9,7 @@ Each is one line, `Audit`, in the log of the function that decided:
     source      where it came from: an IP address, `mqtt` with the certificate's id, `events`
     reason      why, in words that hold no secret
 
-A refused line is a count of the metric Refused, too (CloudWatch's embedded metric format): no call, no resource.
-
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+A refused line is a count of the metric Refused, too (metrics.py).
 """
 
 from collections.abc import Mapping
@@ -20,11 +18,11 @@ from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from control_plane.domain.inbox import Envelope
+from control_plane.flows import metrics
 from control_plane.runtime import ControlPlane
 
 logger = Logger(child=True)
 
-NAMESPACE, METRIC, DIMENSION = "EcsAnywhere", "Refused", "Prefix"
 LONGEST = 2048
 """Characters of what a caller may choose."""
 
@@ -34,14 +32,7 @@ def refused(
 ) -> None:
     """`more` names what else identifies the caller or the thing."""
     told = {"principal": principal, "action": action, "resource": resource, "source": source, "reason": reason, **more}
-    metric = {
-        "Timestamp": int(cp.clock().timestamp() * 1000),
-        "CloudWatchMetrics": [
-            {"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": [{"Name": METRIC, "Unit": "Count"}]}
-        ],
-    }
-    line = {"outcome": "refused", **_cut(told), "_aws": metric, DIMENSION: cp.prefix, METRIC: 1}
-    logger.warning("Audit", extra=line)
+    logger.warning("Audit", extra={"outcome": "refused", **_cut(told), **metrics.one(cp, "Refused")})
 
 
 def allowed(*, principal: str | None, action: str, resource: str, source: str, reason: str, **more: str | None) -> None:

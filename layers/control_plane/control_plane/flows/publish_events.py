@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus, Registration
 from control_plane.domain.container_instance_description import describe_container_instance
 from control_plane.domain.inbox import ServiceKey, StreamRecord
-from control_plane.domain.service import Service, ServiceEvent
+from control_plane.domain.service import RolloutState, Service, ServiceEvent
 from control_plane.domain.service_description import service_event_detail
 from control_plane.domain.task import Awaiting, Task
 from control_plane.domain.task_description import describe_task
@@ -152,26 +152,30 @@ def _with_tasks_on(cp: ControlPlane, instance: ContainerInstance) -> Iterable[Se
             or (task.daemon and task.last_status is not TaskStatus.RUNNING)
         )
     ]
-    daemons: set[str] = set()
-    if instance.agent_connected:
-        daemons |= {*instance.daemons_due, *(_daemons_behind(cp, held) if connection else ())}
+    # On a machine that is away nothing is to be done; that it has gone is to be counted.
+    counts = instance.agent_connected or connection
+    daemons = {*instance.daemons_due, *instance.daemons_waiting} if counts else set()
+    if connection:
+        daemons |= _daemons_moving(cp, instance, held)
     if draining and not any(task.service and not task.daemon for task in held):
         daemons |= {task.service for task in held if task.service}
     on_it = [ServiceKey(instance.cluster, name, instance.instance_id) for name in sorted(daemons)]
     return list(dict.fromkeys([*concerned, *on_it]))
 
 
-def _daemons_behind(cp: ControlPlane, held: Sequence[Task]) -> Iterable[str]:
-    """DAEMON services of which a machine that is back holds a task of a former deployment."""
+def _daemons_moving(cp: ControlPlane, instance: ContainerInstance, held: Sequence[Task]) -> set[str]:
+    """DAEMON services to which it matters that a machine with a task of theirs has gone or come back: those in a
+    deployment, which waits for no machine that is away, and those whose task here is of a former one."""
     daemons = {task.service: task for task in held if task.daemon and task.service}
     if not daemons:
-        return ()
+        return set()
     found = services.load_many(cp.table, [ServiceKey(task.cluster, name) for name, task in daemons.items()])
-    return [
+    return {
         service.name
         for service in found.values()
-        if daemons[service.name].deployment_id != service.deployment.deployment_id
-    ]
+        if service.deployment.rollout_state is RolloutState.IN_PROGRESS
+        or (instance.agent_connected and daemons[service.name].deployment_id != service.deployment.deployment_id)
+    }
 
 
 def _key_for(task: Task, service: str) -> ServiceKey:

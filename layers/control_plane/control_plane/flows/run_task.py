@@ -23,7 +23,7 @@ from control_plane.domain.errors import (
     InvalidParameterException,
     ServerException,
 )
-from control_plane.domain.placement.place import Demand, Placed, Unplaced, place
+from control_plane.domain.placement.place import TOLD, Demand, Placed, Unplaced, place
 from control_plane.domain.placement.rules import parse_strategy
 from control_plane.domain.races import InstanceChangedError, LostRace, TokenUsedError
 from control_plane.domain.tags import checked, managed
@@ -41,9 +41,6 @@ from control_plane.flows.tasks import looks_like_an_id
 from control_plane.flows.tasks_to_be import absence_members, tags_of_definition
 from control_plane.runtime import ControlPlane
 from control_plane.store import reminders, tasks, tokens
-
-MAX_FAILURES = 100
-"""Of one answer: the reasons of the first instances stand for those of a large fleet."""
 
 NO_INSTANCES = "No Container Instances were found in your cluster."
 
@@ -263,7 +260,8 @@ def _described(cp: ControlPlane, order: _Order, task: Task) -> dict[str, Any]:
 
 
 def _failures(cp: ControlPlane, order: _Order, answers: Iterable[Placed | Unplaced]) -> Failures:
-    """Why the tasks that were not placed were not: the first reason of each instance, and all of them as detail."""
+    """Why the tasks that were not placed were not: of each of the closest instances the first reason, and as detail
+    all of them and what it lacks."""
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is None:
         return []
@@ -273,5 +271,5 @@ def _failures(cp: ControlPlane, order: _Order, answers: Iterable[Placed | Unplac
             "reason": reasons[0],
             "detail": unplaced.detail(instance_id),
         }
-        for instance_id, reasons in list(unplaced.refusals.items())[:MAX_FAILURES]
+        for instance_id, reasons in list(unplaced.refusals.items())[:TOLD]
     ]

@@ -11,11 +11,15 @@ With `waitForCapacitySeconds` beside the request, what no instance can take wait
                  ▼ │
               waiting ── its time is up ──► `Run Task Failed` and the dead-letter queue, from where it may be replayed
 
+That its time is up says a delayed message, if it began to wait for 15 minutes at most, else a reminder; as that does
+should the message get lost.
+
 Each attempt at what is left has a client token of its own, made from how many tasks have been placed before: so an
 attempt that is repeated, or made twice at the same time, places nothing twice.
 """
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -33,6 +37,7 @@ from control_plane.domain.request_checks import check_limits, refuse_unsupported
 from control_plane.domain.waiting import WaitingEvent, next_look, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.authorize import authorize
+from control_plane.flows.look_at_service import LONGEST_DELAY
 from control_plane.flows.run_task import NO_INSTANCES, demand_of_request, run_task
 from control_plane.gateways.ecs_model import validate_request
 from control_plane.runtime import ControlPlane
@@ -41,11 +46,12 @@ from control_plane.store import waiting as store
 
 logger = Logger(child=True)
 
-KEPT = timedelta(days=15)
-"""As long as EventBridge and SQS may still bring the same event again: 24 hours and 14 days."""
-
 WAIT = "waitForCapacitySeconds"
 LONGEST_WAIT = timedelta(days=7)
+
+KEPT = timedelta(days=1) + LONGEST_WAIT + timedelta(days=14)
+"""How long it is remembered what an event has started: as long as EventBridge may bring it again, as it may wait, and
+as it may lie in the dead-letter queue to be replayed."""
 
 _SOURCE = re.compile(r"arn:[^:]*:(scheduler|events):[^:]*:[^:]*:(?P<kind>schedule|rule)/(.*/)?(?P<name>[^/]+)")
 _PREFIXES = {"schedule": "chronos-schedule", "rule": "events-rule"}
@@ -189,6 +195,8 @@ def _wait(
     )
     entry = waiting(demand, lacked, cluster=cluster, since=since, request_id=order.event_id)
     cp.table.commit([store.event_changed(before, after), *(() if before else (store.begun(entry),))])
+    if before is None and until - now <= LONGEST_DELAY:
+        cp.queues.run_waiting([order.event_id], max(0, math.ceil((until - now).total_seconds())))
 
 
 def _refused(cp: ControlPlane, event: Mapping[str, Any], error: EcsError) -> None:

@@ -1,39 +1,41 @@
 """Bring a DAEMON service to what is wanted of it: all of it, or what it has on the instances that have changed.
 
-    (service, instance)  an instance joins, changes, has room; a task on it has changed ─► its line, it, the tasks on it
-    (service)            another wish, or the clock ─────────────────────────────────────► all lines, tasks, instances
+    (service, instance)  it joins, changes, has room; a task on it changes; its time ─► its line, it, the tasks on it
+        └── more may be down now, of a deployment ────────────────────────────────► the same of the next ones behind
+    (service)            another wish, or an hour has passed ─────────────────────► all lines, tasks, instances
                                                                                               │
                  one commit for each chunk of places, under the service's lock  ◄── plan ◄────┘
 
 A change of one instance costs the same however many there are: what the others add to the counts stands in the service
-(its tally). A message that is lost only delays: the sweeper has all looked at again. Of two that look at once one loses
-the lock; and a line names one task, so that an instance never has two.
+(its tally). All are looked at only when somebody has changed what is wanted of all, and once an hour: so a message that
+is lost only delays. Of two that look at once one loses the lock; and a line names one task, so that an instance never
+has two.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
 from control_plane.domain.health import checked_containers
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.placement.filters import MEMBER_OF
-from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place, refusals
+from control_plane.domain.placement.place import Candidate, Demand, Placed, Unplaced, place
+from control_plane.domain.placement.shortage import lacks
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import service_events
-from control_plane.domain.scheduling.daemon import Line, Place, Step, Verdict, plan_daemons, started, total
-from control_plane.domain.scheduling.daemon_aftermath import after_chunk, needs_whole_look
+from control_plane.domain.scheduling.daemon import Step, Verdict, plan_daemons
+from control_plane.domain.scheduling.daemon_aftermath import after_chunk, may_stop
+from control_plane.domain.scheduling.daemon_line import Line, started, total
 from control_plane.domain.scheduling.history import followed
 from control_plane.domain.service import Service, ServiceEvent
 from control_plane.domain.task import Task, request_stop
-from control_plane.flows.choose_instances import with_registrations
+from control_plane.flows.daemon_snapshot import DaemonSnapshot, everything, places_in, some
+from control_plane.flows.look_at_service import look_later, set_timer
 from control_plane.flows.new_tasks import demand_of, new_task, watching
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
 from control_plane.runtime import ControlPlane
 from control_plane.store import (
-    clusters,
     daemons,
     instance_presence,
     instance_resources,
@@ -49,10 +51,8 @@ from ecs_protocol.statuses import StopCode
 CHUNK = 20
 """Places that one transaction changes, each with its task, its instance, its line and an event at most."""
 
-MAX_CHUNKS = 40
-"""Of one plan; what is left then is for another look."""
-
-_NO_MATCH = frozenset({str(InstanceStatus.DRAINING), str(InstanceStatus.INACTIVE), MEMBER_OF})
+MAX_CHUNKS = 25
+"""Of one run; with what is left then, a message to itself goes on."""
 
 
 @dataclass
@@ -68,15 +68,21 @@ class _Chunk:
     stopped: list[Task] = field(default_factory=list)
     lines: list[tuple[Line | None, Line | None]] = field(default_factory=list)
     """As they were, and as they will be."""
+    timers: list[tuple[ServiceKey, datetime]] = field(default_factory=list)
+    """When these instances are to be looked at again."""
 
 
-def look_at_daemons(cp: ControlPlane, service: Service, changed: Sequence[str] | None) -> bool:
-    """Whether there may be more to do. `changed`: the instances that are to be looked at; None: all."""
+def look_at_daemons(cp: ControlPlane, service: Service, changed: Sequence[str] | None) -> Service | None:
+    """The service, if there may be more to do at once. `changed`: the instances that are to be looked at; None: all."""
     now = cp.clock()
-    whole = changed is None or not service.planned or service.tally is None or needs_whole_look(service)
-    snapshot = _everything(cp, service) if whole else _some(cp, service, sorted(changed or ()))
+    named = None if changed is None or not service.planned or service.tally is None else sorted(set(changed))
+    may = may_stop(service) if named is not None else 0
+    behind = daemons.behind(cp.table, service, min(may, CHUNK)) if may else []
+    # Lines that say so can be missed by a read that lags: then all are read, which does not.
+    whole = named is None or (may > 0 and not behind)
+    snapshot = everything(cp, service) if whole else some(cp, service, sorted({*(named or ()), *behind}))
     order = _order(cp, service)
-    places = _places(cp, order.demand, snapshot)
+    places = places_in(cp, order.demand, snapshot)
     counted_here = total(each.line for each in places if each.line)
     counts = counted_here if whole else Counter(service.tally)
     revisions = {each.task.task_definition for each in places if each.task is not None}
@@ -90,14 +96,24 @@ def look_at_daemons(cp: ControlPlane, service: Service, changed: Sequence[str] |
         counts = counts - total(before for before, _ in chunk.lines if before)
         counts = counts + total(after for _, after in chunk.lines if after)
         after = after_chunk(service, planned, steps, counts, now, whole=whole, last=number == len(chunks))
+        after = after.model_copy(update={"rolled_up_to": behind[-1] if behind else service.rolled_up_to})
         tripped = not after.planned
         newest = followed(service, after, tripped=tripped, now=now)
         if newest != service.service_deployment:
             chunk.writes += service_deployments.recorded(after, newest)
         service = _commit(cp, chunk, after.model_copy(update={"service_deployment": newest}))
         if tripped:
-            return True  # its circuit breaker has had enough: the rest of this plan is of a deployment that is over
-    return len(chunks) > MAX_CHUNKS or (not whole and needs_whole_look(service))
+            return service  # its circuit breaker has had enough: the rest of this plan is of a deployment that is over
+    if len(chunks) > MAX_CHUNKS:
+        go_on(cp, service)
+        return None
+    return service if may_stop(service) and not whole else None
+
+
+def go_on(cp: ControlPlane, service: Service) -> None:
+    """A run has done enough: another goes on."""
+    key = ServiceKey(service.cluster, service.name)
+    cp.queues.wake_services([(key, f"{service.name[:80]}-{service.lock}-goes-on")])
 
 
 def _commit(cp: ControlPlane, chunk: _Chunk, after: Service) -> Service:
@@ -113,85 +129,13 @@ def _commit(cp: ControlPlane, chunk: _Chunk, after: Service) -> Service:
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, [*chunk.reminders, *watching(chunk.new)])
-    cp.table.commit(
-        [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
-    )
+    events = map(services.told, service_events.in_order(chunk.events))
+    cp.table.commit([services.changed(service, after), *chunk.writes, *events])
+    set_timer(cp, service, after, chunk.now)
+    for key, at in chunk.timers:
+        look_later(cp, key, at, chunk.now)
     cp.fleet.took(chunk.new)
     return after.model_copy(update={"lock": service.lock + 1})
-
-
-# --- what is read
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    """Instances are read after the tasks on them, so that what a task's end has made due is seen with it."""
-
-    lines: Mapping[str, Line]
-    tasks: Mapping[str, Task]
-    candidates: Mapping[str, Candidate]
-    """By instance id."""
-    held: Mapping[str, Sequence[Task]]
-    """All tasks of instances that are DRAINING, and perhaps of others."""
-
-
-def _everything(cp: ControlPlane, service: Service) -> _Snapshot:
-    lines = daemons.lines_of(cp.table, service)
-    found = tasks.load_many(cp.table, service.cluster, [line.task_id for line in lines.values() if line.task_id])
-    cluster = clusters.load(cp.table, service.cluster)
-    shards = sorted(cluster.shards) if cluster is not None else ()
-    fleet = instances.of_cluster(cp.table, service.cluster, shards, consistent=True) if shards else []
-    held = {
-        each.instance_id: tasks.of_instance(cp.table, service.cluster, each.instance_id)
-        for each in fleet
-        if each.status is InstanceStatus.DRAINING and each.instance_id in lines
-    }
-    return _Snapshot(lines, found, _candidates(cp, fleet), held)
-
-
-def _some(cp: ControlPlane, service: Service, instance_ids: Sequence[str]) -> _Snapshot:
-    lines = daemons.lines_on(cp.table, service, instance_ids)
-    held = {each: tasks.of_instance(cp.table, service.cluster, each) for each in instance_ids}
-    found = {task.task_id: task for each in held.values() for task in each}
-    gone = [line.task_id for line in lines.values() if line.task_id and line.task_id not in found]
-    ended = tasks.load_many(cp.table, service.cluster, gone) if gone else {}
-    fleet = instances.load_many(cp.table, [(service.cluster, each) for each in instance_ids]).values()
-    return _Snapshot(lines, {**found, **ended}, _candidates(cp, fleet), held)
-
-
-def _candidates(cp: ControlPlane, fleet: Iterable[ContainerInstance]) -> dict[str, Candidate]:
-    return {each.instance_id: Candidate(each, cp.fleet.capabilities_of(each)) for each in fleet}
-
-
-def _places(cp: ControlPlane, demand: Demand, snapshot: _Snapshot) -> list[Place]:
-    described = with_registrations(cp, list(snapshot.candidates.values()), demand.constraints.expressions)
-    by_id = {each.instance.instance_id: each for each in described}
-    return [
-        _place(demand, snapshot, instance_id, by_id.get(instance_id))
-        for instance_id in sorted({*by_id, *snapshot.lines})
-    ]
-
-
-def _place(demand: Demand, snapshot: _Snapshot, instance_id: str, candidate: Candidate | None) -> Place:
-    """Whether it matches has nothing to do with its presence: a machine that is away keeps its task."""
-    line = snapshot.lines.get(instance_id)
-    task = snapshot.tasks.get(line.task_id) if line is not None and line.task_id else None
-    if candidate is None:
-        return Place(instance_id, line, task)
-    there = replace(candidate, instance=candidate.instance.model_copy(update={"agent_connected": True}))
-    reasons = refusals(demand, there)
-    return Place(
-        instance_id,
-        line,
-        task,
-        candidate.instance,
-        matches=not _NO_MATCH & set(reasons),
-        lacks=reasons if task is None or task.stopped else (),
-        others=any(each.service and not each.daemon for each in snapshot.held.get(instance_id, ())),
-    )
-
-
-# --- what is written
 
 
 @dataclass(frozen=True)
@@ -216,7 +160,7 @@ def _order(cp: ControlPlane, service: Service) -> _Order:
     return _Order(definition, demand)
 
 
-def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snapshot: _Snapshot) -> None:
+def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snapshot: DaemonSnapshot) -> None:
     """An item may occur once in a transaction: that an instance whose task stops is done with, the next look says."""
     service, instance_id, task, line = chunk.service, step.place.instance_id, step.place.task, step.line
     if step.start and line is not None:
@@ -227,14 +171,19 @@ def _carry_out(cp: ControlPlane, chunk: _Chunk, order: _Order, step: Step, snaps
             chunk.events.append(service_events.unhealthy(service, task, now=chunk.now, new_id=cp.new_id))
     elif step.seen:
         chunk.writes.append(daemons.seen(service.cluster, instance_id, service.name, chunk.now))
-    elif step.due:
-        chunk.writes.append(daemons.due_again(service.cluster, instance_id, service.name))
+    elif step.waits:
+        chunk.writes.append(daemons.waits(service.cluster, instance_id, service.name, chunk.now))
     if step.newly_lacks and line is not None:
-        unplaced = Unplaced({instance_id: line.lacks})
+        said = lacks(order.demand, snapshot.candidates[instance_id], line.lacks)
+        unplaced = Unplaced({instance_id: line.lacks}, {instance_id: said})
         chunk.events.append(service_events.short(service, unplaced, now=chunk.now, new_id=cp.new_id))
     if line != step.place.line:
         chunk.writes.append(daemons.written(service, instance_id, step.place.line, line))
         chunk.lines.append((step.place.line, line))
+        look_at = line.look_at if line is not None else None
+        if look_at is not None and (step.place.line is None or look_at != step.place.line.look_at):
+            chunk.reminders.append(watching_service(service.cluster, service.name, look_at, instance_id))
+            chunk.timers.append((ServiceKey(service.cluster, service.name, instance_id), look_at))
 
 
 def _start(cp: ControlPlane, chunk: _Chunk, order: _Order, candidate: Candidate) -> Task:
@@ -283,5 +232,5 @@ def let_go_of(cp: ControlPlane, key: ServiceKey, changed: Iterable[str]) -> None
     """A service that is no more has no business on any instance, though the end of its last task made it due there."""
     found = instances.load_many(cp.table, [(key.cluster, each) for each in changed])
     for instance in found.values():
-        if key.service in instance.daemons_due:
+        if key.service in instance.daemons_due | instance.daemons_waiting:
             cp.table.commit([daemons.seen(key.cluster, instance.instance_id, key.service, cp.clock())])

@@ -26,17 +26,18 @@ from control_plane.domain.races import InstanceChangedError
 from control_plane.domain.reminders import Reminder, watching_command, watching_service
 from control_plane.domain.scheduling import departures, service_events
 from control_plane.domain.scheduling.aftermath import service_after
+from control_plane.domain.scheduling.in_the_way import in_the_way, make_way
 from control_plane.domain.scheduling.plan import ServicePlan, plan
-from control_plane.domain.scheduling.rollout import is_in_its_own_way
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan, parts_of, plan_task_sets
 from control_plane.domain.service import Service, ServiceEvent, ServiceStatus
 from control_plane.domain.task import Task, request_stop
-from control_plane.domain.waiting import Waiting
+from control_plane.domain.waiting import ROLE, Waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.choose_instances import choose_instances
+from control_plane.flows.look_at_service import set_timer
 from control_plane.flows.new_tasks import new_task, placing, watching
 from control_plane.flows.require_roles import refusal_of_roles
-from control_plane.flows.schedule_daemon import let_go_of, look_at_daemons
+from control_plane.flows.schedule_daemon import go_on, let_go_of, look_at_daemons
 from control_plane.flows.service_demand import definition_of_service, demand_of_service, waits_for_room
 from control_plane.flows.service_snapshot import KEPT, Snapshot, read
 from control_plane.flows.tasks_to_be import absence_members, definition_for, tags_of_tasks
@@ -80,12 +81,13 @@ def schedule_service(cp: ControlPlane, key: ServiceKey, changed: Sequence[str] |
     `changed`: the instances that it is about; None: all.
     """
     seen: Snapshot | None = None
-    for _ in range(MAX_CHUNKS):
-        more, seen = until_won(cp, partial(_one_chunk, cp, key, changed, seen))
-        if not more:
+    for left in reversed(range(MAX_CHUNKS)):
+        goes_on, seen = until_won(cp, partial(_one_chunk, cp, key, changed, seen))
+        if goes_on is None:
             return
-    if seen is not None:
-        cp.queues.wake_services([(key, f"{key.service[:80]}-{seen.service.lock}-goes-on")])
+        if left == 0:
+            go_on(cp, goes_on)
+        changed = None if changed is None else ()  # these have been seen to
 
 
 @dataclass
@@ -103,20 +105,16 @@ class _Chunk:
     """Those that it starts."""
     waiting: dict[str, Waiting | None] = field(default_factory=dict)
     """By deployment or task set, what it wanted and could not place; None: nothing. Who is not in it was not tried."""
-    in_its_own_way: bool = False
-    """Room for a task is only missing where tasks of the service's former deployments are."""
+    in_the_way: list[Task] = field(default_factory=list)
+    """Tasks that are to be replaced, and have the room that those wanted in their place lack."""
     after_daemons: bool = False
     """An instance has room that is kept for DAEMON services, for a while."""
-
-    @property
-    def short(self) -> bool:
-        return any(self.waiting.values())
 
 
 def _one_chunk(
     cp: ControlPlane, key: ServiceKey, changed: Sequence[str] | None, kept: Snapshot | None, attempt: int
-) -> tuple[bool, Snapshot | None]:
-    """Whether there may be more to do, and the service as it is then. `kept`: what the chunk before has left."""
+) -> tuple[Service | None, Snapshot | None]:
+    """The service, if there may be more to do, and what is known of it then. `kept`: what the chunk before has left."""
     now = cp.clock()
     if kept is not None and attempt == 0 and now - kept.read_at < KEPT:
         seen = kept
@@ -124,20 +122,22 @@ def _one_chunk(
         found = services.load(cp.table, key.cluster, key.service)
         if found is None or found.status is ServiceStatus.INACTIVE:
             let_go_of(cp, key, changed or ())
-            return False, None
+            return None, None
         if found.is_daemon:
             return look_at_daemons(cp, found, changed), None
         seen = read(cp.table, found, now)
     service, listed = seen.service, seen.listed
-    planned = _plan(cp, seen, now)
+    stopped = [task for task in seen.tasks if task.stopped]
+    # No more ends than are struck off the list with what they lead to: each is counted once.
+    planned = _plan(cp, seen, [*seen.alive, *stopped[:CHUNK]], now)
     chunk = _Chunk()
     parts = parts_of(service, planned)
     for whose, part in parts:
         if not (chunk.started and part.start):  # an item may occur once in a transaction: one of them starts tasks
-            waits = _start(cp, whose, part, chunk, now, alive=seen.alive, fresh=attempt > 1)
+            waits = _start(cp, whose, part, chunk, now, seen=seen, fresh=attempt > 1)
             chunk.waiting[whose.deployment.deployment_id] = waits
-    if chunk.in_its_own_way and planned.at_rest and not chunk.started:
-        planned = replace(planned, stuck=True, crowded=True)
+    if chunk.in_the_way and not chunk.started:
+        planned = make_way(planned, chunk.in_the_way)
     startable = sum(part.start for whose, part in parts if not chunk.waiting.get(whose.deployment.deployment_id))
     stopping = [
         *((task, service_events.scaling_activity(service, task)) for task in planned.stop),
@@ -147,46 +147,50 @@ def _one_chunk(
     # An instance might both get a task and lose one: stops come later.
     now_stopping = [] if chunk.started else stopping[:CHUNK]
     _stop(cp, service, now_stopping, chunk, now)
+    told = {task.task_id for task, _ in now_stopping}
+    planned = replace(planned, sick=tuple(task for task in planned.sick if task.task_id in told))
     ended = [listed[task.task_id][0] for task in planned.ended] + [at for at, task in listed.values() if task is None]
     struck = ended[: CHUNK if chunk.writes else 2 * CHUNK]
     chunk.writes += [services.struck(service, each) for each in struck]
 
     # What it tells to stop it looks at once more as if it read it: the stream does not wake it for that.
-    more = len(ended) > len(struck) or bool(stopping) or sum(chunk.started.values()) < startable or planned.tripped
+    more = len(ended) > len(struck) or len(stopped) > CHUNK or sum(chunk.started.values()) < startable
+    more = more or bool(stopping) or planned.tripped
     after = _after(cp, service, planned, chunk, now, more=more)
     chunk.writes += _who_waits(cp, service, parts, chunk, now)
     if after == service and not chunk.writes:
-        return False, None
+        return None, None
     if after.look_at is not None and after.look_at != service.look_at:
         chunk.reminders.append(watching_service(service.cluster, service.name, after.look_at))
     reminders.remind(cp.table, chunk.reminders)
     try:
-        cp.table.commit(
-            [services.changed(service, after), *chunk.writes, *(services.told(event) for event in chunk.events)]
-        )
+        events = map(services.told, service_events.in_order(chunk.events))
+        cp.table.commit([services.changed(service, after), *chunk.writes, *events])
     except InstanceChangedError:
         cp.fleet.look_again(service.cluster, {task.instance_id for task in chunk.new})
         raise
     cp.fleet.took(chunk.new)
+    set_timer(cp, service, after, now)
     # It has just said that it waits: room that came between the decision and that was shown to nobody.
     goes_on = more or any(
         chunk.waiting.get(whose.deployment.deployment_id) and whose.waiting_since is None for whose, _ in parts
     )
-    return goes_on, seen.after(after, chunk.tasks, struck)
+    left = seen.after(after, chunk.tasks, struck)
+    return left.service if goes_on else None, left
 
 
 def _who_waits(
     cp: ControlPlane, service: Service, parts: Sequence[tuple[Service, ServicePlan]], chunk: _Chunk, now: datetime
 ) -> list[Write]:
-    """A shortage begins or ends, or what is wanted has changed meanwhile."""
-    if chunk.short:
+    """A shortage begins or ends, or what is wanted, or lacked, has changed meanwhile."""
+    if any(chunk.waiting.values()):
         waiting_store.note(cp.table, service.cluster, now)
     writes: list[Write] = []
     for whose, _ in parts:
         if whose.deployment.deployment_id not in chunk.waiting:
             continue
         waits = chunk.waiting[whose.deployment.deployment_id]
-        if waits is not None and not (service.planned and whose.waiting_since):
+        if waits is not None and not (whose.waiting_since and waiting_store.is_said(cp.table, waits)):
             writes.append(waiting_store.begun(waits))
         elif waits is None and whose.waiting_since is not None:
             task_set = whose.deployment.deployment_id if service.external else None
@@ -195,7 +199,7 @@ def _who_waits(
     return writes
 
 
-def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
+def _plan(cp: ControlPlane, seen: Snapshot, some: Sequence[Task], now: datetime) -> ServicePlan:
     """With what is true of the machines that its tasks are on; of those that are away, how many others are, too."""
     service, alive = seen.service, seen.alive
     connections = seen.connections(cp.table)
@@ -203,11 +207,11 @@ def _plan(cp: ControlPlane, seen: Snapshot, now: datetime) -> ServicePlan:
     away = {task.instance_id for task in alive if task.disconnect and not connections[task.instance_id].connected}
     if away:
         delays = _delays(cp, service.cluster, away, now)
-    revisions = {task.task_definition for task in alive}
+    revisions = {task.task_definition for task in some}
     checks = {name: checked_containers(definition_for(cp, service, name)) for name in revisions}
     groups = seen.groups(parse_strategy(service.placement_strategy) or SERVICE_DEFAULT)
     decide = plan_task_sets if service.external else plan
-    return decide(service, seen.tasks, now, connections, delays, checks=checks, groups=groups)
+    return decide(service, some, now, connections, delays, checks=checks, groups=groups)
 
 
 def _delays(cp: ControlPlane, name: str, away: Set[str], now: datetime) -> Mapping[str, timedelta | None]:
@@ -227,10 +231,10 @@ def _start(
     chunk: _Chunk,
     now: datetime,
     *,
-    alive: Sequence[Task],
+    seen: Snapshot,
     fresh: bool,
 ) -> Waiting | None:
-    """`service`: as a task set sees it, if it has some. `alive`: all its tasks that have not stopped.
+    """`service`: as a task set sees it, if it has some. `seen`: all of it.
 
     Answers what could not be placed.
     """
@@ -242,9 +246,9 @@ def _start(
     if refusal is not None:
         if not service.short:
             chunk.events.append(service_events.not_launched(service, refusal, now=now, new_id=cp.new_id))
-        return waits_for_room(service, demand, {"ROLE": 1}, now)
+        return waits_for_room(service, demand, {ROLE: 1}, now)
     count = min(planned.start, CHUNK)
-    answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=alive)
+    answers = choose_instances(cp, service.cluster, demand, count, fresh=fresh, of_service=seen.alive)
     placed = [answer for answer in answers if isinstance(answer, Placed)]
     new = [
         new_task(
@@ -274,7 +278,8 @@ def _start(
     unplaced = next((answer for answer in answers if isinstance(answer, Unplaced)), None)
     if unplaced is None:
         return None
-    chunk.in_its_own_way = not service.external and is_in_its_own_way(service, unplaced, alive)
+    some = [*planned.ailing, *planned.former]
+    chunk.in_the_way += in_the_way(some, demand, unplaced, of_service=seen.alive, instances=seen.instances)
     chunk.after_daemons |= (DAEMONS_FIRST,) in unplaced.refusals.values()
     if not service.short:
         chunk.events.append(service_events.short(service, unplaced, now=now, new_id=cp.new_id))

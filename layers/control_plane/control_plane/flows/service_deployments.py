@@ -109,6 +109,7 @@ def stop_service_deployment(cp: ControlPlane, request: Mapping[str, Any]) -> dic
                 "failed_starts": 0,
                 "not_before": None,
                 "stuck": False,
+                "short": False,
                 "steady": False,
                 "planned": False,
                 "look_at": now + FIRST_LOOK,
@@ -120,7 +121,7 @@ def stop_service_deployment(cp: ControlPlane, request: Mapping[str, Any]) -> dic
             [
                 services.changed(service, after),
                 *service_deployments.recorded(after, after.service_deployment),
-                *(services.told(event) for event in events),
+                *map(services.told, service_events.in_order(events)),
             ]
         )
 

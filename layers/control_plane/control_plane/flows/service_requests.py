@@ -107,7 +107,7 @@ def begun(
     return {
         "deployment": new_deployment(cp, definition, strategy, now),
         "older": (service.deployment, *service.older),
-        "stuck": False,
+        "short": False,
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from control_plane.domain.container_instance import ContainerInstance
+from control_plane.domain.placement.filters import take
 from control_plane.domain.placement.rules import Strategy
 from control_plane.domain.scheduling.ranking import Groups, group_of
 from control_plane.domain.scheduling.standing import Connection, connection_of
@@ -55,7 +56,7 @@ class Snapshot:
         """What those count for, where tasks are spread."""
         return {name: group_of(each, strategy) for name, each in self.instances.items() if each is not None}
 
-    def after(self, service: Service, changed: Iterable[Task], struck: Iterable[Key]) -> "Snapshot":
+    def after(self, service: Service, changed: Sequence[Task], struck: Iterable[Key]) -> "Snapshot":
         """As a chunk that was committed has left it. `changed`: tasks that were started, or told to stop."""
         gone = {key.sk for key in struck}
         lines = {task_id: key for task_id, (key, _) in self.listed.items()}
@@ -63,8 +64,14 @@ class Snapshot:
             task.task_id: (lines.get(task.task_id) or services.line_of(service, task.task_id), task) for task in changed
         }
         listed = {**self.listed, **written}
+        instances = dict(self.instances)
+        for task in changed:
+            place = instances.get(task.instance_id)
+            if task.task_id not in lines and place is not None:
+                instances[task.instance_id] = take(place, task.resources)
         return replace(
             self,
+            instances=instances,
             service=service.model_copy(update={"lock": self.service.lock + 1}),
             listed={task_id: each for task_id, each in listed.items() if task_id not in gone},
         )

@@ -168,6 +168,7 @@ def update_service(cp: ControlPlane, request: Mapping[str, Any]) -> dict[str, An
                 "placement_strategy": strategy,
                 "updated_at": now,
                 "steady": False,
+                "stuck": False,
                 "planned": False,
                 "look_at": now + FIRST_LOOK,
                 "shards": max(service.shards, shards_for(desired)),

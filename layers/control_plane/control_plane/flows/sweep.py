@@ -1,6 +1,8 @@
 """Each minute: hand on the reminders that are due. Whatever is lost elsewhere ends here.
 
-A reminder is forgotten only once it lies in a queue: dying in between hands it on again, which does no harm.
+A reminder is forgotten only once it lies in a queue: dying in between hands it on again, which does no harm. That of a
+service is stored anew before, for when that queue would have given up: by then a run has put the service off, or it is
+handed on again.
 """
 
 from collections.abc import Sequence
@@ -9,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.inbox import InstanceLook
-from control_plane.domain.reminders import EventLook, ServiceLook
+from control_plane.domain.reminders import GIVEN_UP_BY_QUEUE, EventLook, ServiceLook, watching_service
 from control_plane.flows.look_at_container_instance import worth_a_look
+from control_plane.flows.look_at_service import those_due, wake
 from control_plane.runtime import ControlPlane
-from control_plane.store import instances, reminders, services
+from control_plane.store import instances, reminders
 
 logger = Logger(child=True)
 
@@ -23,15 +26,12 @@ def sweep(cp: ControlPlane) -> dict[str, int]:
     due = list(reminders.due(cp.table, now))
     instance_looks = _worth_a_look(cp, [each for each in due if isinstance(each, InstanceLook)])
     # A service's reminders stay when the time of its next look moves: only the last of them counts.
-    service_looks = {each.service: each.at for each in due if isinstance(each, ServiceLook)}
-    found = services.load_many(cp.table, service_looks)
-    waiting = [key for key, service in found.items() if service.look_at is not None and service.look_at <= now]
+    waiting = those_due(cp, {each.service for each in due if isinstance(each, ServiceLook)})
     if instance_looks:
         cp.queues.look_later(instance_looks)
-    if waiting:
-        cp.queues.wake_services(
-            [(key, f"{key.service[:80]}-{found[key].lock}-{service_looks[key]}") for key in waiting]
-        )
+    again = now + GIVEN_UP_BY_QUEUE
+    reminders.remind(cp.table, [watching_service(key.cluster, key.service, again, key.instance_id) for key in waiting])
+    wake(cp, waiting)
     events = list(dict.fromkeys(each.request_id for each in due if isinstance(each, EventLook)))
     if events:
         cp.queues.run_waiting(events)

@@ -49,14 +49,15 @@ def find_who_waits(cp: ControlPlane, records: Sequence[StreamRecord]) -> Told:
 
 
 def _with_room(record: StreamRecord) -> Iterable[tuple[str, str]]:
-    """The instance that may take now what it could not take before: a task has stopped, it has joined or come back, or
-    its status or attributes have changed; or its DAEMON services, which go first, have done with it."""
+    """The instance that may take now what it could not take before: a task has stopped, or an orphan; it has joined or
+    come back, or its status or attributes have changed; or its DAEMON services, which go first, have done with it."""
     image = record.new_image
     match image.get("kind"):
         case tasks.KIND:
             appears = image["lastStatus"] == TaskStatus.STOPPED
         case instances.KIND:
-            changed = {image.get(at) for at in ("settingsChangedAt", "connectionChangedAt", "daemonsSeenAt")}
+            times = ("settingsChangedAt", "connectionChangedAt", "daemonsSeenAt", "gaveRoomAt")
+            changed = {image.get(at) for at in times}
             appears = (
                 image["status"] == InstanceStatus.ACTIVE
                 and image.get("agentConnected", False)

@@ -5,20 +5,21 @@ nothing needs to be stored with each decision.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from control_plane.domain.errors import InvalidParameterException
-from control_plane.domain.placement import shortage
 from control_plane.domain.placement.place import Demand, Unplaced
 from control_plane.domain.scheduling.task_sets import who_asks
 from control_plane.domain.service import Service, ServiceStatus
 from control_plane.domain.task import Task
 from control_plane.domain.task_description import describe_task
 from control_plane.domain.waiting import WaitingEvent
-from control_plane.flows.choose_instances import choose_instances, look_at
+from control_plane.flows.choose_instances import choose_instances
 from control_plane.flows.lookup import identifier, require_cluster
+from control_plane.flows.require_roles import refusal_of_roles
 from control_plane.flows.run_task_event import demand_of_event
 from control_plane.flows.service_demand import definition_of_service, demand_of_service
 from control_plane.flows.tasks import definition_of, looks_like_an_id
@@ -27,6 +28,9 @@ from control_plane.store import instances, services, tasks, waiting
 
 EVENTS = 10
 """Of a service."""
+
+EXAMPLES = 3
+"""Instances that are named for each reason."""
 
 
 def why(cp: ControlPlane, cluster_name: str, name: str) -> dict[str, Any]:
@@ -62,9 +66,12 @@ def _of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
     whose = who_asks(service) if service.external else service
     if whose is None:
         raise InvalidParameterException(f"Service {service.name} has no task sets, so that nothing of it is to run.")
-    demand = demand_of_service(whose, definition_of_service(cp, whose))
+    definition = definition_of_service(cp, whose)
+    demand = demand_of_service(whose, definition)
     if service.is_daemon:  # one more is to go only where none is
         demand = replace(demand, constraints=replace(demand.constraints, distinct=True))
+    else:
+        demand = replace(demand, after_daemons_at=cp.clock())
     found = services.events(cp.table, service.cluster, service.name, limit=EVENTS)
     return {
         "kind": "service",
@@ -77,6 +84,7 @@ def _of_service(cp: ControlPlane, service: Service) -> dict[str, Any]:
                 "rolloutState": _state(service),
                 "waitingSince": whose.waiting_since,
                 "notBefore": whose.not_before,
+                "refusal": None if service.is_daemon else refusal_of_roles(cp, service.cluster, definition, {}),
             }
         ),
         "placement": _placement(cp, service.cluster, demand, of_service=held),
@@ -112,13 +120,29 @@ def _placement(
     [answer] = choose_instances(cp, cluster, demand, 1, fresh=True, of_service=of_service)
     if not isinstance(answer, Unplaced):
         return {"placeable": True, "containerInstance": answer.instance_id}
-    closest = look_at(cp, cluster, answer.closest, demand) if answer.closest else None
     return {
         "placeable": False,
         "instances": len(answer.refusals),
-        "refusals": shortage.reasons(answer),
-        "closest": shortage.lacks(demand, answer, [closest] if closest else []),
+        "refusals": _table(answer),
+        "closest": answer.closest
+        and {
+            "containerInstance": answer.closest,
+            "reasons": list(answer.refusals[answer.closest]),
+            "lacks": list(answer.lacks[answer.closest]),
+        },
     }
+
+
+def _table(unplaced: Unplaced) -> list[dict[str, Any]]:
+    """{reason, count, containerInstances} of each, the most frequent first, with the closest of the instances."""
+    refusing: dict[str, list[str]] = defaultdict(list)
+    for instance_id, reasons in unplaced.refusals.items():
+        for reason in reasons:
+            refusing[reason].append(instance_id)
+    return [
+        {"reason": reason, "count": count, "containerInstances": refusing[reason][:EXAMPLES]}
+        for reason, count in unplaced.counted.items()
+    ]
 
 
 def _plain(described: Any) -> Any:

@@ -25,7 +25,7 @@ from control_plane.domain.errors import (
 )
 
 MAX_BYTES = 2**20
-_INTEGER_BITS = {"integer": 32, "long": 64}
+_INTEGER_LIMITS = {"integer": 2**31, "long": 2**63}
 _JSON_TYPES = {dict: "START_OBJECT", list: "START_ARRAY", str: "STRING_VALUE", int: "NUMBER_VALUE"}
 _JSON_TYPES |= {float: "NUMBER_VALUE", bool: "BOOLEAN_VALUE"}
 
@@ -133,7 +133,8 @@ class _Reader:
         return text
 
     def _integer(self, value: Any, shape: Shape, path: str) -> int:
-        if type(value) is not int or value.bit_length() >= _INTEGER_BITS[shape.type_name]:
+        limit = _INTEGER_LIMITS[shape.type_name]
+        if type(value) is not int or not -limit <= value < limit:
             raise _not_convertible(value, shape)
         self._bounded(value, shape, path, value, "value")
         return value

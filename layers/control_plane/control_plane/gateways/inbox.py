@@ -53,9 +53,11 @@ def scheduler_key(body: str) -> ServiceKey | FleetKey:
     return ServiceKey(message["cluster"], message["service"], message.get("instanceId"))
 
 
-def agent_command(body: str) -> TaskKey | InstanceLook:
-    """The queue of commands brings tasks whose machines are to be told, and instances to look at."""
+def agent_command(body: str) -> TaskKey | InstanceLook | ServiceKey:
+    """The queue of commands brings tasks whose machines are to be told, and instances and services to look at."""
     message = json.loads(body)
+    if "service" in message:
+        return ServiceKey(message["cluster"], message["service"], message.get("instanceId"))
     if "look" in message:
         return InstanceLook(
             message["cluster"], message["instanceId"], Look(message["look"]), message["at"], message["epoch"]

@@ -48,10 +48,7 @@ class Queues:
             self._service_scheduler,
             [
                 {
-                    "MessageBody": json.dumps(
-                        {"cluster": key.cluster, "service": key.service}
-                        | ({"instanceId": key.instance_id} if key.instance_id else {})
-                    ),
+                    "MessageBody": json.dumps(_of_service(key)),
                     "MessageGroupId": f"{key.cluster}/{key.service}",
                     "MessageDeduplicationId": change,
                 }
@@ -99,13 +96,21 @@ class Queues:
             ],
         )
 
+    def look_at_service_later(self, key: ServiceKey, delay_seconds: int) -> None:
+        """A service to bring to the scheduler then. A FIFO queue delays no single message, a standard one does."""
+        body = json.dumps(_of_service(key))
+        self._send(self._agent_commands, [{"MessageBody": body, "DelaySeconds": delay_seconds}])
+
     def publish_later(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Finished events: each is of one version, and its item may have moved on."""
         self._send(self._events, [{"MessageBody": json.dumps(dict(entry))} for entry in entries])
 
-    def run_waiting(self, request_ids: Sequence[str]) -> None:
+    def run_waiting(self, request_ids: Sequence[str], delay_seconds: int = 0) -> None:
         """`Run Task` events that wait for capacity, to be tried again."""
-        self._send(self._run_task, [{"MessageBody": json.dumps({"waiting": each})} for each in request_ids])
+        self._send(
+            self._run_task,
+            [{"MessageBody": json.dumps({"waiting": each}), "DelaySeconds": delay_seconds} for each in request_ids],
+        )
 
     def hand_on(self, request: Envelope) -> None:
         """A GetCredentials that came on the topic of requests, as the rule of its own topic would have brought it."""
@@ -159,6 +164,12 @@ class Queues:
             answer = self._client.send_message_batch(QueueUrl=queue_url, Entries=chunk)
             if answer.get("Failed"):
                 raise QueueError(str(answer["Failed"]))
+
+
+def _of_service(key: ServiceKey) -> dict[str, str]:
+    return {"cluster": key.cluster, "service": key.service} | (
+        {"instanceId": key.instance_id} if key.instance_id else {}
+    )
 
 
 def _again(message: Mapping[str, Any]) -> dict[str, str]:

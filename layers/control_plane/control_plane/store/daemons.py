@@ -4,15 +4,22 @@ A line's key is its instance's, so that a service has one line, and by the condi
 instance, however many look at it at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 
 from control_plane.domain.races import InstanceChangedError, ServiceChangedError
-from control_plane.domain.scheduling.daemon import Line
+from control_plane.domain.scheduling.daemon_line import Line
 from control_plane.domain.service import Service
 from control_plane.store import keys
 from control_plane.store.items import attributes
 from control_plane.store.table import Table, Write
+
+PAGE = 40
+"""Lines that are read at once in search of some: 10 KB, about."""
+
+_FIRST, _LAST = "0", "g"
+"""Instance ids are hexadecimal."""
 
 
 def lines_of(table: Table, service: Service) -> dict[str, Line]:
@@ -29,6 +36,41 @@ def lines_on(table: Table, service: Service, instance_ids: Iterable[str]) -> dic
     return {line.instance_id: line for line in lines}
 
 
+def behind(table: Table, service: Service, count: int) -> list[str]:
+    """Instances whose tasks are to be replaced, at most so many: those that come after the last ones of such an answer
+    (`rolled_up_to`), round and round. So a deployment reads each line once, however few may be down at a time.
+
+    Candidates, never the answer (rule 3).
+    """
+    partitions = keys.service_task_partitions(service.cluster, service.name, service.shards)
+    last = service.rolled_up_to
+    if last is None:
+        parts = [(partition, _FIRST, _LAST) for partition in partitions]
+    else:
+        here = partitions.index(_key(service, last).pk)
+        others = [*partitions[here + 1 :], *partitions[:here]]
+        parts = [
+            (partitions[here], _after(last), _LAST),
+            *((partition, _FIRST, _LAST) for partition in others),
+            (partitions[here], _FIRST, last),
+        ]
+    found = (line.instance_id for part in parts for line in _lines_between(table, *part) if line.behind)
+    return list(islice(found, count))
+
+
+def _lines_between(table: Table, partition: str, low: str, high: str) -> Iterator[Line]:
+    """No more are read than are asked for, by the page."""
+    is_all = False
+    while not is_all:
+        items, is_all = table.query_some(partition, low, high, newest_first=False, limit=PAGE)
+        yield from map(Line.model_validate, items)
+        low = _after(items[-1]["sk"]) if items else high
+
+
+def _after(instance_id: str) -> str:
+    return f"{instance_id} "
+
+
 def written(service: Service, instance_id: str, before: Line | None, after: Line | None) -> Write:
     """The line on an instance as it is now (None: none), if its task is still the one that was read."""
     had = before.task_id if before is not None else None
@@ -42,30 +84,24 @@ def written(service: Service, instance_id: str, before: Line | None, after: Line
     )
 
 
-def due_again(cluster: str, instance_id: str, service: str) -> Write:
-    """Any change of the instance is to wake the service. Nobody waits for it: it has looked, and found no room."""
-    return _due(cluster, instance_id, service, "ADD #daemonsDue :service")
+def waits(cluster: str, instance_id: str, service: str, now: datetime) -> Write:
+    """Any change of the instance is to wake the service; and this one does, should there have been one meanwhile."""
+    return _looked(cluster, instance_id, service, "ADD #daemonsWaiting :service DELETE #daemonsDue :service", now)
 
 
 def seen(cluster: str, instance_id: str, service: str, now: datetime) -> Write:
     """The service is done with the instance."""
-    return _due(
-        cluster,
-        instance_id,
-        service,
-        "SET #daemonsSeenAt = :now, #updatedAt = :now DELETE #daemonsDue :service",
-        now=now,
-    )
+    return _looked(cluster, instance_id, service, "DELETE #daemonsDue :service, #daemonsWaiting :service", now)
 
 
-def _due(cluster: str, instance_id: str, service: str, update: str, now: datetime | None = None) -> Write:
+def _looked(cluster: str, instance_id: str, service: str, update: str, now: datetime) -> Write:
     return Write(
         "Update",
         keys.instance(cluster, instance_id),
         InstanceChangedError(instance_id),
-        update=update,
+        update=f"SET #daemonsSeenAt = :now, #updatedAt = :now {update}",
         condition="attribute_exists(#pk)",
-        values={":service": frozenset({service}), **({":now": now} if now else {})},
+        values={":service": frozenset({service}), ":now": now},
     )
 
 

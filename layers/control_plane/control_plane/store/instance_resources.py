@@ -65,7 +65,7 @@ def taken(
             " ADD #cpu :minusCpu, #memory :minusMemory, #tasks :tasks, #version :one"
             + (", #ports :ports" if ports else "")
             + (", #heldGpus :gpus" if total.gpu_ids else "")
-            + (" DELETE #daemonsDue :daemon" if daemon else "")
+            + (" DELETE #daemonsDue :daemon, #daemonsWaiting :daemon" if daemon else "")
         ),
         condition=" AND ".join(
             [condition for condition in conditions.values() if condition] + beliefs + free_ports + free_gpus
@@ -132,6 +132,10 @@ def released(
     )
 
 
+_GAVE_ROOM = ", #gaveRoomAt = :now"
+"""Where no task's end says so: whoever waits for capacity is told by the instance's own record of the stream."""
+
+
 def _delete(sets: Mapping[str, frozenset[str]]) -> str:
     """The clause that takes members out of sets; nothing, if there are none."""
     parts = [part for part, members in sets.items() if members]
@@ -178,8 +182,8 @@ def _orphan_takes(place: ContainerInstance | OrphanTask, orphan: OrphanTask, now
         "Update",
         keys.instance(place.cluster, place.instance_id),
         InstanceChangedError(place.instance_id),
-        update=f"SET #updatedAt = :now ADD #cpu :cpu, #memory :memory, #version :one{added}"
-        + (_delete(sets) if sign > 0 else ""),
+        update=f"SET #updatedAt = :now{_GAVE_ROOM if sign > 0 else ''}"
+        f" ADD #cpu :cpu, #memory :memory, #version :one{added}" + (_delete(sets) if sign > 0 else ""),
         condition="#registration >= :registration AND #status <> :inactive",
         values={
             ":now": now,
@@ -202,7 +206,7 @@ def mended(instance: ContainerInstance, left: Left, now: datetime) -> Write:
         "Update",
         keys.instance(instance.cluster, instance.instance_id),
         InstanceChangedError(instance.instance_id),
-        update="SET #cpu = :cpu, #memory = :memory, #tasks = :tasks, #updatedAt = :now"
+        update=f"SET #cpu = :cpu, #memory = :memory, #tasks = :tasks, #updatedAt = :now{_GAVE_ROOM}"
         + "".join(f", #{name} = :{name}" for name, members in sets.items() if members)
         + (f" REMOVE {removed}" if removed else "")
         + " ADD #version :one",

@@ -32,9 +32,16 @@ def _key(reminder: Reminder) -> keys.Key:
         case InstanceLook():
             return keys.reminder(reminder.at, f"I#{reminder.look}", reminder.cluster, reminder.instance_id)
         case ServiceLook():
-            return keys.reminder(reminder.at, "S", reminder.service.cluster, reminder.service.service)
+            return keys.reminder(reminder.at, *_of_service(reminder.service))
         case EventLook():
             return keys.reminder(reminder.at, "E", reminder.cluster, reminder.request_id)
+
+
+def _of_service(key: ServiceKey) -> tuple[str, str, str]:
+    """Those of one service about its instances do not all lie in one partition."""
+    if key.instance_id is None:
+        return "S", key.cluster, key.service
+    return "D", key.cluster, f"{key.service}#{key.instance_id}"
 
 
 def _item(reminder: Reminder) -> Item:
@@ -48,14 +55,16 @@ def _item(reminder: Reminder) -> Item:
                 "epoch": reminder.epoch,
             }
         case ServiceLook():
-            return {"at": reminder.at, "cluster": reminder.service.cluster, "service": reminder.service.service}
+            key = reminder.service
+            about = {"at": reminder.at, "cluster": key.cluster, "service": key.service}
+            return about | ({"instanceId": key.instance_id} if key.instance_id else {})
         case EventLook():
             return {"at": reminder.at, "cluster": reminder.cluster, "requestId": reminder.request_id}
 
 
 def _from_item(item: Item) -> Reminder:
     if "service" in item:
-        return ServiceLook(ServiceKey(item["cluster"], item["service"]), item["at"])
+        return ServiceLook(ServiceKey(item["cluster"], item["service"], item.get("instanceId")), item["at"])
     if "requestId" in item:
         return EventLook(item["cluster"], item["requestId"], item["at"])
     return InstanceLook(item["cluster"], item["instanceId"], Look(item["look"]), item["at"], item["epoch"])

@@ -17,6 +17,12 @@ def begun(waiting: Waiting) -> Write:
     return Write("Put", _key(waiting), ItemChangedError(waiting.name), item=attributes(waiting))
 
 
+def is_said(table: Table, waiting: Waiting) -> bool:
+    """Whether it stands in the line already, with the same wants."""
+    item = table.get(_key(waiting))
+    return item is not None and waiting.wants_the_same(Waiting.model_validate(item))
+
+
 def ended(
     cluster: str,
     since: datetime,

@@ -15,6 +15,7 @@ from control_plane.domain.gpus import all_gpu_ids, has_gpus, pinned_gpus
 from control_plane.domain.placement.rules import UNCONSTRAINED, Constraints, Spread, Strategy
 from control_plane.domain.resources import Resources
 
+ATTRIBUTE = "ATTRIBUTE"
 MEMBER_OF = "MemberOf placement constraint unsatisfied."
 DAEMONS_FIRST = "DAEMON"
 WAIT_FOR_DAEMONS = timedelta(seconds=60)
@@ -107,7 +108,7 @@ def _connected(_demand: Demand, candidate: Candidate) -> tuple[str, ...]:
 
 
 def _attributes(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    return ("ATTRIBUTE",) if demand.required_attributes - candidate.capabilities else ()
+    return (ATTRIBUTE,) if demand.required_attributes - candidate.capabilities else ()
 
 
 def _member_of(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
@@ -149,17 +150,25 @@ def can_take(demand: Demand, candidate: Candidate) -> bool:
     return not any(reason_of(demand, candidate) for reason_of in FILTERS)
 
 
-def unsatisfied(demand: Demand, candidate: Candidate) -> tuple[str, ...]:
-    """The expressions that the instance does not satisfy."""
-    return tuple(str(expression) for expression in demand.constraints.expressions if not expression.matches(candidate))
-
-
 def with_task(candidate: Candidate, demand: Demand) -> Candidate:
     """The instance with one task more, which is to run and does not yet."""
     groups = {**candidate.groups, demand.group: candidate.groups.get(demand.group, 0) + 1}
     pinned = pinned_gpus(candidate.instance, demand.gpus)
     resources = replace(demand.resources, gpu_ids=all_gpu_ids(pinned)) if pinned else demand.resources
     return replace(candidate, instance=take(candidate.instance, resources), groups=groups)
+
+
+def give_back(instance: ContainerInstance, held: Resources) -> ContainerInstance:
+    """What it has left with one task fewer."""
+    return instance.model_copy(
+        update={
+            "cpu": instance.cpu + held.cpu,
+            "memory": instance.memory + held.memory,
+            "ports": instance.ports - port_names(held),
+            "held_gpus": instance.held_gpus - held.gpu_ids,
+            "tasks": instance.tasks - 1,
+        }
+    )
 
 
 def take(instance: ContainerInstance, wanted: Resources) -> ContainerInstance:

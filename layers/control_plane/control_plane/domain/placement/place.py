@@ -19,12 +19,18 @@ from control_plane.domain.placement.filters import (
     can_take,
     refusals,
     take,
-    unsatisfied,
     with_task,
 )
 from control_plane.domain.placement.ranking import Ranking
+from control_plane.domain.placement.shortage import distance, lacks
 
 __all__ = ["Candidate", "Demand", "Placed", "Unplaced", "place", "refusals", "take"]
+
+TOLD = 100
+"""Instances of which it is said what they lack: the closest ones stand for those of a large fleet."""
+
+MAX_WORDS = 500
+"""Characters that say what one lacks, in an answer: 100 of them fit into an event and an item, whatever was written."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class Unplaced:
-    """Why each instance refused: instance id to the reasons, in the words of RunTask's failures."""
+    """Why each instance refused: instance id to the reasons, in the words of RunTask's failures; the closest first."""
 
     refusals: Mapping[str, tuple[str, ...]]
-    unsatisfied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
-    """Instance id to the expressions that it does not satisfy."""
+    lacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Of the closest ones, what each lacks: a line for each reason, with the numbers and names."""
 
     @property
     def counted(self) -> Mapping[str, int]:
@@ -54,14 +60,18 @@ class Unplaced:
 
     @property
     def closest(self) -> str | None:
-        """The instance with the fewest reasons. None: there are no instances."""
-        return min(self.refusals, key=lambda name: (len(self.refusals[name]), name), default=None)
+        """None: there are no instances."""
+        return next(iter(self.refusals), None)
+
+    def words(self, instance_id: str) -> str:
+        """What an instance lacks, in parentheses; empty if that is not known."""
+        words = "; ".join(self.lacks.get(instance_id, ()))
+        shown = words if len(words) <= MAX_WORDS else f"{words[: MAX_WORDS - 1]}…"
+        return f" ({shown})" if shown else ""
 
     def detail(self, instance_id: str) -> str:
-        """All reasons of an instance, and the expressions that it does not satisfy."""
-        reasons = ", ".join(self.refusals[instance_id])
-        expressions = "; ".join(self.unsatisfied.get(instance_id, ()))
-        return f"{reasons} ({expressions})" if expressions else reasons
+        """All reasons of an instance, and what it lacks."""
+        return ", ".join(self.refusals[instance_id]) + self.words(instance_id)
 
 
 def place(demand: Demand, count: int, candidates: Iterable[Candidate], seed: str = "") -> list[Placed | Unplaced]:
@@ -93,11 +103,9 @@ def _placed(demand: Demand, candidate: Candidate) -> Placed:
 
 
 def _unplaced(demand: Demand, fleet: Mapping[str, Candidate]) -> Unplaced:
+    refused = [(candidate, refusals(demand, candidate)) for candidate in fleet.values()]
+    refused.sort(key=lambda each: distance(demand, *each))
     return Unplaced(
-        {name: refusals(demand, candidate) for name, candidate in sorted(fleet.items())},
-        {
-            name: failed
-            for name, candidate in sorted(fleet.items())
-            if demand.constraints.expressions and (failed := unsatisfied(demand, candidate))
-        },
+        {candidate.instance.instance_id: reasons for candidate, reasons in refused},
+        {each.instance.instance_id: lacks(demand, each, reasons) for each, reasons in refused[:TOLD]},
     )

@@ -6,8 +6,8 @@
     comparison  subject operator [argument]            (the operators and what they compare: subjects.py)
 
 An argument is a word, or a text in single or double quotes, which have no escapes; `in` and `not_in` take a list of
-them. A word ends at white space or a parenthesis, in a list also at `,` or `]`. `not` binds more tightly than `and`,
-`and` more than `or`.
+them. A word ends at white space, a parenthesis, `&&` or `||`, in a list also at `,` or `]`. `not` binds more tightly
+than `and`, `and` more than `or`.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-query-language.html
 """
@@ -38,8 +38,8 @@ MAX_DEPTH = 50
 _SUBJECT = re.compile(r"[A-Za-z0-9_.:/\\-]+")
 _OPERATOR = re.compile(r"==|!=|>=|<=|=~|!~|>|<|!in\b|!exists\b|[a-z_]+\b")
 _BLANK = re.compile(r"\s*")
-_WORD = re.compile(r"[^\s()'\"]+")
-_LISTED = re.compile(r"[^\s()'\",\[\]]+")
+_WORD = re.compile(r"(?:(?!&&|\|\|)[^\s()'\"])+")
+_LISTED = re.compile(r"(?:(?!&&|\|\|)[^\s()'\",\[\]])+")
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,12 @@ class Comparison:
     def subjects(self) -> frozenset[str]:
         return frozenset({self.subject})
 
-    def __str__(self) -> str:
-        if self.operator.takes == 0:
-            return f"{self.subject} {self.operator.symbol}"
-        if self.operator.takes == 1:
-            return f"{self.subject} {self.operator.symbol} {_quoted(self.arguments[0], _WORD)}"
-        return f"{self.subject} {self.operator.symbol} [{', '.join(_quoted(each, _LISTED) for each in self.arguments)}]"
-
 
 @dataclass(frozen=True)
 class Not:
     """Selects what `of` does not."""
 
-    of: "Expression"
+    of: "Term"
 
     def matches(self, facts: Facts) -> bool:
         return not self.of.matches(facts)
@@ -80,21 +73,15 @@ class Not:
     def subjects(self) -> frozenset[str]:
         return self.of.subjects()
 
-    def __str__(self) -> str:
-        return f"not({self.of})"
-
 
 @dataclass(frozen=True)
 class _Several:
     """Two parts or more."""
 
-    parts: "tuple[Expression, ...]"
+    parts: "tuple[Term, ...]"
 
     def subjects(self) -> frozenset[str]:
         return frozenset[str]().union(*(part.subjects() for part in self.parts))
-
-    def _joined(self, word: str) -> str:
-        return f" {word} ".join(f"({part})" if isinstance(part, _Several) else str(part) for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -104,9 +91,6 @@ class And(_Several):
     def matches(self, facts: Facts) -> bool:
         return all(part.matches(facts) for part in self.parts)
 
-    def __str__(self) -> str:
-        return self._joined("and")
-
 
 @dataclass(frozen=True)
 class Or(_Several):
@@ -115,11 +99,25 @@ class Or(_Several):
     def matches(self, facts: Facts) -> bool:
         return any(part.matches(facts) for part in self.parts)
 
+
+Term = Comparison | Not | And | Or
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What is shown and stored is what somebody wrote: another spelling of it might be longer than what is allowed."""
+
+    text: str
+    meaning: Term
+
+    def matches(self, facts: Facts) -> bool:
+        return self.meaning.matches(facts)
+
+    def subjects(self) -> frozenset[str]:
+        return self.meaning.subjects()
+
     def __str__(self) -> str:
-        return self._joined("or")
-
-
-Expression = Comparison | Not | And | Or
+        return self.text
 
 
 @lru_cache(maxsize=256)
@@ -129,13 +127,7 @@ def parse_query(text: str) -> Expression:
         raise InvalidParameterException(
             f"The expression has {len(text)} characters, but at most {MAX_LENGTH} are allowed."
         )
-    return _Reader(text).read()
-
-
-def _quoted(text: str, word: re.Pattern[str]) -> str:
-    if word.fullmatch(text):
-        return text
-    return f'"{text}"' if "'" in text else f"'{text}'"
+    return Expression(text, _Reader(text).read())
 
 
 class _Reader:
@@ -145,25 +137,25 @@ class _Reader:
         self._text = text
         self._at = 0
 
-    def read(self) -> Expression:
-        expression = self._or(0)
+    def read(self) -> Term:
+        term = self._or(0)
         if self._at < len(self._text):
             raise self._expected("'and', 'or' or the end (an argument with parentheses or spaces needs quotes)")
-        return expression
+        return term
 
-    def _or(self, depth: int) -> Expression:
+    def _or(self, depth: int) -> Term:
         parts = [self._and(depth)]
         while self._takes("||", "or"):
             parts.append(self._and(depth))
         return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
-    def _and(self, depth: int) -> Expression:
+    def _and(self, depth: int) -> Term:
         parts = [self._unary(depth)]
         while self._takes("&&", "and"):
             parts.append(self._unary(depth))
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
-    def _unary(self, depth: int) -> Expression:
+    def _unary(self, depth: int) -> Term:
         if depth > MAX_DEPTH:
             raise self._expected(f"at most {MAX_DEPTH} parentheses and negations within each other")
         if self._takes("!", "not"):

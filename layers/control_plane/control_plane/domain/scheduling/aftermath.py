@@ -30,8 +30,8 @@ def service_after(
     waiting_since: Mapping[str, datetime | None],
     more: bool,
 ) -> Service:
-    """`started`: tasks, by deployment or task set; `waiting_since`: of those that were tried, since when they wait for
-    capacity; `more`: there is more to do at once."""
+    """`planned`: its `sick` tasks are those that are told to stop now; `started`: tasks, by deployment or task set;
+    `waiting_since`: of those that were tried, since when they wait for capacity; `more`: there is more to do now."""
     steady = planned.steady and not more and service.status is ServiceStatus.ACTIVE
     waits = [since for since in waiting_since.values() if since is not None]
     after = service.model_copy(
@@ -68,12 +68,16 @@ def _deployments_after(
     service: Service, planned: ServicePlan, now: datetime, *, started: int, short: bool, steady: bool
 ) -> dict[str, Any]:
     """What becomes of the service's deployments. `short`: not all that was wanted could be placed."""
+    # A task that cannot be placed is a failure of its deployment, once each time that this is tried by the clock, and
+    # until the first one runs.
+    tried = short and (not service.short or service.look_at is None or service.look_at <= now)
+    unplaced = tried and not planned.deployment.has_run
     deployment = planned.deployment.model_copy(
-        update={"pending_count": (planned.deployment.pending_count or 0) + started}
+        update={
+            "pending_count": (planned.deployment.pending_count or 0) + started,
+            "failed_tasks": planned.deployment.failed_tasks + len(planned.sick) + unplaced,
+        }
     )
-    # A task that cannot be placed is a failure of its deployment, once each time that this is tried by the clock.
-    if short and (not service.short or service.look_at is None or service.look_at <= now):
-        deployment = deployment.model_copy(update={"failed_tasks": deployment.failed_tasks + 1})
     if planned.tripped:
         # Nothing of the failed deployment holds up what comes after it.
         return {
@@ -94,19 +98,21 @@ def _next_look(service: Service, planned: ServicePlan, now: datetime, *, soon: b
     """A time that still lies ahead stays, so that a run with nothing to do writes nothing."""
     if planned.status is ServiceStatus.INACTIVE:
         return None
-    if planned.not_before is not None:
-        return planned.not_before
-    latest = now + (_look_again(service, now) if soon or planned.held else LOOK_ANYWAY)
+    usual = now + (_look_again(service, planned, now) if soon or planned.held else LOOK_ANYWAY)
+    latest = planned.not_before or usual
     if planned.until is not None and planned.until < latest:
         return planned.until
+    if planned.not_before is not None:
+        return latest
     ahead = service.planned and service.look_at is not None and now < service.look_at <= latest
     return service.look_at if ahead else latest
 
 
-def _look_again(service: Service, now: datetime) -> timedelta:
+def _look_again(service: Service, planned: ServicePlan, now: datetime) -> timedelta:
     """The longer, the longer it waits for capacity. A circuit breaker counts by the clock, and needs it even."""
     breaker = service.deployment_configuration.circuit_breaker
-    counts = breaker is not None and breaker.enable and service.deployment.rollout_state is RolloutState.IN_PROGRESS
+    watched = service.deployment.rollout_state is RolloutState.IN_PROGRESS and not planned.deployment.has_run
+    counts = breaker is not None and breaker.enable and watched
     if service.waiting_since is None or counts:
         return LOOK_AGAIN
     return min(LONGEST_LOOK, max(LOOK_AGAIN, now - service.waiting_since))

@@ -2,24 +2,23 @@
 
     places (instance, line, task) ──► verdict on each ──► within the bounds ──► a step for each place that changes
 
-A line is what the service has on one instance, and how it was counted: so a change of one instance is decided and
-counted with that instance's place and the sum of the others, however many they are. With all places it is the same
-decision. Pure; whoever carries it out may die anywhere, and the next look plans anew.
+A change of one instance is decided with that instance's place and the sum over the lines of the others
+(daemon_line.py), however many they are. With all places it is the same decision. Pure; whoever carries it out may die
+anywhere, and the next look plans anew.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_services.html
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from control_plane.domain.container_instance import ContainerInstance, InstanceStatus
-from control_plane.domain.entity import Entity
 from control_plane.domain.scheduling.census import is_of
-from control_plane.domain.scheduling.plan import wait_until
+from control_plane.domain.scheduling.daemon_line import Line, told_to_stop, total
 from control_plane.domain.scheduling.rollout import (
     Checks,
     bounds,
@@ -28,37 +27,10 @@ from control_plane.domain.scheduling.rollout import (
     proved_at,
     unhealthy_at,
 )
+from control_plane.domain.scheduling.throttle import wait_until
 from control_plane.domain.service import RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.statuses import DesiredStatus, TaskStatus
-
-
-class Line(Entity):
-    """What the service has on one container instance, as it was last counted."""
-
-    instance_id: str
-    task_id: str | None = None
-    deployment_id: str | None = None
-    """Of the task."""
-    wanted: bool = False
-    """It is to have a task: one of the desiredCount."""
-    status: Literal["PENDING", "RUNNING"] | None = None
-    """Of a task that is to run."""
-    leaving: bool = False
-    """The task is to stop, and has not."""
-    healthy: bool = False
-    away: bool = False
-    """The task's machine is disconnected: nothing that is wanted of it happens soon."""
-    behind: bool = False
-    """The task is of a former deployment, and may be stopped as far as the bounds allow it."""
-    settled: bool = False
-    """Nothing is left to do here, or to wait for."""
-    lacks: tuple[str, ...] = ()
-    """Why the instance cannot take the task that it is to have."""
-    failed_starts: int = 0
-    """Tasks of a deployment that ended here, one after the other, before they were RUNNING."""
-    not_before: datetime | None = None
-    """No task is started here earlier: starts that fail are spaced out, on each instance by itself."""
 
 
 @dataclass(frozen=True)
@@ -112,16 +84,25 @@ class Step:
     stop: Verdict | None = None
     seen: bool = False
     """The service is done with the instance, which may be given other tasks."""
-    due: bool = False
-    """Any change of the instance is to wake the service, since its task is missing there."""
+    waits: bool = False
+    """Any change of the instance is to wake the service, for whose task others need not wait there: it has no room, or
+    its machine is away."""
+
+    @property
+    def newly_short(self) -> bool:
+        """Whether it is news that the instance cannot take the task of this deployment."""
+        return self.newly_lacks and not self._lacked
 
     @property
     def newly_lacks(self) -> bool:
-        """Whether it is news that the instance cannot take the task."""
+        """Whether it is news why: an event names the first reason."""
+        return self.line is not None and bool(self.line.lacks) and self._lacked != self.line.lacks[:1]
+
+    @property
+    def _lacked(self) -> tuple[str, ...]:
+        """The first reason as it was."""
         before, after = self.place.line, self.line
-        if after is None or not after.lacks:
-            return False
-        return before is None or (before.lacks, before.deployment_id) != (after.lacks, after.deployment_id)
+        return before.lacks[:1] if before and after and before.deployment_id == after.deployment_id else ()
 
 
 @dataclass(frozen=True)
@@ -135,8 +116,6 @@ class DaemonPlan:
     """How many instances are to have a task, here and elsewhere."""
     stuck: bool
     """The bounds of the deployment allow no step, and nothing is on its way that could change that."""
-    until: datetime | None
-    """When time alone may change what is to be done at these places."""
 
 
 def plan_daemons(
@@ -150,7 +129,7 @@ def plan_daemons(
     """`elsewhere` is the sum over the lines of all other places; a task of which nobody knows the end has no place."""
     known = checks or {}
     verdicts = [(place, _verdict(service, place, now, known)) for place in places]
-    here = [(place, verdict, _line(service, place, verdict, now, known)) for place, verdict in verdicts]
+    here = [(place, verdict, _timed(service, place, verdict, now, known)) for place, verdict in verdicts]
     counts = Counter(elsewhere or {}) + total(line for _, _, line in here if line)
     spare = counts["healthy"] - bounds(service, counts["wanted"]).least
     steps: list[Step] = []
@@ -161,8 +140,8 @@ def plan_daemons(
         elif verdict is Verdict.BEHIND and line is not None and line.behind and (spare > 0 or not line.healthy):
             stop = verdict
             spare -= line.healthy
-        after = _leaving(line) if stop and line is not None else line
-        steps += _step(service, place, after, start=verdict is Verdict.FREE, stop=stop)
+        after = told_to_stop(line) if stop and line is not None else line
+        steps += _step(service, place, verdict, after, stop)
     moves = any(step.start or step.stop for step in steps)
     return DaemonPlan(
         steps=tuple(steps),
@@ -173,37 +152,7 @@ def plan_daemons(
         ),
         wanted=counts["wanted"],
         stuck=not moves and 0 < counts["behind"] == counts["unsettled"] - counts["lacking"],
-        until=min((at for each in verdicts for at in _times(service, *each, known, now)), default=None),
     )
-
-
-def total(lines: Iterable[Line]) -> Counter[str]:
-    """The sum over lines: what a service's counts are made from."""
-    counts: Counter[str] = Counter()
-    for line in lines:
-        counts.update({name: 1 for name, counted in _counted(line).items() if counted})
-    return counts
-
-
-def _counted(line: Line) -> dict[str, bool]:
-    return {
-        "open": not (line.leaving and line.away),
-        "wanted": line.wanted,
-        "healthy": line.healthy,
-        "away": line.away,
-        "behind": line.behind,
-        "unsettled": not line.settled,
-        "lacking": bool(line.lacks),
-        str(line.status): line.status is not None,
-        f"{line.status} {line.deployment_id}": line.status is not None,
-        held_by(line.deployment_id): line.task_id is not None and not line.away,
-    }
-
-
-def held_by(deployment_id: str | None) -> str:
-    """Under which the tasks are counted that keep a former deployment from being over: those of machines that are away
-    do not."""
-    return f"HELD {deployment_id}"
 
 
 def _is_current(service: Service, task: Task) -> bool:
@@ -227,11 +176,11 @@ def _verdict(service: Service, place: Place, now: datetime, checks: Checks) -> V
         return Verdict.OUSTED
     if place.instance is None or place.instance.status is InstanceStatus.INACTIVE:
         return Verdict.STAYS  # whoever deregistered the instance ends its tasks
+    if not place.connected:
+        return Verdict.STAYS  # what is to become of it is decided once its machine is back, by what is true then
     if not place.matches:
         last = place.instance.status is InstanceStatus.DRAINING and place.others
         return Verdict.STAYS if last or task.protected(now) else Verdict.OUSTED
-    if not place.connected:
-        return Verdict.STAYS
     if not _is_current(service, task):
         return Verdict.STAYS if _failed(service) else Verdict.BEHIND
     sick_at = unhealthy_at(service, task, checks)
@@ -252,8 +201,16 @@ def _not_before(service: Service, place: Place, now: datetime) -> datetime | Non
     return place.line.not_before if place.line and _failures(service, place) else None
 
 
-def _line(service: Service, place: Place, verdict: Verdict, now: datetime, checks: Checks) -> Line | None:
+def _timed(service: Service, place: Place, verdict: Verdict, now: datetime, checks: Checks) -> Line | None:
     """The place's line if its task is left alone."""
+    line = _line(service, place, verdict, now, checks)
+    if line is None:
+        return None
+    times = [at for at in _times(service, place, verdict, now, checks) if at is not None and at > now]
+    return line.model_copy(update={"look_at": min(times, default=None)})
+
+
+def _line(service: Service, place: Place, verdict: Verdict, now: datetime, checks: Checks) -> Line | None:
     task = place.task
     if verdict is Verdict.NOTHING:
         return None
@@ -289,7 +246,7 @@ def _line(service: Service, place: Place, verdict: Verdict, now: datetime, check
         task_id=task.task_id,
         deployment_id=task.deployment_id or service.deployment.deployment_id,
         wanted=place.matches,
-        status="RUNNING" if task.last_status is TaskStatus.RUNNING else "PENDING",
+        status=_counted_as(task) if place.matches or not away else None,
         healthy=healthy and place.matches,
         away=away,
         behind=verdict is Verdict.BEHIND and not task.protected(now),
@@ -298,10 +255,8 @@ def _line(service: Service, place: Place, verdict: Verdict, now: datetime, check
     )
 
 
-def _leaving(line: Line) -> Line:
-    return line.model_copy(
-        update={"status": None, "leaving": True, "healthy": False, "behind": False, "settled": line.away}
-    )
+def _counted_as(task: Task) -> Literal["PENDING", "RUNNING"]:
+    return "RUNNING" if task.last_status is TaskStatus.RUNNING else "PENDING"
 
 
 def _order(each: tuple[Place, Verdict, Line | None]) -> tuple[bool, str]:
@@ -310,41 +265,34 @@ def _order(each: tuple[Place, Verdict, Line | None]) -> tuple[bool, str]:
     return (bool(line and line.healthy), place.instance_id)
 
 
-def _step(service: Service, place: Place, after: Line | None, *, start: bool, stop: Verdict | None) -> list[Step]:
+def _step(service: Service, place: Place, verdict: Verdict, after: Line | None, stop: Verdict | None) -> list[Step]:
     there = place.task is not None and not place.task.stopped
+    start = verdict is Verdict.FREE
     missing = place.matches and not there and service.status is ServiceStatus.ACTIVE and not _failed(service)
-    known = place.instance is not None and service.name in place.instance.daemons_due
+    exists = place.instance is not None and place.instance.status is not InstanceStatus.INACTIVE
+    undecided = exists and verdict is Verdict.STAYS and not (place.matches or place.connected)
+    due = place.instance is not None and service.name in place.instance.daemons_due
+    waits = place.instance is not None and service.name in place.instance.daemons_waiting
     step = Step(
         place,
         after,
         start=start,
         stop=stop,
-        seen=known and not missing,
-        due=missing and not start and not known,
+        seen=(due or waits) and not (missing or undecided),
+        waits=(missing or undecided) and not start and (bool(place.lacks) if due else not waits),
     )
-    return [step] if start or stop or step.seen or step.due or after != place.line else []
+    return [step] if start or stop or step.seen or step.waits or after != place.line else []
 
 
-def started(line: Line, task: Task) -> Line:
-    """The line of a place once a task starts there."""
-    return line.model_copy(
-        update={
-            "task_id": task.task_id,
-            "deployment_id": task.deployment_id,
-            "status": "PENDING",
-            "not_before": None,
-            "settled": False,
-        }
-    )
-
-
-def _times(service: Service, place: Place, verdict: Verdict, checks: Checks, now: datetime) -> list[datetime]:
+def _times(
+    service: Service, place: Place, verdict: Verdict, now: datetime, checks: Checks
+) -> Sequence[datetime | None]:
+    """When time alone may lead to another verdict. Of a machine that is away nothing is to be decided."""
     task = place.task
-    if verdict is Verdict.WAITS:
-        found = [_not_before(service, place, now)]
-    elif task is None or verdict not in {Verdict.STAYS, Verdict.BEHIND}:
-        return []
-    else:
-        proved = proved_at(service, task) if service.deployment.rollout_state is RolloutState.IN_PROGRESS else None
-        found = [unhealthy_at(service, task, checks), proved, task.protected_until]
-    return [at for at in found if at is not None and at > now]
+    if verdict is Verdict.WAITS and not _failed(service):
+        return [_not_before(service, place, now)]
+    if task is None or not place.connected or verdict not in {Verdict.STAYS, Verdict.BEHIND}:
+        return ()
+    proved = proved_at(service, task) if service.deployment.rollout_state is RolloutState.IN_PROGRESS else None
+    to_go = verdict is Verdict.BEHIND or not place.matches
+    return [unhealthy_at(service, task, checks), proved, task.protected_until if to_go else None]

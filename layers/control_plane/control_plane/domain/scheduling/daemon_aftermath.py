@@ -2,15 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from control_plane.domain.scheduling.aftermath import LOOK_AGAIN, LOOK_ANYWAY
-from control_plane.domain.scheduling.daemon import DaemonPlan, Step, Verdict, held_by
-from control_plane.domain.scheduling.rollout import after_failure, progress
+from control_plane.domain.scheduling.daemon import DaemonPlan, Step, Verdict
+from control_plane.domain.scheduling.daemon_line import held_by
+from control_plane.domain.scheduling.rollout import after_failure, bounds, progress
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceStatus
-
-LOOK_FOR_ROOM = timedelta(minutes=10)
-"""After which all is looked at again while instances lack room, in case that nobody said that there is some."""
 
 
 def after_chunk(
@@ -29,7 +27,7 @@ def after_chunk(
     were looked at; `last`: this is the last chunk of the plan.
     """
     ended = [step.place.task for step in steps if step.place.task is not None and step.place.task.stopped]
-    lacking = 0 if service.deployment.has_run else sum(step.newly_lacks for step in steps)
+    lacking = 0 if service.deployment.has_run else sum(step.newly_short for step in steps)
     went = progress(
         service.model_copy(update={"desired_count": planned.wanted}),
         [task for task in ended if task.deployment_id == service.deployment.deployment_id],
@@ -71,26 +69,23 @@ def after_chunk(
         after = after.model_copy(update={"deployment": completed, "completed": completed})
     if gone:
         return after.model_copy(update={"look_at": None})
-    if not last:
-        return after.model_copy(update={"look_at": now + LOOK_AGAIN})
-    latest = now + (LOOK_FOR_ROOM if after.short else LOOK_ANYWAY)
-    next_look = _after_all(service, planned, now, latest) if whole else _after_some(service, planned)
-    return after.model_copy(update={"look_at": next_look})
+    if not whole:
+        return after
+    # Whoever had read its cluster before the service was in it, and then wrote an instance, did not name the service.
+    is_new = now < service.created_at + LOOK_AGAIN
+    at_all = now + (LOOK_AGAIN if is_new or not last else LOOK_ANYWAY)
+    # Nothing to do here: a time that still lies ahead stays, so that such a look writes nothing.
+    ahead = not steps and service.planned and service.look_at is not None and now < service.look_at <= at_all
+    return after if ahead else after.model_copy(update={"look_at": at_all})
 
 
-def needs_whole_look(service: Service) -> bool:
-    """Whether tasks of a former deployment may stop by now whose instances nobody has named.
-
-    Not for each of them: only once a tenth of those that may be down at once could be, or nothing else is on its way.
-    """
-    counts, configuration = service.tally or {}, service.deployment_configuration
-    if service.status is not ServiceStatus.ACTIVE or not counts.get("behind"):
-        return False
-    wanted = counts.get("wanted", 0)
-    least = -(-wanted * configuration.minimum_healthy_percent // 100)
-    spare = counts.get("healthy", 0) - least
-    at_rest = counts.get("unsettled", 0) <= counts["behind"] + counts.get("lacking", 0)
-    return spare >= (1 if at_rest else max(1, (wanted - least) // 10))
+def may_stop(service: Service) -> int:
+    """How many tasks of former deployments may stop by now whose instances nobody has named."""
+    counts = service.tally or {}
+    if service.status is not ServiceStatus.ACTIVE:
+        return 0
+    spare = counts.get("healthy", 0) - bounds(service, counts.get("wanted", 0)).least
+    return max(0, min(spare, counts.get("behind", 0)))
 
 
 def _counted(deployment: Deployment, counts: Counter[str]) -> Deployment:
@@ -98,17 +93,3 @@ def _counted(deployment: Deployment, counts: Counter[str]) -> Deployment:
     return deployment.model_copy(
         update={"running_count": counts[f"RUNNING {name}"], "pending_count": counts[f"PENDING {name}"]}
     )
-
-
-def _after_all(service: Service, planned: DaemonPlan, now: datetime, latest: datetime) -> datetime:
-    """A time that still lies ahead stays, so that a look with nothing to do writes nothing."""
-    if planned.until is not None and planned.until < latest:
-        return planned.until
-    ahead = service.look_at
-    return ahead if service.planned and ahead is not None and now < ahead <= latest else latest
-
-
-def _after_some(service: Service, planned: DaemonPlan) -> datetime | None:
-    """Sooner than it was to be, if these places want it."""
-    times = [at for at in (service.look_at, planned.until) if at is not None]
-    return min(times, default=None)

@@ -3,28 +3,24 @@
 Whether a task counts is for standing.py to say; here is what follows from it.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_services.html
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
 from control_plane.domain.scheduling.census import CONNECTED, Census, is_of, running, take_census
 from control_plane.domain.scheduling.ranking import Groups, ranked
-from control_plane.domain.scheduling.rollout import Checks, bounds, failed_to_start, progress, proved_at
+from control_plane.domain.scheduling.rollout import Checks, bounds, had_run_well, progress, proved_at
 from control_plane.domain.scheduling.standing import Connection, standing
+from control_plane.domain.scheduling.throttle import throttle
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceStatus
 from control_plane.domain.task import Task
 from ecs_protocol.statuses import TaskStatus
 
 Order = Callable[[Sequence[Task]], Sequence[Task]]
 """Those of some tasks that may be stopped, in the order in which they go."""
-
-STARTS_BEFORE_THROTTLING = 3
-FIRST_WAIT_SECONDS = 10
-LONGEST_WAIT_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,9 @@ class ServicePlan:
     stop: tuple[Task, ...]
     """The surplus, and tasks of former deployments."""
     sick: tuple[Task, ...]
-    """Tasks to end for their health."""
+    """Tasks to end for their health. Not counted as failures yet: whoever tells them to stop counts those."""
+    ailing: tuple[Task, ...]
+    """Those that are to be replaced for their health, and run on until then: who goes first, first."""
     give_up: tuple[Task, ...]
     """Tasks that are never to run again, if their machines ever return."""
     ended: tuple[Task, ...]
@@ -54,6 +52,8 @@ class ServicePlan:
     status: ServiceStatus
     deployment: Deployment
     """The PRIMARY one, with its counts."""
+    former: tuple[Task, ...]
+    """Tasks of former deployments that are to run until others have taken their place."""
     older: tuple[Deployment, ...]
     """Those of the former ones that still have tasks, with their counts."""
     tripped: bool
@@ -101,12 +101,13 @@ def plan(
     places, waits_of = connections or {}, delays or {}
     census = take_census(service, tasks, now, connections=places, delays=waits_of, checks=checks or {})
     wanted = service.desired_count if service.status is ServiceStatus.ACTIVE else 0
-    failed_starts, not_before = _throttle(service, census.ended, now, all_run=running(census.staying) >= wanted)
+    own_ends = [task for task in census.ended if is_of(service.deployment, task)]
+    failed_starts, not_before = throttle(service, own_ends, now, all_run=running(census.staying) >= wanted)
     order = partial(ranked, census=census, places=places, groups=groups or {})
     steps = _steps(service, census, wanted, order, throttled=not_before is not None)
     well = [task for task in census.current if task.task_id in census.healthy]
-    own_ends = [task for task in census.ended if is_of(service.deployment, task)]
-    went = progress(service, own_ends, well, len(steps.sick), now)
+    proofs = [*well, *(task for task in own_ends if had_run_well(service, task, checks or {}))]
+    went = progress(service, own_ends, proofs, 0, now)
     if went.tripped:
         steps = _Steps()
     older = _still_there(service, census)
@@ -118,6 +119,7 @@ def plan(
         substitutes=max(0, min(steps.start, len(census.missed) - sum(bool(task.substitute) for task in census.kept))),
         stop=steps.stop,
         sick=steps.sick,
+        ailing=tuple(task for task in order(census.current) if task.task_id in census.sick and task not in steps.sick),
         give_up=_given_up(service, census),
         ended=(*census.ended, *census.leaving) if done else census.ended,
         running=kept_running,
@@ -131,6 +133,7 @@ def plan(
         deployment=_counted(service.deployment, census.current).model_copy(
             update={"failed_tasks": went.failed_tasks, "has_run": went.has_run}
         ),
+        former=tuple(task for task in census.former if task not in steps.stop),
         older=older,
         tripped=went.tripped,
         leaving=any(not census.away(task) for task in census.leaving),
@@ -173,10 +176,17 @@ def _steps(service: Service, census: Census, wanted: int, order: Order, *, throt
     first_to_end = sorted((task for task in shielded if task not in outlasting), key=_protected_until)
     in_order = order(census.current)
     surplus = max(0, len(census.current) - len(outlasting) - wanted)
-    stops.take(in_order[:surplus])
-    # Where there is no room for its replacement beside it, a task ends first; and at once, if it does not run yet.
-    crowded = [task for task in in_order[surplus:] if task.task_id in census.replaced]
-    first = max(0, wanted - len(census.staying) - min(missing, room))
+    # An unhealthy one stays until another is well in its place.
+    relieved = max(0, len(census.healthy) - (wanted - len(census.sick)))
+    too_many = in_order[:surplus]
+    stops.take([task for task in too_many if task.task_id in census.sick][:relieved])
+    stops.take([task for task in too_many if task.task_id not in census.sick])
+    # Where there is no room for its replacement beside it, a task ends first; and at once, if it does not run yet. One
+    # that is unhealthy is better than none for as long as nothing is started.
+    to_replace = census.draining if throttled or failed else census.replaced
+    crowded = [task for task in in_order[surplus:] if task.task_id in to_replace]
+    room_soon = max(0, limits.most - len(census.kept) + len(stops.chosen))
+    first = max(0, wanted - len(census.staying) - min(missing, room_soon))
     stops.take(crowded[:first])
     stops.take([task for task in crowded[first:] if task.last_status is not TaskStatus.RUNNING])
     return _Steps(
@@ -256,7 +266,8 @@ def _is_stuck(service: Service, census: Census, steps: _Steps) -> bool:
     to_go = {task.task_id for task in census.former} | census.draining
     if service.deployment.rollout_state is RolloutState.FAILED or not to_go - census.protected:
         return False
-    return _is_quiet(service, census, steps)
+    # One that did not run when its machine went away may run by now: no number would bring that on.
+    return _is_quiet(service, census, steps) and all(task.task_id in census.healthy for task in census.staying)
 
 
 def _is_quiet(service: Service, census: Census, steps: _Steps) -> bool:
@@ -264,16 +275,6 @@ def _is_quiet(service: Service, census: Census, steps: _Steps) -> bool:
     moves = steps.start or steps.stop or steps.sick
     leaving = any(not census.away(task) for task in census.leaving)
     return not (moves or leaving) and _all_well(service, census)
-
-
-def _throttle(service: Service, ended: Iterable[Task], now: datetime, *, all_run: bool) -> tuple[int, datetime | None]:
-    """How many starts in a row have failed, and until when no other is tried."""
-    failures = sum(failed_to_start(task) for task in ended)
-    if all_run and not failures:
-        return 0, None
-    failed_starts = service.failed_starts + failures
-    not_before = wait_until(failed_starts, now) if failures else service.not_before
-    return failed_starts, not_before if not_before is not None and now < not_before else None
 
 
 def _held(
@@ -296,12 +297,3 @@ def _is_done(service: Service, census: Census) -> bool:
 def _next_change(census: Census, proving: Sequence[datetime]) -> datetime | None:
     of_absences = (each.until for each in census.standings.values() if each.until is not None)
     return min((*of_absences, *census.sick_later, *proving), default=None)
-
-
-def wait_until(failed_starts: int, now: datetime) -> datetime | None:
-    """Until when no other start is tried once so many in a row have failed."""
-    excess = failed_starts - STARTS_BEFORE_THROTTLING
-    if excess < 0:
-        return None
-    seconds = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(excess, 10))
-    return now + timedelta(seconds=seconds)

@@ -1,6 +1,6 @@
 """Who goes first when a service has more tasks than it should. Pure.
 
-    tasks ── class by class: sick, draining, away, not running, the copy not preferred, the rest
+    tasks ── class by class: sick, draining, away, not running, not healthy, copies not preferred, the rest
                 │  in each: always one of the fullest group, of that the fullest group within it, …, the newest task
                 └─► so what stays is spread as the tasks were when they were placed
 
@@ -37,9 +37,10 @@ def group_of(instance: ContainerInstance, strategy: Sequence[Strategy]) -> Path:
 def ranked(
     kept: Sequence[Task], *, census: Census, places: Mapping[str, Connection], groups: Groups | None = None
 ) -> list[Task]:
-    """Who goes first: who is unhealthy, who is on an instance that is to be emptied, whose machine is away, who runs
-    least, who is the copy that is not preferred once a machine is back, and then who leaves the others spread best:
-    over `groups`, and over instances. Protected tasks do not go, and count where they are."""
+    """Who goes first: who is to be replaced for its health, who is on an instance that is to be emptied, whose machine
+    is away, who does not run, who is not healthy, who is the copy that is not preferred once a machine is back, then
+    who leaves the others spread best: over `groups`, and over instances. Protected tasks do not go, and count where
+    they are."""
     copies = any(task.substitute for task in kept)
     not_preferred = _copy_rank(places) if copies else lambda _task: 0.0
     known = groups or {}
@@ -50,6 +51,7 @@ def ranked(
             task.task_id not in census.draining,
             not census.away(task),
             task.last_status is TaskStatus.RUNNING,
+            task.task_id in census.healthy,
             not_preferred(task),
         )
 

@@ -4,13 +4,12 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.health import task_health
-from control_plane.domain.placement.place import Unplaced
 from control_plane.domain.service import CircuitBreaker, Deployment, RolloutState, Service
 from control_plane.domain.tags import counts_exits
 from control_plane.domain.task import Task
@@ -71,6 +70,12 @@ def proved_at(service: Service, task: Task) -> datetime | None:
     return task.started_at + (SOON if counts_exits(service.tags) else timedelta())
 
 
+def had_run_well(service: Service, task: Task, checks: Checks) -> bool:
+    """Whether a task that has stopped was a success before. Of one whose health is checked nobody can say any more."""
+    at = proved_at(service, task)
+    return at is not None and at <= (task.stopped_at or task.updated_at) and not checks.get(task.task_definition)
+
+
 @dataclass(frozen=True)
 class Progress:
     """What became of the PRIMARY deployment."""
@@ -83,7 +88,7 @@ class Progress:
 
 def progress(service: Service, ended: Iterable[Task], well: Iterable[Task], sick: int, now: datetime) -> Progress:
     """`ended`: its tasks that have stopped since it was last looked at; `well`: those that run, and are healthy if that
-    is checked; `sick`: how many are now stopped for their health.
+    is checked, or did so until they stopped; `sick`: how many are now stopped for their health.
 
     The first task that runs well ends the count of those that did not start; health is judged to the end.
     """
@@ -129,13 +134,16 @@ ROLLING_BACK = "ECS deployment circuit breaker: rolling back to deploymentId {}.
 def after_failure(service: Service, failed: Deployment, older: tuple[Deployment, ...], now: datetime) -> dict[str, Any]:
     """The members of the service, once the circuit breaker has had enough of its PRIMARY deployment.
 
-    A failed return is not rolled back again.
+    A failed return is not rolled back again, nor is any later deployment to it: on Amazon ECS, too, only to what is
+    COMPLETED.
     """
     breaker, former = service.deployment_configuration.circuit_breaker, service.completed
     failed = failed.model_copy(
         update={"rollout_state": RolloutState.FAILED, "rollout_reason": FAILED, "updated_at": now}
     )
-    if breaker is None or not breaker.rollback or former is None or former.deployment_id == failed.deployment_id:
+    if former is not None and former.deployment_id == failed.deployment_id:
+        return {"deployment": failed, "older": older, "completed": None}
+    if breaker is None or not breaker.rollback or former is None:
         return {"deployment": failed, "older": older}
     return rolled_back(failed, older, former, ROLLING_BACK, now)
 
@@ -144,8 +152,11 @@ def rolled_back(
     failed: Deployment, older: tuple[Deployment, ...], former: Deployment, reason: str, now: datetime
 ) -> dict[str, Any]:
     """The last completed deployment is PRIMARY again, and its tasks that still run are its tasks."""
+    there = next((each for each in older if each.deployment_id == former.deployment_id), None)
     again = former.model_copy(
         update={
+            "running_count": there.running_count if there else 0,
+            "pending_count": there.pending_count if there else 0,
             "rollout_state": RolloutState.IN_PROGRESS,
             "rollout_reason": reason.format(former.deployment_id),
             "updated_at": now,
@@ -160,12 +171,3 @@ def rolled_back(
         "task_definition": again.task_definition,
         "capacity_provider_strategy": again.capacity_provider_strategy or (),
     }
-
-
-def is_in_its_own_way(service: Service, unplaced: Unplaced, alive: Sequence[Task]) -> bool:
-    """Whether an instance lacks nothing but resources, and would not if a former task of the service were gone."""
-    held = {task.instance_id for task in alive if task.deployment_id != service.deployment.deployment_id}
-    return any(
-        name in held and all(reason.startswith("RESOURCE") for reason in reasons)
-        for name, reasons in unplaced.refusals.items()
-    )

@@ -6,11 +6,12 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployme
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from control_plane.domain.placement.place import Unplaced
 from control_plane.domain.scheduling.plan import ServicePlan
+from control_plane.domain.scheduling.rollout import FAILED
 from control_plane.domain.scheduling.task_sets import TaskSetsPlan
 from control_plane.domain.service import Deployment, RolloutState, Service, ServiceEvent
 from control_plane.domain.service_description import rollout_reason
@@ -30,6 +31,14 @@ def told(service: Service, message: str, *, now: datetime, new_id: NewId, **memb
         message=f"(service {service.name}{_task_set(service)}) {message}",
         **members,
     )
+
+
+def in_order(events: Sequence[ServiceEvent]) -> list[ServiceEvent]:
+    """Those of one commit, a millisecond apart, since they are read by their times."""
+    return [
+        event.model_copy(update={"created_at": event.created_at + timedelta(milliseconds=number)})
+        for number, event in enumerate(events)
+    ]
 
 
 def _task_set(service: Service) -> str:
@@ -78,11 +87,13 @@ def of_plan(
     service: Service, planned: ServicePlan, *, steady: bool, now: datetime, new_id: NewId
 ) -> list[ServiceEvent]:
     """What has changed since the service was last looked at, each said once."""
+    parts = planned.parts if isinstance(planned, TaskSetsPlan) else ()
+    bound = next((part.service for part in parts if part.plan.stuck), service)
     found = [
         _missed(service, planned, now, new_id) if planned.missed > service.missed_count else None,
         _held(service, planned, now, new_id) if planned.held > service.held_count else None,
         *(unhealthy(service, task, now=now, new_id=new_id) for task in planned.sick),
-        _stuck(service, now, new_id, crowded=planned.crowded) if planned.stuck and not service.stuck else None,
+        _stuck(bound, now, new_id, crowded=planned.crowded) if planned.stuck and not service.stuck else None,
         _protected(service, planned, now, new_id) if planned.protected and not service.protected_count else None,
         _steady(service, "SERVICE_STEADY_STATE", now, new_id) if steady and not service.steady else None,
         _impaired(service, now, new_id) if planned.not_before is not None and service.not_before is None else None,
@@ -132,9 +143,13 @@ def of_deployments(before: Service, after: Service, *, now: datetime, new_id: Ne
 
 def of_deployment(service: Service, deployment: Deployment, *, now: datetime, new_id: NewId) -> ServiceEvent:
     state = deployment.rollout_state
+    why = ": tasks failed to start" if deployment.rollout_reason == FAILED else ""
+    message = f"(deployment {deployment.deployment_id}) deployment {state.words}{why}."
+    if state is RolloutState.IN_PROGRESS and deployment.rollout_reason is not None:
+        message = f"rolling back to deployment {deployment.deployment_id}."
     return told(
         service,
-        f"(deployment {deployment.deployment_id}) deployment {state.words}.",
+        message,
         now=now,
         new_id=new_id,
         detail_type="ECS Deployment State Change",
@@ -184,19 +199,17 @@ _LACKS: Mapping[str, str] = {
 
 
 def _why(unplaced: Unplaced) -> str:
-    """Names what the closest instance lacked; what Amazon ECS does not say, the expressions that it does not satisfy
-    and how many instances refused for which reason, follows after it."""
+    """Names what the closest instance lacked; what Amazon ECS does not say, the numbers and names of it and how many
+    instances refused for which reason, follows after it."""
     closest = unplaced.closest
     if closest is None:
         return "Reason: No Container Instances were found in your cluster."
     reason = unplaced.refusals[closest][0]
     lacks = _LACKS.get(reason, f'encountered error "{reason}".')
-    expressions = "; ".join(unplaced.unsatisfied.get(closest, ()))
     counts = ", ".join(f"{reason.rstrip('.')} ({count})" for reason, count in unplaced.counted.items())
     return (
-        f"The closest matching (container-instance {closest}) {lacks}"
-        + (f" It does not satisfy: {expressions}." if expressions else "")
-        + f" Refusals of {len(unplaced.refusals)} container instances: {counts}."
+        f"The closest matching (container-instance {closest}) {lacks}{unplaced.words(closest)} "
+        f"Refusals of {len(unplaced.refusals)} container instances: {counts}."
     )
 
 
