@@ -104,7 +104,8 @@ def _take_line(draft: Draft, line: ListedTask, version: int) -> None:
         else:
             ask_for_task(draft, line.task_id)
         return
-    if (line.report_epoch, line.report_number) < task.acknowledged_report:
+    if (line.report_epoch, line.report_number) != task.acknowledged_report:
+        # Smaller: what was acknowledged never arrived. Greater: a state older than this one has told more since.
         task = replace(task, acknowledged_revision=0, published_revision=0)
     if version >= task.command_version:
         task = _wanted(draft, task, line.desired_status, version)

@@ -58,7 +58,7 @@ def advance(draft: Draft, task: Task) -> None:
     if begins_again(draft, task):
         task = begin_again(draft, _stop(draft, task))
     if not begins_again(draft, task):
-        task = _decide_to_stop(draft, task)
+        task = _decide_to_stop(draft, update(task, restart_at=None))
         task = _stop(draft, task) if task.stopping else _start(draft, task)
         task = _status(draft, _note_times(task, draft.now))
     draft.put(worth_a_report(draft, task))
@@ -150,7 +150,7 @@ def _decide_to_stop(draft: Draft, task: Task) -> Task:
     """The end of an essential container, or of all of them, ends the task; so does being cut off for too long."""
     if task.stopping_at is not None:
         return task
-    ending = replace(task, stopping_at=draft.now.wall, restart_at=None, end_revision=task.revision + 1)
+    ending = replace(task, stopping_at=draft.now.wall, end_revision=task.revision + 1)
     if task.desired is DesiredStatus.STOPPED:
         return ending
     last_moment = stops_at(draft.state, task)
@@ -185,7 +185,7 @@ def _stop(draft: Draft, task: Task) -> Task:
 def _start_one(draft: Draft, task: Task, container: Container) -> Container:
     ref = ContainerRef(task.task_id, container.name)
     if container.phase not in {Phase.WAITING, Phase.PULLED, Phase.CREATED, Phase.ENDED}:
-        return container
+        return _killed_when_due(draft, ref, container)
     if not may_go_on(task, container) and not _goes_alone(draft, container):
         return container
     if task.stop_after is not None and draft.state.rebooted:
@@ -228,12 +228,16 @@ def _stop_one(draft: Draft, task: Task, container: Container) -> Container:
         return replace(container, phase=Phase.STOPPED)
     if container.phase is Phase.RUNNING and not is_needed(task, container):
         draft.do(StopContainer(ref))
-        kill_at = container.kill_at or draft.now.elapsed + container.stop_timeout
-        return replace(container, phase=Phase.STOPPING, kill_at=kill_at)
-    if container.phase is Phase.STOPPING and container.kill_at is not None and container.kill_at <= draft.now.elapsed:
-        draft.do(StopContainer(ref, kill=True))
-        return replace(container, kill_at=draft.now.elapsed + draft.rules.kill_again_after)
-    return container
+        return replace(container, phase=Phase.STOPPING, kill_at=draft.now.elapsed + container.stop_timeout)
+    return _killed_when_due(draft, ref, container)
+
+
+def _killed_when_due(draft: Draft, ref: ContainerRef, container: Container) -> Container:
+    """Whatever has become of the reason to stop it since: it was asked to end, and may be half gone."""
+    if container.phase is not Phase.STOPPING or container.kill_at is None or container.kill_at > draft.now.elapsed:
+        return container
+    draft.do(StopContainer(ref, kill=True))
+    return replace(container, kill_at=draft.now.elapsed + draft.rules.kill_again_after)
 
 
 def _note_times(task: Task, now: Instant) -> Task:

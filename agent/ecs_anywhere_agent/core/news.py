@@ -11,7 +11,9 @@ from ecs_protocol.statuses import TaskStatus
 def worth_a_report(draft: Draft, task: Task) -> Task:
     """RUNNING, STOPPED and what changes while RUNNING is reported at once; else where it stands, when that is due."""
     before = draft.before.tasks.get(task.task_id)
-    advanced = before is None or before.last_status is not task.last_status
+    # It may have ended before, too, if the inventory proved that it had run again since.
+    ends_anew = before is not None and before.end_revision != task.end_revision
+    advanced = before is None or before.last_status is not task.last_status or ends_anew
     if advanced and task.last_status in {TaskStatus.RUNNING, TaskStatus.STOPPED}:
         draft.log(f"task {task.task_id}: {task.last_status}{_because(task)}")
         task = replace(task, revision=task.revision + 1)

@@ -26,7 +26,7 @@ def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> Non
     """The truth about every container at one moment.
 
     An action that the inventory does not show as done counts as not done: its container goes back one phase and
-    `advance` gives the action again.
+    `advance` gives the action again. A container that was to stop is asked again, with its whole stopTimeout.
     """
     found = {snapshot.ref: snapshot for snapshot in containers}
     for each in draft.tasks():
@@ -47,10 +47,12 @@ def take_inventory(draft: Draft, containers: Iterable[ContainerSnapshot]) -> Non
 def _was_started_since(task: Task, found: Mapping[ContainerRef, ContainerSnapshot]) -> bool:
     """A container of it has had a run that the state does not know of."""
     runs = ((container, found.get(ContainerRef(task.task_id, container.name))) for container in task.containers)
-    return any(
-        snapshot is not None and snapshot.run != container.run and None not in {snapshot.run, container.run}
-        for container, snapshot in runs
-    )
+    return any(snapshot is not None and _is_newer(container, snapshot) for container, snapshot in runs)
+
+
+def _is_newer(container: Container, snapshot: ContainerSnapshot) -> bool:
+    """Whether it shows a run that the state does not know of."""
+    return snapshot.run not in {container.run, None}
 
 
 def see(draft: Draft, snapshot: ContainerSnapshot) -> None:
@@ -70,7 +72,7 @@ def failed(draft: Draft, event: ActionFailed) -> None:
     def change(container: Container) -> Container:
         if container.phase not in _TRIED_IN[event.attempt]:
             return container
-        return replace(container, phase=Phase.STOPPED, reason=f"{event.attempt}: {event.reason}"[:1024])
+        return replace(container, phase=Phase.STOPPED, ran=0.0, reason=f"{event.attempt}: {event.reason}"[:1024])
 
     _change(draft, event.ref, change)
 
@@ -144,13 +146,10 @@ def _recount(task: Task, container: Container, found: dict[ContainerRef, Contain
                 return replace(container, phase=Phase.PULLED)
             case _:
                 return replace(container, phase=Phase.STOPPED, reason=GONE, kill_at=None)
-    if (
-        container.phase is not Phase.RESTARTING
-        and container.run != snapshot.run
-        and None not in {container.run, snapshot.run}
-    ):
+    if container.phase is not Phase.RESTARTING and _is_newer(container, snapshot):
         # The state is older than the machine: it does not know of this run, which is the one that counts.
-        container = replace(_begun_again(container, snapshot), phase=Phase.STARTING, run=None, running_since=None)
+        begun = _begun_again(container, snapshot)
+        container = replace(begun, phase=Phase.STARTING, run=None, running_since=None, kill_at=None)
     if container.phase in {Phase.STOPPED, Phase.ENDED}:
         return container
     if container.phase is Phase.RESTARTING and snapshot.run == container.run:
@@ -158,7 +157,7 @@ def _recount(task: Task, container: Container, found: dict[ContainerRef, Contain
     if snapshot.condition is Condition.CREATED:
         return replace(container, phase=Phase.CREATED, runtime_id=snapshot.runtime_id)
     seen = merge(container, snapshot)
-    return replace(seen, phase=Phase.RUNNING) if seen.phase is Phase.STOPPING else seen
+    return replace(seen, phase=Phase.RUNNING, kill_at=None) if seen.phase is Phase.STOPPING else seen
 
 
 def _adopt(draft: Draft, snapshot: ContainerSnapshot) -> None:

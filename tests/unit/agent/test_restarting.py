@@ -10,7 +10,7 @@ from ecs_anywhere_agent.core.actions import PublishReports
 from ecs_anywhere_agent.core.desired import NO_TRACE
 from ecs_anywhere_agent.core.events import Attempt, Condition, ContainerChanged, NotConnected
 from ecs_anywhere_agent.core.values import ContainerRef, State
-from ecs_protocol.messages import Reconciliation, TaskReport
+from ecs_protocol.messages import Reconciliation, TaskReport, TaskStateChanges
 from ecs_protocol.statuses import HealthStatus, StopCode, TaskStatus
 from unit.agent.world import DEFINITION, Cloud, CrashedError, FakeContainer, Machine, task_id
 
@@ -58,6 +58,51 @@ def lose_state(machine: Machine, stored: State | None = None) -> None:
     machine.disconnect()
     machine.stored = stored or State()
     machine.boot()
+
+
+def test_an_older_state_that_never_saw_a_container_run_finds_it_running() -> None:
+    """When the disk was copied, its image could not be pulled, and the task waited to be tried again."""
+    machine = Machine(Cloud())
+    machine.boot()
+    machine.connect()
+    machine.drain()
+    machine.runtime.failures = {"app": Attempt.PULL}
+    machine.deliver(machine.cloud.run(1, **SERVICE))
+    machine.disconnect()
+    machine.settle(2)
+    older = machine.stored
+    machine.runtime.failures = {}
+    machine.settle(20)
+    assert is_running(machine)
+    lose_state(machine, older)
+    machine.connect()
+    machine.settle(10)
+    assert is_running(machine)
+    assert report(machine).last_status is RUNNING
+
+
+def test_an_older_state_in_which_a_task_had_ended_before_it_ever_ran_finds_it_running() -> None:
+    """The connection was lost before its end was told, so that it was taken back, and its image was there then."""
+    machine = Machine(Cloud())
+    machine.boot()
+    machine.connect()
+    machine.drain()
+    machine.runtime.failures = {"app": Attempt.PULL}
+    machine.lose = lambda message: isinstance(message, PublishReports | TaskStateChanges)
+    machine.deliver(machine.cloud.run(1, **SERVICE))
+    machine.drain()
+    assert status(machine) is STOPPED
+    older = machine.stored
+    machine.disconnect()
+    machine.runtime.failures = {}
+    machine.settle(20)
+    assert is_running(machine)
+    machine.lose = lambda _: False
+    lose_state(machine, older)
+    machine.connect()
+    machine.settle(10)
+    assert is_running(machine)
+    assert report(machine).last_status is RUNNING
 
 
 def test_without_its_state_and_cut_off_it_starts_again_what_the_labels_say() -> None:
@@ -571,6 +616,16 @@ def test_an_exit_code_that_is_ignored_ends_the_container() -> None:
     machine.settle(61)
     end(machine)
     assert machine.runtime.restarts == {}
+
+
+def test_what_cannot_be_restarted_is_not_tried_again_and_again() -> None:
+    """It did not run for its restartAttemptPeriod."""
+    machine = running(with_policy())
+    machine.settle(61)
+    machine.runtime.failures = {"app": Attempt.START}
+    end(machine)
+    assert machine.runtime.begun.count("restart app") == 1
+    assert report(machine).last_status is STOPPED
 
 
 def test_a_container_of_which_only_the_beginning_is_left_is_started() -> None:

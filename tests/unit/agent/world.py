@@ -123,6 +123,8 @@ class Runtime:
     restarts: dict[ContainerRef, int] = field(default_factory=dict)
     obedient: bool = True
     failures: dict[str, Attempt] = field(default_factory=dict)
+    runs: int = 0
+    """How many there were of all containers: no two have the same."""
     begun: list[str] = field(default_factory=list)
     """`start app`, `restart app`, `stop app`, each as it was asked for."""
 
@@ -192,9 +194,9 @@ class Runtime:
                 return None
         return ContainerChanged(self.snapshot(action.ref))
 
-    @staticmethod
-    def _begin(container: FakeContainer) -> None:
-        container.run += 1
+    def _begin(self, container: FakeContainer) -> None:
+        self.runs += 1
+        container.run = self.runs
         container.condition, container.exit_code = Condition.RUNNING, None
         container.health = HealthStatus.UNKNOWN
 
@@ -410,7 +412,10 @@ class Machine:
 
     def drain(self) -> None:
         """Until nothing is to be done now."""
+        taken = 0
         while self.events:
+            taken += 1
+            assert taken < 1000, "what brings about itself again and again keeps an agent busy for nothing"
             self.take(self.events.pop(0))
 
     def settle(self, seconds: float) -> None:
