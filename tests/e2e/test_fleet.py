@@ -63,10 +63,13 @@ def test_a_daemon_runs_on_each_machine_that_joins_and_leaves_a_drained_one_last(
         stack.ecs.delete_service(cluster=cluster, service=name, force=True)
 
 
-def test_a_revision_that_fails_on_every_machine_is_rolled_back(stack: Stack) -> None:
+@pytest.mark.docker
+def test_a_bad_image_is_rolled_back(stack: Stack, docker_image: str) -> None:
+    """No registry listens there: each pull of it is refused at once, on all three machines."""
     cluster = "rolled"
-    agents = [stack.agent(cluster) for _ in range(3)]
-    good, bad = stack.define("rolled"), stack.define("rolled", entryPoint=["/no/such/program"])
+    agents = [stack.agent(cluster, "docker") for _ in range(3)]
+    good = stack.define("rolled", image=docker_image)
+    bad = stack.define("rolled", image=f"127.0.0.1:9/{docker_image}")
     stack.ecs.create_service(
         cluster=cluster, serviceName="web", taskDefinition=good, desiredCount=3, deploymentConfiguration=BREAKER
     )
@@ -80,6 +83,11 @@ def test_a_revision_that_fails_on_every_machine_is_rolled_back(stack: Stack) -> 
     [described] = stack.ecs.describe_services(cluster=cluster, services=["web"])["services"]
     assert described["taskDefinition"] == good
     assert set(stack.ecs.list_tasks(cluster=cluster, serviceName="web")["taskArns"]) == before
+    stopped = stack.ecs.list_tasks(cluster=cluster, serviceName="web", desiredStatus="STOPPED")["taskArns"]
+    ended = stack.ecs.describe_tasks(cluster=cluster, tasks=stopped)["tasks"]
+    failed = [task for task in ended if task["stopCode"] == "TaskFailedToStart"]
+    why = {task["containers"][0].get("reason", "").partition(":")[0] for task in failed}
+    assert why == {"CannotPullContainerError"}, ended
     stack.ecs.delete_service(cluster=cluster, service="web", force=True)
 
 
