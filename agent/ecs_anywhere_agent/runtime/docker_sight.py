@@ -4,6 +4,7 @@ An event only says that a container is to be looked at; what is told is what is 
 """
 
 import logging
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,11 @@ from ecs_anywhere_agent.runtime.interface import Emit
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
+_KILLED = 128 + signal.SIGKILL
+_OUT_OF_MEMORY_SECONDS = 0.3
+"""Within which Docker knows why a container was killed: that it ended and that its memory was used up are told to it by
+two watchers, in any order. https://github.com/moby/moby/issues/18510
+"""
 
 
 class Sight:
@@ -68,7 +74,7 @@ class Sight:
     def tell(self, ref: ContainerRef) -> None:
         """What is true of it now."""
         container = self.find(ref)
-        inspected = None if container is None else self._engine.inspect(container)
+        inspected = None if container is None else self._inspect_once_settled(container)
         snapshot = None if inspected is None else self._note(inspected)
         with self._lock:
             last_words = self._last_words.pop(ref, None)
@@ -125,6 +131,15 @@ class Sight:
                     del self._looks[ref]
                     return
                 self._looks[ref] = False
+
+    def _inspect_once_settled(self, container: str) -> dict[str, Any] | None:
+        inspected = self._engine.inspect(container)
+        if inspected is not None:
+            state = inspected["State"]
+            if state["Status"] == "exited" and state["ExitCode"] == _KILLED and not state.get("OOMKilled"):
+                self._closing.wait(_OUT_OF_MEMORY_SECONDS)
+                inspected = self._engine.inspect(container) or inspected
+        return inspected
 
     def _note(self, inspected: dict[str, Any]) -> ContainerSnapshot | None:
         snapshot = snapshot_of(inspected)
