@@ -226,8 +226,8 @@ def _read(output: BufferedReader, emit: Emit, *, tty: bool) -> None:
 
 def _end_processes(engine: _ExecEngine, exec_id: str) -> None:
     """Docker ends no command: it is signalled from here, with all that it has started in its session or below it."""
-    found = engine.inspect_exec(exec_id)
-    if not found["Running"] or not found["Pid"]:
+    found = _begun(engine, exec_id)
+    if not found["Running"]:
         return
     if not _belongs_to(found["Pid"], found["ContainerID"]):
         raise EngineError(500, f"process {found['Pid']} cannot be seen from here")
@@ -239,6 +239,16 @@ def _end_processes(engine: _ExecEngine, exec_id: str) -> None:
         _signal([*left, *_members(found["Pid"])], signal.SIGKILL)
     except psutil.AccessDenied:
         _kill_from_inside(engine, exec_id, found)
+
+
+def _begun(engine: _ExecEngine, exec_id: str) -> dict[str, Any]:
+    """The Engine says that a command runs a moment before it knows its pid."""
+    deadline = time.monotonic() + _DYING_SECONDS
+    while (found := engine.inspect_exec(exec_id))["Running"] and not found["Pid"]:
+        if time.monotonic() > deadline:
+            raise EngineError(500, "the Engine does not say which process it is")
+        time.sleep(0.02)
+    return found
 
 
 def _kill_from_inside(engine: _ExecEngine, exec_id: str, found: dict[str, Any]) -> None:
