@@ -34,6 +34,19 @@ def large(world: World) -> World:
     return world
 
 
+def whole_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A cluster's name for each time that all its instances are read, from now on."""
+    read: list[str] = []
+    of_cluster = instances.of_cluster
+
+    def counted(table: Any, cluster: str, shards: Any, **options: Any) -> Any:
+        read.append(cluster)
+        return of_cluster(table, cluster, shards, **options)
+
+    monkeypatch.setattr(instances, "of_cluster", counted)
+    return read
+
+
 @pytest.fixture
 def fleet(world: World) -> World:
     return large(world)
@@ -195,14 +208,7 @@ def test_a_refusal_rests_on_every_instance_read_once_in_five_seconds(
     fleet.task_definition("web", memory=1500)
     fleet.machine(memory=1000)
     fleet.deliver()
-    read: list[str] = []
-    of_cluster = instances.of_cluster
-
-    def counted(table: Any, cluster: str, shards: Any, **options: Any) -> Any:
-        read.append(cluster)
-        return of_cluster(table, cluster, shards, **options)
-
-    monkeypatch.setattr(instances, "of_cluster", counted)
+    read = whole_reads(monkeypatch)
     warm = fleet.function()
     for _ in range(3):
         assert run_task(warm, {"taskDefinition": "web"})["failures"][0]["reason"] == "RESOURCE:MEMORY"

@@ -12,7 +12,7 @@ from control_plane.flows.keep_fleet_snapshot import keep_fleet_snapshots
 from control_plane.flows.run_task import run_task
 from control_plane.store import fleet_changes, fleet_snapshots, instances, keys
 from control_plane.store.table import Table
-from integration.flows.test_fleet import large, seen, truth
+from integration.flows.test_fleet import large, seen, truth, whole_reads
 from integration.flows.test_races import at_once
 from world import World
 
@@ -37,18 +37,6 @@ def parts(world: World) -> list[str]:
     return [item["sk"] for item in world.table.query("SNAPSHOT#default") if item["sk"] != "NEWEST"]
 
 
-def whole_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    read: list[str] = []
-    of_cluster = instances.of_cluster
-
-    def counted(table: Table, cluster: str, shards: Any, **options: Any) -> Any:
-        read.append(cluster)
-        return of_cluster(table, cluster, shards, **options)
-
-    monkeypatch.setattr(instances, "of_cluster", counted)
-    return read
-
-
 def test_the_first_change_that_is_logged_makes_one(fleet: World) -> None:
     assert parts(fleet) == [f"{head(fleet).snapshot_id}#00"]
 
@@ -63,7 +51,7 @@ def test_hours_later_a_function_begins_with_it_and_what_has_changed_since(
     assert head(fleet) != first
     fleet.pass_time(20 * 3600)
     expected = truth(fleet)
-    read = whole_reads(fleet, monkeypatch)
+    read = whole_reads(monkeypatch)
     assert seen(fleet.function(), fleet) == expected
     assert not read
 
@@ -129,6 +117,9 @@ class Dying(Table):
 
     def commit(self, writes: Any) -> None:
         self._die_or(lambda: super(Dying, self).commit(writes))
+
+    def put_many(self, items: Any) -> None:
+        self._die_or(lambda: super(Dying, self).put_many(items))
 
     def delete_many(self, keys: Any) -> None:
         self._die_or(lambda: super(Dying, self).delete_many(keys))
@@ -198,7 +189,7 @@ def test_one_that_is_replaced_while_it_is_read_is_read_anew(fleet: World) -> Non
 
 def test_what_cannot_be_relied_upon_any_more_is_not_used(fleet: World, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet.pass_time(fleet_snapshots.KEPT.total_seconds())
-    read = whole_reads(fleet, monkeypatch)
+    read = whole_reads(monkeypatch)
     assert run_task(fleet.function(), {"taskDefinition": "web"})["tasks"]
     assert read == ["default"]
     fleet.deliver()

@@ -60,20 +60,22 @@ def lose_state(machine: Machine, stored: State | None = None) -> None:
     machine.boot()
 
 
-def test_an_older_state_that_never_saw_a_container_run_finds_it_running() -> None:
-    """When the disk was copied, its image could not be pulled, and the task waited to be tried again."""
-    machine = Machine(Cloud())
+def without_its_image(machine: Machine) -> None:
+    """It has joined, and the image that it is to run cannot be pulled."""
     machine.boot()
     machine.connect()
     machine.drain()
     machine.runtime.failures = {"app": Attempt.PULL}
-    machine.deliver(machine.cloud.run(1, **SERVICE))
-    machine.disconnect()
-    machine.settle(2)
-    older = machine.stored
+
+
+def runs_while_cut_off(machine: Machine) -> None:
+    """Its image can be pulled again."""
     machine.runtime.failures = {}
     machine.settle(20)
     assert is_running(machine)
+
+
+def finds_it_running(machine: Machine, older: State | None) -> None:
     lose_state(machine, older)
     machine.connect()
     machine.settle(10)
@@ -81,28 +83,31 @@ def test_an_older_state_that_never_saw_a_container_run_finds_it_running() -> Non
     assert report(machine).last_status is RUNNING
 
 
+def test_an_older_state_that_never_saw_a_container_run_finds_it_running() -> None:
+    """When the disk was copied, its image could not be pulled, and the task waited to be tried again."""
+    machine = Machine(Cloud())
+    without_its_image(machine)
+    machine.deliver(machine.cloud.run(1, **SERVICE))
+    machine.disconnect()
+    machine.settle(2)
+    older = machine.stored
+    runs_while_cut_off(machine)
+    finds_it_running(machine, older)
+
+
 def test_an_older_state_in_which_a_task_had_ended_before_it_ever_ran_finds_it_running() -> None:
     """The connection was lost before its end was told, so that it was taken back, and its image was there then."""
     machine = Machine(Cloud())
-    machine.boot()
-    machine.connect()
-    machine.drain()
-    machine.runtime.failures = {"app": Attempt.PULL}
+    without_its_image(machine)
     machine.lose = lambda message: isinstance(message, PublishReports | TaskStateChanges)
     machine.deliver(machine.cloud.run(1, **SERVICE))
     machine.drain()
     assert status(machine) is STOPPED
     older = machine.stored
     machine.disconnect()
-    machine.runtime.failures = {}
-    machine.settle(20)
-    assert is_running(machine)
+    runs_while_cut_off(machine)
     machine.lose = lambda _: False
-    lose_state(machine, older)
-    machine.connect()
-    machine.settle(10)
-    assert is_running(machine)
-    assert report(machine).last_status is RUNNING
+    finds_it_running(machine, older)
 
 
 def test_without_its_state_and_cut_off_it_starts_again_what_the_labels_say() -> None:

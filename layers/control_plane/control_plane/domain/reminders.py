@@ -5,6 +5,7 @@ is to watch over, so that there is no deed without one, and is due only once no 
 be alive.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,9 @@ tasks lives longer."""
 
 DOUBT = timedelta(seconds=30)
 """That an instance has to answer the probe that goes with a command that is sent again."""
+
+LONGEST_DELAY = timedelta(minutes=15)
+"""Of a message. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html"""
 
 GIVEN_UP_BY_QUEUE = timedelta(minutes=20)
 """After which a message that failed each time lies with the dead letters: five times three minutes, and some."""
@@ -56,6 +60,11 @@ def on_grid(at: datetime) -> int:
     """The first second of the grid that is not before `at`, which counts in milliseconds, as the table does."""
     milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)
     return -(-milliseconds // (GRID_SECONDS * 1000)) * GRID_SECONDS
+
+
+def delay_seconds(at: datetime, now: datetime) -> int | None:
+    """Of a message that is to come at that time, not before it; None: no message can be delayed for so long."""
+    return max(0, math.ceil((at - now).total_seconds())) if at - now <= LONGEST_DELAY else None
 
 
 def watching_command(cluster: str, instance_id: str, since: datetime) -> InstanceLook:

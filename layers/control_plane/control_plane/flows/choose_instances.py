@@ -55,9 +55,7 @@ def look_at(cp: ControlPlane, cluster: str, instance_id: str, demand: Demand) ->
         return None
     asked = demand.constraints.of_tasks or demand.constraints.distinct
     held = tasks.of_instance(cp.table, cluster, instance_id) if asked else ()
-    [candidate] = with_registrations(
-        cp, [Candidate(instance, cp.fleet.capabilities_of(instance))], demand.constraints.expressions
-    )
+    [candidate] = with_registrations(cp, [cp.fleet.candidate(instance)], demand.constraints.expressions)
     return holding(candidate, held)
 
 

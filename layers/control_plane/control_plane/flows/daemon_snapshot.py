@@ -54,7 +54,7 @@ def some(cp: ControlPlane, service: Service, instance_ids: Sequence[str]) -> Dae
 
 
 def _candidates(cp: ControlPlane, fleet: Iterable[ContainerInstance]) -> dict[str, Candidate]:
-    return {each.instance_id: Candidate(each, cp.fleet.capabilities_of(each)) for each in fleet}
+    return {each.instance_id: cp.fleet.candidate(each) for each in fleet}
 
 
 def places_in(cp: ControlPlane, demand: Demand, snapshot: DaemonSnapshot) -> list[Place]:

@@ -59,7 +59,7 @@ def list_container_instances(cp: ControlPlane, request: Mapping[str, Any]) -> di
 def _selected(
     cp: ControlPlane, cluster: Cluster, members: Sequence[ContainerInstance], expression: Expression
 ) -> list[ContainerInstance]:
-    candidates: Sequence[Candidate] = [Candidate(each, cp.fleet.capabilities_of(each)) for each in members]
+    candidates: Sequence[Candidate] = [cp.fleet.candidate(each) for each in members]
     if expression.subjects() & OF_TASKS:
         candidates = with_tasks(cp, cluster.name, candidates)
     candidates = with_registrations(cp, candidates, [expression])

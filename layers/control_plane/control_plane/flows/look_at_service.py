@@ -8,24 +8,20 @@ The reminder is for messages that get lost, the message for those who count in s
 the queue takes the second for a repetition; and whichever comes when a run has moved it again finds nothing due.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aws_lambda_powertools import Logger
 
 from control_plane.domain.inbox import ServiceKey
-from control_plane.domain.reminders import on_grid
+from control_plane.domain.reminders import delay_seconds, on_grid
 from control_plane.domain.service import Service
 from control_plane.runtime import ControlPlane
 from control_plane.store import daemons, services
 
 logger = Logger(child=True)
-
-LONGEST_DELAY = timedelta(minutes=15)
-"""Of a message. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-delay-queues.html"""
 
 
 def set_timer(cp: ControlPlane, before: Service, after: Service, now: datetime) -> None:
@@ -36,8 +32,9 @@ def set_timer(cp: ControlPlane, before: Service, after: Service, now: datetime) 
 
 def look_later(cp: ControlPlane, key: ServiceKey, at: datetime, now: datetime) -> None:
     """As set_timer, where a new time is known to have been committed."""
-    if at - now <= LONGEST_DELAY:
-        cp.queues.look_at_service_later(key, max(0, math.ceil((at - now).total_seconds())))
+    delay = delay_seconds(at, now)
+    if delay is not None:
+        cp.queues.look_at_service_later(key, delay)
 
 
 def look_at_services(cp: ControlPlane, wanted: Iterable[ServiceKey]) -> set[ServiceKey]:

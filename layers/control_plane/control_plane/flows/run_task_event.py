@@ -19,7 +19,6 @@ attempt that is repeated, or made twice at the same time, places nothing twice.
 """
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -32,12 +31,11 @@ from aws_lambda_powertools import Logger
 from control_plane.domain.authorization import EVENTS, Caller
 from control_plane.domain.errors import EcsError, InvalidParameterException
 from control_plane.domain.placement.place import Demand
-from control_plane.domain.reminders import EventLook
+from control_plane.domain.reminders import EventLook, delay_seconds
 from control_plane.domain.request_checks import check_limits, refuse_unsupported
 from control_plane.domain.waiting import WaitingEvent, next_look, waiting
 from control_plane.flows.again import until_won
 from control_plane.flows.authorize import authorize
-from control_plane.flows.look_at_service import LONGEST_DELAY
 from control_plane.flows.run_task import NO_INSTANCES, demand_of_request, run_task
 from control_plane.gateways.ecs_model import validate_request
 from control_plane.runtime import ControlPlane
@@ -195,8 +193,9 @@ def _wait(
     )
     entry = waiting(demand, lacked, cluster=cluster, since=since, request_id=order.event_id)
     cp.table.commit([store.event_changed(before, after), *(() if before else (store.begun(entry),))])
-    if before is None and until - now <= LONGEST_DELAY:
-        cp.queues.run_waiting([order.event_id], max(0, math.ceil((until - now).total_seconds())))
+    delay = delay_seconds(until, now)
+    if before is None and delay is not None:
+        cp.queues.run_waiting([order.event_id], delay)
 
 
 def _refused(cp: ControlPlane, event: Mapping[str, Any], error: EcsError) -> None:

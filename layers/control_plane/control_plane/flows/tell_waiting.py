@@ -75,7 +75,7 @@ def _candidates(
 ) -> Sequence[Candidate]:
     """The instances as they are now; with their tasks only if somebody asks for them."""
     found = instances.load_many(cp.table, [(cluster, instance_id) for instance_id in instance_ids])
-    candidates = [Candidate(instance, cp.fleet.capabilities_of(instance)) for instance in found.values()]
+    candidates = [cp.fleet.candidate(instance) for instance in found.values()]
     if not any(each.asks_for_tasks for each in who):
         return candidates
     return [

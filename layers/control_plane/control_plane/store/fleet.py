@@ -76,7 +76,7 @@ class Fleet:
             for task in placed:
                 view = self._views.get(task.cluster)
                 if view and (known := view.members.get(task.instance_id)):
-                    view.members[task.instance_id] = self._candidate(take(known.instance, task.resources))
+                    view.members[task.instance_id] = self.candidate(take(known.instance, task.resources))
 
     def look_again(self, cluster: str, instance_ids: Iterable[str]) -> None:
         """These are not what they were thought to be."""
@@ -95,6 +95,10 @@ class Fleet:
         if digest not in self._capabilities:
             self._capabilities[digest] = instances.load_capabilities(self._table, digest)
         return self._capabilities[digest]
+
+    def candidate(self, instance: ContainerInstance) -> Candidate:
+        """The instance with its capabilities, as placement sees it."""
+        return Candidate(instance, self.capabilities_of(instance))
 
     def _begun(self, cluster: str, now: datetime) -> _View:
         found = clusters.load(self._table, cluster, consistent=False)
@@ -126,7 +130,7 @@ class Fleet:
             if after is None:
                 unknown.append(instance_id)
             else:
-                view.members[instance_id] = self._candidate(after)
+                view.members[instance_id] = self.candidate(after)
         self._look_at(view, cluster, unknown, consistent=False)
         view.at = now
         return view
@@ -134,10 +138,7 @@ class Fleet:
     def _look_at(self, view: _View, cluster: str, instance_ids: Iterable[str], *, consistent: bool) -> None:
         found = instances.load_many(self._table, ((cluster, each) for each in instance_ids), consistent=consistent)
         for (_, instance_id), instance in found.items():
-            view.members[instance_id] = self._candidate(instance)
+            view.members[instance_id] = self.candidate(instance)
 
     def _candidates(self, members: Iterable[ContainerInstance]) -> dict[str, Candidate]:
-        return {instance.instance_id: self._candidate(instance) for instance in members}
-
-    def _candidate(self, instance: ContainerInstance) -> Candidate:
-        return Candidate(instance, self.capabilities_of(instance))
+        return {instance.instance_id: self.candidate(instance) for instance in members}

@@ -87,9 +87,9 @@ def keep(
     parts = [content[start : start + _PART_BYTES] for start in range(0, len(content), _PART_BYTES)]
     made = Head(snapshot_id, at, len(parts))
     places = _places(cluster, made)
-    for place, part in zip(places, parts, strict=True):
-        item = {"content": part, "expiresAt": expires(at)}
-        table.commit([Write("Put", place, ItemChangedError(cluster), item=item)])
+    table.put_many(
+        {place: {"content": part, "expiresAt": expires(at)} for place, part in zip(places, parts, strict=True)}
+    )
     try:
         table.commit(
             [
